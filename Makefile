@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds mod_apiquota, its worker and its command-line tool, out of tree, into $(BUILD).
+#
+#   src/{base,limit,identity,batch,store}  -> libapiquota.a      links without httpd
+#   mod_apiquota.c, src/httpd              -> mod_apiquota.so    the httpd module
+#   src/worker                             -> apiquota-worker    adds libcurl
+#   src/ctl                                -> apiquotactl
+#   tests/unit, tests/contract             -> tests/…/test_*     one Check program a file
+#
+# `make help` lists the targets and the variables.
+
+BUILD     ?= build
+CC        := $(if $(filter default,$(origin CC)),gcc,$(CC))
+AR        ?= ar
+SANITIZER ?=
+WERROR    ?= -Werror
+AQ_JOBS   ?= 3
+PORT      ?= 8080
+PROFILE   ?=
+prefix     ?= /usr
+sbindir    ?= $(prefix)/sbin
+libexecdir ?= $(prefix)/libexec
+DESTDIR   ?=
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+comma := ,
+O := $(BUILD)$(if $(SANITIZER),/sanitizer-$(subst $(comma),-,$(SANITIZER)))
+
+# ---- flags ---------------------------------------------------------------------------------------
+# Asked for when a recipe first needs them, and once: on a bare system `make deps` must run before.
+once = $(eval $(1) := $(shell $(2)))$($(1))
+
+APXS        ?= $(firstword $(wildcard /usr/bin/apxs2 /usr/bin/apxs) apxs)
+HTTPD_INC    = $(call once,HTTPD_INC,$(APXS) -q INCLUDEDIR)
+HTTPD_MODS   = $(call once,HTTPD_MODS,$(APXS) -q LIBEXECDIR)
+APR_CPPFLAGS = $(call once,APR_CPPFLAGS,apr-1-config --cppflags)
+APR_INC      = $(call once,APR_INC,apr-1-config --includedir)
+APU_INC      = $(call once,APU_INC,apu-1-config --includedir)
+APR_LIBS     = $(call once,APR_LIBS,apr-1-config --link-ld && apu-1-config --link-ld)
+PKG_CFLAGS   = $(call once,PKG_CFLAGS,pkg-config --cflags jansson sqlite3 libcrypto)
+PKG_LIBS     = $(call once,PKG_LIBS,pkg-config --libs jansson sqlite3 libcrypto)
+CURL_LIBS    = $(call once,CURL_LIBS,pkg-config --libs libcurl)
+CHECK_LIBS   = $(call once,CHECK_LIBS,pkg-config --libs check)
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wvla -Wformat=2 -Wundef -Wwrite-strings -Wcast-qual -Wimplicit-fallthrough $(WERROR)
+HARDEN   := $(if $(SANITIZER),-fsanitize=$(SANITIZER) -fno-sanitize-recover=all -fno-omit-frame-pointer,\
+            -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
+OPTIMISE := $(if $(SANITIZER),-O1,-O2) -g
+
+# APR's and httpd's headers count as system headers, so that the warnings are about our code.
+CPPFLAGS_LIB   = $(strip $(APR_CPPFLAGS) -Isrc -isystem $(APR_INC) -isystem $(APU_INC) $(PKG_CFLAGS) \
+                 -DAQ_WORKER_PATH='"$(libexecdir)/apiquota-worker"')
+CPPFLAGS_HTTPD = $(CPPFLAGS_LIB) -isystem $(HTTPD_INC)
+CPPFLAGS_TEST  = $(CPPFLAGS_HTTPD) -Itests
+CFLAGS_ALL     = $(strip -std=c11 $(OPTIMISE) -fPIC -pthread -fvisibility=hidden $(HARDEN) $(WARNINGS) $(CFLAGS))
+LDFLAGS_ALL    = $(strip -pthread -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \
+                 $(if $(SANITIZER),-fsanitize=$(SANITIZER) $(if $(findstring clang,$(CC)),-shared-libsan -Wl$(comma)-rpath$(comma)$(dir $(RUNTIME_SO)))) $(LDFLAGS))
+
+# ---- sources -------------------------------------------------------------------------------------
+LIB_SRC     := $(wildcard $(foreach d,base limit identity batch store,src/$(d)/*.c))
+HTTPD_SRC   := $(wildcard mod_apiquota.c src/httpd/*.c)
+WORKER_SRC  := $(wildcard src/worker/*.c)
+CTL_SRC     := $(wildcard src/ctl/*.c)
+TEST_SRC    := $(wildcard $(foreach d,unit contract,tests/$(d)/*.c tests/$(d)/*/*.c))
+TEST_MAINS  := $(foreach f,$(TEST_SRC),$(if $(filter test_%,$(notdir $(f))),$(f)))
+ALL_SRC     := $(LIB_SRC) $(HTTPD_SRC) $(WORKER_SRC) $(CTL_SRC) $(TEST_SRC)
+
+objects      = $(patsubst %.c,$(O)/obj/%.o,$(1))
+TEST_PROGS  := $(patsubst tests/%.c,$(O)/tests/%,$(TEST_MAINS))
+# What unit tests may link beside the library: everything but the programs' main(), and the tests' own helpers.
+AUX_OBJ     := $(call objects,$(filter-out $(TEST_MAINS) %/main.c mod_apiquota.c,\
+                 $(HTTPD_SRC) $(WORKER_SRC) $(CTL_SRC) $(TEST_SRC)))
+
+LIB    := $(O)/libapiquota.a
+MODULE := $(if $(HTTPD_SRC),$(O)/mod_apiquota.so)
+WORKER := $(if $(WORKER_SRC),$(O)/apiquota-worker)
+CTL    := $(if $(CTL_SRC),$(O)/apiquotactl)
+
+.PHONY: all build deps
+all: $(LIB) $(MODULE) $(WORKER) $(CTL) $(O)/compile_commands.json
+
+deps:
+	@vagrant/provision.sh
+
+# ---- rules ---------------------------------------------------------------------------------------
+# A stamp changes only when its text does; what depends on it is then built anew.
+.PHONY: always
+$(O)/stamp-flags: text = $(CC) $(CFLAGS_ALL) $(CPPFLAGS_TEST) $(LDFLAGS_ALL)
+$(O)/stamp-sources: text = $(ALL_SRC)
+$(O)/stamp-flags $(O)/stamp-sources: always
+	@mkdir -p $(@D)
+	@printf '%s\n' $(call quote,$(text)) | cmp -s - $@ || printf '%s\n' $(call quote,$(text)) > $@
+quote = '$(subst ','\'',$(1))'
+
+cppflags_of = $(if $(filter tests/%,$(1)),$(CPPFLAGS_TEST),$(if $(filter mod_apiquota.c src/httpd/%,$(1)),$(CPPFLAGS_HTTPD),$(CPPFLAGS_LIB)))
+
+# The module record alone is visible to httpd.
+$(O)/obj/mod_apiquota.o: CFLAGS_ALL += -fvisibility=default
+
+$(O)/obj/%.o: %.c $(O)/stamp-flags
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) $(call cppflags_of,$<) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+archive = @mkdir -p $(@D) && echo "  AR      $@" && rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+$(LIB): $(call objects,$(LIB_SRC)) $(O)/stamp-sources
+	$(archive)
+
+$(O)/tests/libaux.a: $(AUX_OBJ) $(O)/stamp-sources
+	$(archive)
+
+link = @mkdir -p $(@D) && echo "  LINK    $@" && $(CC) $(1) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS_ALL)
+
+$(O)/module.map: | $(O)/stamp-flags
+	@echo '{ global: apiquota_module; local: *; };' > $@
+
+# httpd's own symbols resolve when httpd loads the module, so -z defs cannot be asked for.
+$(O)/mod_apiquota.so: $(call objects,$(HTTPD_SRC)) $(LIB) $(O)/module.map
+	$(call link,-shared) -Wl,--version-script=$(O)/module.map $(PKG_LIBS) $(APR_LIBS)
+
+$(O)/apiquota-worker: $(call objects,$(WORKER_SRC)) $(LIB)
+	$(call link) $(CURL_LIBS) $(PKG_LIBS) $(APR_LIBS)
+
+$(O)/apiquotactl: $(call objects,$(CTL_SRC)) $(LIB)
+	$(call link) $(PKG_LIBS) $(APR_LIBS)
+
+$(TEST_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(O)/tests/libaux.a $(LIB)
+	$(call link) $(CHECK_LIBS) $(CURL_LIBS) $(PKG_LIBS) $(APR_LIBS)
+
+# How each file is compiled: for clang-tidy, the guards and editors.
+json = {"directory":"$(CURDIR)","file":"$(1)","command":"$(subst ",\",$(CC) $(call cppflags_of,$(1)) $(CFLAGS_ALL) -c $(1))"}
+$(O)/compile_commands.json: $(O)/stamp-flags $(O)/stamp-sources
+	@printf '%s\n' '[' $(foreach f,$(ALL_SRC),$(call quote,$(call json,$(f))$(if $(filter $(f),$(lastword $(ALL_SRC))),,$(comma)))) ']' > $@
+
+-include $(patsubst %.o,%.d,$(call objects,$(ALL_SRC)))
+
+# ---- tests ---------------------------------------------------------------------------------------
+# tests/run prints what failed and, last, `N passed, N failed`.  T= narrows it, for instance
+# `make check-unit T=test_rate` or `make check-http T='-k retry_after'`.
+parallel = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+again    = @$(MAKE) --no-print-directory $(parallel)
+
+RUNTIME_SO = $(strip $(if $(findstring address,$(SANITIZER)),$(call runtime,asan),$(if $(findstring thread,$(SANITIZER)),$(call runtime,tsan),\
+             $(if $(findstring undefined,$(SANITIZER)),$(call runtime,ubsan)))))
+runtime    = $(shell $(CC) -print-file-name=$(if $(findstring clang,$(CC)),libclang_rt.$(1)$(if $(filter ubsan,$(1)),_standalone)-$(shell uname -m).so,lib$(1).so))
+
+TEST_ENV = AQ_BUILD='$(abspath $(O))' AQ_JOBS='$(AQ_JOBS)' AQ_CC='$(CC)' AQ_SANITIZER='$(SANITIZER)' AQ_LD_PRELOAD='$(RUNTIME_SO)' \
+           AQ_HTTPD_MODULES='$(HTTPD_MODS)' PYTHONDONTWRITEBYTECODE=1
+run_tests = @$(TEST_ENV) tests/run
+
+.PHONY: test-programs check check-unit check-contract check-http lint
+test-programs: $(TEST_PROGS)
+
+check check-unit check-contract check-http lint: deps
+	$(again) run-$@
+
+.PHONY: run-check run-check-unit run-check-contract run-check-http run-lint
+run-check: all test-programs
+	$(run_tests) unit contract http $(if $(SANITIZER),,guards)
+run-check-unit: test-programs
+	$(run_tests) unit $(T)
+run-check-contract: test-programs
+	$(run_tests) contract $(T)
+run-check-http: all
+	$(run_tests) http $(T)
+run-lint: all
+	$(run_tests) guards $(T)
+
+.PHONY: check-bare
+check-bare:
+	tests/guards/bare_root.sh
+
+# ---- demo, measurements --------------------------------------------------------------------------
+.PHONY: demo demo-stop bench run-demo run-bench
+demo bench: deps
+	$(again) run-$@
+run-demo: all
+	@$(TEST_ENV) PORT='$(PORT)' PROFILE='$(PROFILE)' conf/demo/demo.sh start
+demo-stop:
+	@AQ_BUILD='$(abspath $(O))' PORT='$(PORT)' PROFILE='$(PROFILE)' conf/demo/demo.sh stop
+run-bench: all
+	@$(TEST_ENV) tests/bench/run $(T)
+
+-include $(wildcard tests/fuzz/fuzz.mk)
+
+# ---- install, clean, help ------------------------------------------------------------------------
+.PHONY: install clean help
+install: all
+	install -D -m 644 $(O)/mod_apiquota.so '$(DESTDIR)$(HTTPD_MODS)/mod_apiquota.so'
+	install -D -m 755 $(O)/apiquotactl '$(DESTDIR)$(sbindir)/apiquotactl'
+	install -D -m 755 $(O)/apiquota-worker '$(DESTDIR)$(libexecdir)/apiquota-worker'
+
+clean:
+	rm -rf '$(BUILD)'
+
+help:
+	@echo 'make              build into $$(BUILD) (build/)'
+	@echo 'make deps         install the Debian packages that build, demo and tests need'
+	@echo 'make demo         deps, build, and a private httpd on 127.0.0.1:$$PORT with the tour; PROFILE= serves a profile'
+	@echo 'make demo-stop    end it'
+	@echo 'make check        deps, build, every test; the last line is `N passed, N failed`'
+	@echo '     check-unit, check-contract, check-http, lint: one suite of it; T= narrows'
+	@echo 'make check-bare   README'\''s commands in a bare Debian (root, debootstrap)'
+	@echo 'make bench        the measurements'
+	@echo 'make install      into $$(DESTDIR); prefix=/usr'
+	@echo 'make clean        remove $$(BUILD)'
+	@echo
+	@echo 'Variables: BUILD CC=gcc|clang SANITIZER=address,undefined|thread CFLAGS LDFLAGS AQ_JOBS PORT PROFILE T DESTDIR prefix'
