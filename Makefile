@@ -57,7 +57,8 @@ CPPFLAGS_LIB   = $(strip $(APR_CPPFLAGS) -Isrc -isystem $(APR_INC) -isystem $(AP
                  -DAQ_WORKER_PATH='"$(libexecdir)/apiquota-worker"')
 CPPFLAGS_HTTPD = $(CPPFLAGS_LIB) -isystem $(HTTPD_INC)
 CPPFLAGS_TEST  = $(CPPFLAGS_HTTPD) -Itests
-CFLAGS_ALL     = $(strip -std=c11 $(OPTIMISE) -fPIC -pthread -fvisibility=hidden $(HARDEN) $(WARNINGS) $(CFLAGS))
+VISIBILITY := hidden
+CFLAGS_ALL     = $(strip -std=c11 $(OPTIMISE) -fPIC -pthread -fvisibility=$(VISIBILITY) $(HARDEN) $(WARNINGS) $(CFLAGS))
 LDFLAGS_ALL    = $(strip -pthread -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \
                  $(if $(SANITIZER),-fsanitize=$(SANITIZER) $(if $(findstring clang,$(CC)),-shared-libsan -Wl$(comma)-rpath$(comma)$(dir $(RUNTIME_SO)))) $(LDFLAGS))
 
@@ -100,7 +101,7 @@ quote = '$(subst ','\'',$(1))'
 cppflags_of = $(if $(filter tests/%,$(1)),$(CPPFLAGS_TEST),$(if $(filter mod_apiquota.c src/httpd/%,$(1)),$(CPPFLAGS_HTTPD),$(CPPFLAGS_LIB)))
 
 # The module record alone is visible to httpd.
-$(O)/obj/mod_apiquota.o: CFLAGS_ALL += -fvisibility=default
+$(O)/obj/mod_apiquota.o: private VISIBILITY := default
 
 $(O)/obj/%.o: %.c $(O)/stamp-flags
 	@mkdir -p $(@D)
