@@ -177,6 +177,10 @@ run-lint: all
 check-bare:
 	tests/guards/bare_root.sh
 
+.PHONY: format
+format:
+	@clang-format -i $(if $(T),$(T),$(wildcard mod_apiquota.c $(foreach d,src/* tests/* tests/*/*,$(d)/*.[ch])))
+
 # ---- demo, measurements --------------------------------------------------------------------------
 .PHONY: demo demo-stop bench run-demo run-bench
 demo bench: deps
@@ -207,6 +211,7 @@ help:
 	@echo 'make demo-stop    end it'
 	@echo 'make check        deps, build, every test; the last line is `N passed, N failed`'
 	@echo '     check-unit, check-contract, check-http, lint: one suite of it; T= narrows'
+	@echo 'make format       clang-format in place; T= names the files'
 	@echo 'make check-bare   README'\''s commands in a bare Debian (root, debootstrap)'
 	@echo 'make bench        the measurements'
 	@echo 'make install      into $$(DESTDIR); prefix=/usr'
