@@ -170,7 +170,7 @@ run-check-contract: test-programs
 	$(run_tests) contract $(T)
 run-check-http: all
 	$(run_tests) http $(T)
-run-lint: all
+run-lint: all test-programs
 	$(run_tests) guards $(T)
 
 .PHONY: check-bare

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the guards share: where the files are, C without its comments, and how an offence is said.
+
+A guard is an executable file of this folder. It proves one rule of the tree, prints `file:line: offence` for what
+breaks it, and ends with 0 or 1. `make lint` counts each as one test.
+"""
+import concurrent.futures
+import hashlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("AQ_BUILD") or os.path.join(ROOT, "build")
+JOBS = min(int(os.environ.get("AQ_JOBS") or 2), os.cpu_count() or 1)
+offences = []
+
+
+def offend(path, line, text):
+    offences.append(f"{path}:{line}: {text}")
+
+
+def finish():
+    """Prints the offences and ends the guard."""
+    print("\n".join(offences))
+    sys.exit(1 if offences else 0)
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        return file.read()
+
+
+def files(folders, endings):
+    """Paths, relative to the root, of the files below `folders` that end so; a folder may also be a file."""
+    found = []
+    for folder in folders:
+        full = os.path.join(ROOT, folder)
+        if os.path.isfile(full) and folder.endswith(endings):
+            found.append(folder)
+        for where, below, names in os.walk(full):
+            below[:] = sorted(name for name in below if not name.startswith((".", "__")))
+            found += [os.path.relpath(os.path.join(where, name), ROOT) for name in sorted(names) if name.endswith(endings)]
+    return found
+
+
+def c_files(folders=("mod_apiquota.c", "src", "tests", "conf"), endings=(".c", ".h")):
+    return files(folders, endings)
+
+
+NOT_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
+
+
+def code_of(text, keep_strings=False):
+    """C with comments blanked, and strings too unless kept; lines and columns stay."""
+    def blank(match):
+        if keep_strings and match.group(0)[0] in "\"'":
+            return match.group(0)
+        return re.sub(r"[^\n]", " ", match.group(0))
+    return NOT_CODE.sub(blank, text)
+
+
+def line_at(text, offset):
+    return text.count("\n", 0, offset) + 1
+
+
+def compile_commands():
+    """[(file, [compiler, flags...])] as the Makefile builds them, without the file's own `-c FILE`."""
+    with open(os.path.join(BUILD, "compile_commands.json"), encoding="utf-8") as file:
+        return [(entry["file"], shlex.split(entry["command"])[:-2]) for entry in json.load(file)]
+
+
+def unchanged(tool, path, salt):
+    """A stamp file that exists when `tool` was content with this very text, its headers and its options."""
+    digest = hashlib.sha256(salt.encode())
+    for name in [path] + c_files(endings=(".h",)):
+        digest.update(read(name).encode())
+    folder = os.path.join(BUILD, "lint", tool)
+    os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, path.replace("/", "_") + "." + digest.hexdigest()[:20])
+
+
+def on_each_file(tool, commands):
+    """Runs [(file, command)] side by side, skips what a stamp says is unchanged, prints what complains."""
+    def one(item):
+        path, command = item
+        stamp = unchanged(tool, path, " ".join(command))
+        if os.path.exists(stamp):
+            return None
+        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode == 0:
+            open(stamp, "w", encoding="utf-8").close()
+            return None
+        return done.stdout.rstrip() or f"{path}:1: {command[0]} ended with {done.returncode}"
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=JOBS) as pool:
+        offences.extend(text for text in pool.map(one, commands) if text)
