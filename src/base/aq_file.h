@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files: what APR does not offer and several parts need: durable replace, safe opening, locks that die with their
+ * owner.
+ */
+#ifndef AQ_FILE_H
+#define AQ_FILE_H
+
+#include <apr_errno.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* fsync of a folder, so that a rename or unlink in it is on disk. */
+apr_status_t aq_file_folder_sync(const char *path);
+
+/*
+ * Opens below a folder without following a symbolic link in the last part (O_NOFOLLOW, O_CLOEXEC). `flags` and `mode`
+ * as for open(2). `*fd` is -1 on failure. APR_ELOOP (ELOOP) when it is a symbolic link.
+ */
+apr_status_t aq_file_open(const char *path, int flags, int mode, int *fd);
+
+/* Writes all `size` bytes, going on after EINTR and short writes. */
+apr_status_t aq_file_write(int fd, const void *data, size_t size);
+
+/*
+ * Replaces `path` by `size` bytes of `data`, atomically and durably: temporary file, fsync, rename, folder sync. The
+ * new file has exactly `mode`, whatever the umask. On failure the old file stays and the temporary one is removed.
+ */
+apr_status_t aq_file_replace(const char *path, const void *data, size_t size, int mode);
+
+/*
+ * Makes a folder (and no parents) with `mode`, or accepts an existing one. Refuses a symbolic link and a folder that is
+ * writable for group or others (EPERM). With `uid` not (uid_t)-1 a new folder is given to that user and group.
+ */
+apr_status_t aq_file_folder_make(const char *path, int mode, uid_t uid, gid_t gid);
+
+/*
+ * A whole-file fcntl write lock. The kernel frees it when the process dies, also where a forked grandchild lives on.
+ * Waits at most `wait_ms` (0: do not wait), asking each millisecond: APR_EBUSY when that was too short. Below zero it
+ * waits until the lock is free, in the kernel's queue. fcntl locks belong to the process: two threads of one process
+ * must exclude each other by other means, and closing any descriptor of the file gives its lock up.
+ */
+apr_status_t aq_file_lock(int fd, int wait_ms);
+apr_status_t aq_file_unlock(int fd);
+
+#endif

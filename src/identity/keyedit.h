@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Editing a keys file: create and revoke keys, set a tenant's plan. Used by apiquotactl.
+ *
+ * Every edit locks the file's lock file, loads, changes, and replaces the file atomically and durably with its old mode
+ * and owner. Members of the JSON that we do not know are kept.
+ */
+#ifndef AQ_KEYEDIT_H
+#define AQ_KEYEDIT_H
+
+#include "identity/keyfile.h"
+
+typedef struct {
+    const char *id;         /* NULL: a new one, "k_" and 12 hex digits */
+    const char *tenant;
+    const char *const *scopes;
+    unsigned scope_count;
+    aq_time_ms_t expires_at_ms; /* 0: never */
+} aq_key_spec_t;
+
+/*
+ * Makes a key: `text` receives it, the only time it is seen. Refuses (APR_EGENERAL and `*error` in `p`) an unknown
+ * tenant, an id that exists, too many keys or scopes. `*id` in `p`.
+ */
+apr_status_t aq_keyedit_key_create(apr_pool_t *p, const char *path, const aq_key_spec_t *spec,
+                                   char text[AQ_KEY_TEXT_SIZE], const char **id, const char **error);
+
+/* Removes the key of that id. APR_NOTFOUND where there is none. */
+apr_status_t aq_keyedit_key_revoke(apr_pool_t *p, const char *path, const char *id, const char **error);
+
+/*
+ * Creates or changes a tenant. `plan` NULL leaves it. `limits` (name -> rate text, "" removes one; may be NULL) are
+ * checked with aq_rate_parse. Creates the file where there is none (mode 0640).
+ */
+apr_status_t aq_keyedit_tenant_set(apr_pool_t *p, const char *path, const char *tenant, const char *plan,
+                                   apr_hash_t *limits, const char **error);
+
+#endif

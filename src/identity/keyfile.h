@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keys file: loads keys and tenants, finds a principal by its key, and takes over changes while requests run.
+ *
+ * A file becomes an immutable key set. A process holds one current set; a reload makes a new one beside it and swaps
+ * one pointer. Requests hold a reference to the set they began with, so a principal lives as long as its request. A
+ * replaced set is destroyed when it has no holders and five seconds have passed since the swap: that covers the moment
+ * between reading the pointer and counting the reference.
+ *
+ * Keys are known by SHA-256 only. Since that costs more than all the rest of a request's work, a set remembers, by a
+ * keyed hash, which presented text led to which principal: at most one entry a key, so nobody can fill it.
+ *
+ * A file that does not parse leaves the last good set in force. An entry that breaks a rule is refused alone, and said
+ * in the log with its place, so that it never holds up a revocation beside it.
+ */
+#ifndef AQ_KEYFILE_H
+#define AQ_KEYFILE_H
+
+#include "identity/principal.h"
+
+#define AQ_KEY_PREFIX "aq_"
+#define AQ_KEY_RANDOM_BYTES 32
+#define AQ_KEY_TEXT_SIZE (3 + 43 + 1)  /* prefix, base64url of 32 bytes, zero */
+#define AQ_KEY_PRESENTED_MAX 1024      /* longer ones are unknown without being hashed */
+#define AQ_KEYS_PER_TENANT_DEFAULT 50
+#define AQ_SCOPES_PER_KEY_MAX 10
+
+typedef struct aq_keys_t aq_keys_t;        /* the keys of a process: current set and how to renew it */
+typedef struct aq_key_set_t aq_key_set_t;  /* one loaded file, immutable */
+
+/* What a load found, for log, metrics and `apiquotactl config check`. */
+typedef struct {
+    unsigned keys, tenants;       /* in force */
+    unsigned refused;             /* entries refused */
+    apr_array_header_t *refusals; /* of const char *: one sentence each, at most 100 */
+} aq_keys_report_t;
+
+/*
+ * A holder for the file at `path` with no set yet. `plans` (name -> aq_plan_t *, sealed and identified) and `secret`
+ * must outlive it. Not thread-safe. `p` must outlive all threads.
+ */
+apr_status_t aq_keys_create(apr_pool_t *p, const char *path, apr_hash_t *plans, const aq_hash_secret_t *secret,
+                            aq_keys_t **keys);
+
+/*
+ * Loads the file and makes it the current set. On failure the current set stays, and `*error` is a sentence in `p`.
+ * `report` may be NULL. Refused entries are logged (AQ002xx). One thread at a time; readers may run.
+ */
+apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, aq_keys_report_t *report,
+                          const char **error);
+
+/*
+ * Loads again if device, inode, size or time of change differ from what was last read (tried), and frees replaced sets
+ * whose time has come. `*is_changed` tells whether a new set is in force. Failures are logged once per change of the
+ * file. Call it from one timer twice a second.
+ */
+apr_status_t aq_keys_refresh(aq_keys_t *keys, apr_pool_t *ptemp, aq_time_ms_t now_ms, int *is_changed);
+
+/* When the current set was loaded; 0: never. Thread-safe. */
+aq_time_ms_t aq_keys_loaded_at(const aq_keys_t *keys);
+
+/* The current set with a reference taken (NULL before the first load); give it back with aq_key_set_release. */
+const aq_key_set_t *aq_keys_acquire(aq_keys_t *keys);
+void aq_key_set_release(const aq_key_set_t *set);
+
+/*
+ * Finds who presents the key `text` of `size` bytes. AQ_IDENTIFIED with `*principal` (owned by the set), or why not,
+ * with `*principal` NULL. Thread-safe. Secrets are compared without early exit.
+ */
+aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_t size, aq_time_ms_t now_ms,
+                                const aq_principal_t **principal);
+
+/* Walks a set for people: all keys' principals, as an array of const aq_principal_t * in `p`. */
+apr_array_header_t *aq_key_set_list(const aq_key_set_t *set, apr_pool_t *p);
+
+#endif

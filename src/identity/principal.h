@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Principal: who a request is from. Made once when a keys file is loaded, then only read.
+ */
+#ifndef AQ_PRINCIPAL_H
+#define AQ_PRINCIPAL_H
+
+#include "limit/plan.h"
+
+typedef struct {
+    const char *key_id;     /* public, "k_7f3a9c" */
+    const char *tenant;     /* "acme" */
+    const char *plan;       /* "professional" */
+    const char *const *scopes;
+    unsigned scope_count;
+    int is_disabled;
+    aq_time_ms_t expires_at_ms; /* 0: never */
+    apr_array_header_t *limits; /* of const aq_limit_t *: the plan's, with the tenant's and the key's overrides */
+    aq_hash128_t subject[AQ_PER_COUNT]; /* by aq_per_t */
+} aq_principal_t;
+
+typedef enum {
+    AQ_IDENTIFIED,
+    AQ_KEY_MISSING,   /* none was presented */
+    AQ_KEY_AMBIGUOUS, /* two were presented, or one header twice: 400 */
+    AQ_KEY_UNKNOWN,
+    AQ_KEY_DISABLED,
+    AQ_KEY_EXPIRED
+} aq_identified_t;
+
+/* 1 when the principal holds the scope. */
+int aq_principal_has_scope(const aq_principal_t *principal, const char *scope);
+
+/*
+ * Takes the credentials out of an Authorization value of scheme Bearer (RFC 6750; the scheme in any case, one or more
+ * spaces; surrounding white space dropped). `*token` points into `value`, `*size` is its length. 0 where `value` is
+ * NULL, of another scheme, or empty behind the scheme. Visible ASCII only: anything else is not a key.
+ */
+int aq_bearer_token(const char *value, const char **token, size_t *size);
+
+/* The same for a header that holds the bare key ("X-API-Key"): trimmed, visible ASCII, not empty. */
+int aq_bare_token(const char *value, const char **token, size_t *size);
+
+#endif
