@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gives the tests of this folder the harness; see README.md."""
+
+# pylint: disable=unused-import
+from harness.fixtures import (  # noqa: F401
+    backend, dead_backend, keys, log_guard, mpm, pytest_configure, pytest_generate_tests,
+    pytest_runtest_makereport, pytest_runtest_setup, server, shared_server)

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests over a real httpd stand on; tests/http/README.md shows how to use it.
+
+Layers, each file using only those above it:
+
+    paths, waiting          where programs lie; waiting for a condition
+    ports, processes        free ports; which processes belong to a server
+    errorlog, faketime      the guard of the error log; a clock that a test moves
+    keys, confs             keys files; configuration text
+    wire, client, h2        HTTP/1.1 byte by byte and by request; HTTP/2
+    serverroot, httpd       the folder of a private httpd; its life
+    import_store, backend   the target of proxies and batches
+    checks                  assertions that many tests share
+    fixtures                all of it for pytest
+"""

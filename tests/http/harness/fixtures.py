@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures, markers and the guard that judges every server after every test.
+
+conftest.py imports all of it; `pytest -p harness.fixtures` serves a folder without a conftest.
+"""
+
+import dataclasses
+import os
+
+import pytest
+
+from . import processes
+from .backend import Backend, DeadBackend
+from .httpd import Httpd
+from .keys import Keys
+from .serverroot import MPM_CONF, Spec
+
+LOG_LINES_SHOWN = 60
+LIVE_SERVERS = pytest.StashKey()
+
+
+def pytest_configure(config):
+    config.stash[LIVE_SERVERS] = []
+    processes.become_subreaper()
+    config.addinivalue_line("markers", "mpm_all: runs under each of event, worker and prefork")
+    config.addinivalue_line("markers", "long: takes minutes; only with AQ_LONG=1")
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.definition.get_closest_marker("mpm_all"):
+        metafunc.parametrize("mpm", sorted(MPM_CONF), indirect=True)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("long") and os.environ.get("AQ_LONG") != "1":
+        pytest.skip("takes minutes: AQ_LONG=1 runs it")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Attaches configuration and error log of the live servers to the report of a failed test."""
+    report = (yield).get_result()
+    if report.failed and report.when != "teardown":
+        for server in item.config.stash[LIVE_SERVERS]:
+            report.sections += sections_of(server)
+
+
+def sections_of(server):
+    """What a failed test's report shows of a server."""
+    return [(f"test.conf of {server.root.path.name}", server.spec.conf),
+            (f"stderr of {server.root.path.name}", server.console.tail(LOG_LINES_SHOWN)),
+            (f"error log of {server.root.path.name}", server.log.tail(LOG_LINES_SHOWN))]
+
+
+@pytest.fixture(scope="module")
+def mpm(request):
+    """The MPM that this test runs under: AQ_MPM, or each of them for tests marked mpm_all."""
+    return getattr(request, "param", os.environ.get("AQ_MPM") or "event")
+
+
+@pytest.fixture
+def keys():
+    """An empty keys file to be filled and given to server(keys=...)."""
+    return Keys()
+
+
+@pytest.fixture
+def server(request, mpm):
+    """server(conf="", start=True, **fields of Spec) -> Httpd, as many as a test likes."""
+    made = []
+    yield _factory(request, mpm, made)
+    _close(request, made)
+
+
+@pytest.fixture(scope="module")
+def shared_server(request, mpm):
+    """As `server`, for servers that all tests of a file share; their log is judged after each test.
+    A test that takes one must also take `log_guard`, or use a fixture that does."""
+    made = []
+    yield _factory(request, mpm, made)
+    _close(request, made)
+
+
+@pytest.fixture(autouse=True)
+def log_guard(request):
+    """Judges, after each test, the error log of every server that is still there."""
+    yield
+    problems = [p for s in request.config.stash[LIVE_SERVERS] for p in s.verdict()]
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+@pytest.fixture
+def backend():
+    """A Backend that ends with the test."""
+    running = Backend()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def dead_backend():
+    """Something with a `url` where nothing listens."""
+    dead = DeadBackend()
+    yield dead
+    dead.close()
+
+
+def _factory(request, mpm, made):
+    def make(conf="", start=True, **fields):
+        for name in fields:
+            assert name in Spec.__dataclass_fields__, f"server() knows no {name!r}"
+        httpd = Httpd(dataclasses.replace(Spec(mpm=mpm), conf=conf, **fields))
+        made.append(httpd)
+        request.config.stash[LIVE_SERVERS].append(httpd)
+        return httpd.start() if start else httpd
+    return make
+
+
+def _close(request, made):
+    problems = []
+    for httpd in made:
+        shown = "".join(f"\n--- {title}\n{text}" for title, text in sections_of(httpd))
+        found = httpd.close()
+        request.config.stash[LIVE_SERVERS].remove(httpd)
+        problems += [problem + shown for problem in found]
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private httpd: its start, its end, its processes, and the judgement on what it left behind.
+
+httpd runs in the foreground, as leader of a session and process group of its own. A test gets one from
+the fixture `server`, which also closes it; close() returns what is wrong, and takes everything away.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+
+from . import h2, paths, processes
+from .client import Client
+from .errorlog import ErrorLog
+from .faketime import FakeClock, library
+from .keys import write_atomically
+from .ports import port_is_free
+from .serverroot import ServerRoot
+from .waiting import wait_until
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 20.0
+PORT_ATTEMPTS = 5
+PORT_TAKEN = re.compile(r"AH00072|Address already in use")
+RESUMED = r"resuming normal operations"
+OVERWRITTEN_PID_FILE = r"AH00098: pid file .* overwritten"
+
+
+class StartError(AssertionError):
+    """httpd did not start. `output`: what it wrote on stderr and in the error log."""
+
+    def __init__(self, output):
+        super().__init__(f"httpd did not start:\n{output}")
+        self.output = output
+
+
+class Httpd(Client):
+    """A server of its own for a test. `spec` is a serverroot.Spec."""
+
+    def __init__(self, spec):
+        self.spec, self.root, self.keys = spec, ServerRoot(spec), spec.keys
+        self.log = ErrorLog(self.root.path / "logs" / "error.log")
+        self.console = ErrorLog(self.root.path / "logs" / "console.log")
+        self.clock = None
+        if spec.faketime is not None:
+            self.clock = FakeClock(self.root.path / "faketime", spec.faketime)
+        self._process, self._group, self._has_run = None, 0, False
+        self._meant_to_end = False
+        self.save_keys()
+
+    @property
+    def port(self):
+        return self.root.lease.port
+
+    @property
+    def pid(self):
+        """The parent process."""
+        return self._process.pid
+
+    def running(self):
+        return self._process is not None and self._process.poll() is None
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    def start(self):
+        """Starts httpd, and returns when it serves. StartError if it does not."""
+        for _ in range(PORT_ATTEMPTS):
+            try:
+                self._start_once()
+                self._has_run = True
+                return self
+            except StartError as failure:
+                if self._has_run or not PORT_TAKEN.search(failure.output):
+                    raise
+                last = failure
+                self.log.forget()
+                self.root.take_another_port()
+        raise last
+
+    def start_fails(self):
+        """Starts httpd, which must refuse to, and returns what it wrote."""
+        try:
+            self.start()
+        except StartError as failure:
+            self.log.forget()
+            self.console.forget()
+            return failure.output
+        raise AssertionError("httpd started, though it should have refused to")
+
+    def stop(self, graceful=False):
+        """Ends httpd by SIGTERM, or gracefully by SIGWINCH; fails if a process stays behind."""
+        self._meant_to_end = True
+        os.kill(self.pid, signal.SIGWINCH if graceful else signal.SIGTERM)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._kill_everything()
+            raise AssertionError(f"httpd did not end within {STOP_TIMEOUT_S} s") from None
+        self._end_of_family()
+
+    def graceful(self, **how):
+        """A graceful restart (SIGUSR1); see _reload."""
+        self._reload(signal.SIGUSR1, **how)
+
+    def restart(self, **how):
+        """A restart (SIGHUP); see _reload."""
+        self._reload(signal.SIGHUP, **how)
+
+    def kill9_parent(self):
+        """Kills the parent alone: its children serve on. kill9_parent_and_orphans() must follow."""
+        self._meant_to_end = True
+        self.log.expect(OVERWRITTEN_PID_FILE)
+        os.kill(self.pid, signal.SIGKILL)
+        self._process.wait(STOP_TIMEOUT_S)
+
+    def kill9_parent_and_orphans(self):
+        """Kills the parent, then all that was its: children, CGI daemon, worker."""
+        if self.running():
+            self.kill9_parent()
+        assert processes.kill_all(self.family), f"still there: {self.family()}"
+
+    def kill_child(self, pid=None, number=signal.SIGKILL):
+        """Kills a serving child (any, unless told), and expects the line httpd writes about it."""
+        pid = pid or self.child_pids()[0]
+        self.log.expect(rf"AH0005[12]: child pid {pid} exit signal")
+        processes.send_signal(pid, number)
+        return pid
+
+    def close(self):
+        """Ends the server and removes its folder; returns what was wrong, as a list of sentences."""
+        problems = self._end()
+        if not port_is_free(self.port):
+            problems.append(f"port {self.port} is still taken")
+        problems += self.verdict()
+        self.root.remove()
+        return problems
+
+    # ---- configuration ---------------------------------------------------------------------------
+
+    def write_conf(self, conf):
+        """Replaces the test's part of the configuration; a restart puts it in force."""
+        self.spec.conf = conf
+        self.root.write_conf()
+
+    def configtest(self, conf=None):
+        """Runs `httpd -t`, with `conf` in place of the test's text; returns (status, what it wrote)."""
+        self.root.write_conf(conf)
+        ran = subprocess.run(self._command("-t"), env=self._environment(), capture_output=True,
+                             text=True, timeout=60, check=False)
+        self.root.write_conf()
+        return ran.returncode, ran.stderr + ran.stdout
+
+    def save_keys(self, text=None):
+        """Puts `keys` (or any text) into the keys file, by rename."""
+        if text is None:
+            self.keys.write(self.root.keys_file)
+        else:
+            write_atomically(self.root.keys_file, text)
+
+    # ---- processes -------------------------------------------------------------------------------
+
+    def family(self):
+        """Every living process of this server, by ID."""
+        return processes.family(self._group, str(self.root.path)) if self._group else {}
+
+    def child_pids(self):
+        """The children that serve (and old ones that finish), without CGI daemon and worker."""
+        name = processes.read_process(self.pid).name
+        mine = [p.pid for p in self.family().values() if p.parent == self.pid and p.name == name]
+        if "cgi" not in self.spec.modules:
+            return mine
+        socket_path = str(self.root.path / "run" / "cgid.sock")
+        return [pid for pid in mine if not processes.listens_on_unix_socket(pid, socket_path)]
+
+    def worker_pid(self):
+        """The apiquota-worker that belongs to this server, or None."""
+        found = [p.pid for p in self.family().values() if p.name == paths.WORKER.name[:15]]
+        assert len(found) < 2, f"{len(found)} workers: {found}"
+        return found[0] if found else None
+
+    # ---- logs, other clients ---------------------------------------------------------------------
+
+    def expect_log(self, pattern, must=False):
+        """Allows error-log lines with the pattern in this test; with `must`, one has to come."""
+        self.log.expect(pattern, must)
+
+    def verdict(self):
+        """What the error log (and stderr) hold that nobody expected, since the last verdict."""
+        return self.log.verdict() + self.console.verdict()
+
+    def access_log(self):
+        """Lines `EPOCH-SECONDS ADDRESS "REQUEST" STATUS BYTES`."""
+        return (self.root.path / "logs" / "access.log").read_text(errors="replace").splitlines()
+
+    def nghttp(self, *requested, **how):
+        return h2.nghttp(self.port, *requested, **how)
+
+    def h2load(self, path, requests, **how):
+        return h2.h2load(self.port, path, requests, **how)
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _command(self, *more):
+        return [paths.HTTPD, "-d", str(self.root.path), "-f", str(self.root.conf), *more]
+
+    def _environment(self):
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("LD_PRELOAD", "APACHE_"))}
+        preload = paths.sanitizer_preload() + ([library()] if self.clock else [])
+        ours = {processes.TAG_VARIABLE: str(self.root.path), "LC_ALL": "C"}
+        if preload:
+            ours["LD_PRELOAD"] = ":".join(preload)
+        clock = self.clock.environment() if self.clock else {}
+        return {**kept, **ours, **clock, **self.spec.env}
+
+    def _start_once(self):
+        self.root.write_conf()
+        log_mark, console_mark = self.log.mark(), self.console.mark()
+        with (self.root.path / "logs" / "console.log").open("ab") as console:
+            self._process = subprocess.Popen(
+                self._command("-DFOREGROUND"), env=self._environment(), start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+        self._group, self._meant_to_end = self._process.pid, False
+        wait_until(lambda: not self.running() or self._serves(), START_TIMEOUT_S)
+        if not (self.running() and self._serves()):
+            self._kill_everything()
+            raise StartError(self.console.text(console_mark) + self.log.text(log_mark))
+
+    def _serves(self):
+        # The PID file is written after the port was bound: who answers is this httpd and no other.
+        try:
+            written = self.root.pid_file.read_text().strip()
+        except OSError:
+            return False
+        if written != str(self.pid) or not self.child_pids():
+            return False
+        with socket.create_connection(("127.0.0.1", self.port), 5):
+            return True
+
+    def _reload(self, number, wait_for_old=True, timeout_s=20.0):
+        """Signals the parent and waits until it serves again and, unless told not to, until the
+        children of before have ended (those that still answer a request take their time)."""
+        before, mark = set(self.child_pids()), self.log.mark()
+        os.kill(self.pid, number)
+        came = wait_until(lambda: not self.running() or self.log.matching(RESUMED, mark), timeout_s)
+        assert came and self.running(), f"httpd did not come back:\n{self.log.tail()}"
+        assert wait_until(lambda: set(self.child_pids()) - before, timeout_s), "no new children"
+        if wait_for_old:
+            ended = wait_until(lambda: not before & set(self.child_pids()), timeout_s)
+            assert ended, f"children of before still run: {before & set(self.child_pids())}"
+
+    def _end(self):
+        problems = []
+        try:
+            if self.running():
+                self.stop()
+            elif self._group:
+                self._end_of_family(timeout_s=0)
+        except AssertionError as failure:
+            problems.append(str(failure))
+        if self._process is not None and not self._meant_to_end:
+            problems.append(f"httpd ended by itself, with {self._process.returncode}")
+        return problems
+
+    def _end_of_family(self, timeout_s=5.0):
+        left = processes.wait_gone(self.family, timeout_s)
+        if left:
+            self._kill_everything()
+            raise AssertionError(f"left behind by httpd: {sorted(left.values())}")
+
+    def _kill_everything(self):
+        self._meant_to_end = True
+        processes.kill_all(self.family)
+        if self._process is not None:
+            self._process.wait(STOP_TIMEOUT_S)

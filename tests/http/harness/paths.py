@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where httpd, its modules and our build lie, from the environment that the Makefile sets."""
+
+import functools
+import os
+import pathlib
+import shutil
+import subprocess
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
+BUILD = pathlib.Path(os.environ.get("AQ_BUILD") or REPOSITORY / "build")
+HTTPD_MODULES = pathlib.Path(os.environ.get("AQ_HTTPD_MODULES") or "/usr/lib/apache2/modules")
+HTTPD = shutil.which("apache2", path="/usr/sbin:" + os.environ.get("PATH", "")) or "apache2"
+
+MODULE = BUILD / "mod_apiquota.so"
+WORKER = BUILD / "apiquota-worker"
+CTL = BUILD / "apiquotactl"
+
+AS_ROOT = os.geteuid() == 0
+HTTPD_USER = "www-data"
+
+
+def sanitizer_preload():
+    """The sanitizer runtimes that httpd must load first, as a list of paths."""
+    return os.environ.get("AQ_LD_PRELOAD", "").replace(":", " ").split()
+
+
+@functools.lru_cache(maxsize=None)
+def compiled_in_modules():
+    """Names like `unixd` of the modules that this httpd holds without LoadModule."""
+    listed = subprocess.run([HTTPD, "-l"], capture_output=True, text=True, check=True).stdout
+    names = (line.strip() for line in listed.splitlines())
+    return frozenset(n[len("mod_"):-len(".c")] for n in names if n.startswith("mod_"))
