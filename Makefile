@@ -47,7 +47,7 @@ CURL_LIBS    = $(call once,CURL_LIBS,pkg-config --libs libcurl)
 CHECK_LIBS   = $(call once,CHECK_LIBS,pkg-config --libs check)
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
-            -Wvla -Wformat=2 -Wundef -Wwrite-strings -Wcast-qual -Wimplicit-fallthrough $(WERROR)
+            -Wvla -Wformat=2 -Wundef -Wwrite-strings -Wimplicit-fallthrough $(WERROR)
 HARDEN   := $(if $(SANITIZER),-fsanitize=$(SANITIZER) -fno-sanitize-recover=all -fno-omit-frame-pointer,\
             -D_FORTIFY_SOURCE=2 -fstack-protector-strong)
 OPTIMISE := $(if $(SANITIZER),-O1,-O2) -g
