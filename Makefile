@@ -94,6 +94,8 @@ deps:
 $(O)/stamp-flags: text = $(CC) $(CFLAGS_ALL) $(CPPFLAGS_TEST) $(LDFLAGS_ALL)
 $(O)/stamp-sources: text = $(ALL_SRC)
 $(O)/stamp-flags $(O)/stamp-sources: always
+	@for tool in $(firstword $(CC)) $(APXS) apr-1-config pkg-config; do command -v $$tool >/dev/null || \
+	    { echo "$$tool is missing: run \`make deps\` first" >&2; exit 1; }; done
 	@mkdir -p $(@D)
 	@printf '%s\n' $(call quote,$(text)) | cmp -s - $@ || printf '%s\n' $(call quote,$(text)) > $@
 quote = '$(subst ','\'',$(1))'

@@ -56,7 +56,8 @@ rc=0
 # shellcheck disable=SC2016 -- expands inside
 unshare --mount --pid --fork --kill-child sh -c '
     mount -t proc proc "$1/proc" &&
-    mkdir -p "$1/dev/shm" && mount -t tmpfs -o mode=1777 tmpfs "$1/dev/shm" &&
+    mkdir -p "$1/dev/shm" "$1/dev/pts" && mount -t devpts -o newinstance,ptmxmode=666 devpts "$1/dev/pts" &&
+    ln -sf pts/ptmx "$1/dev/ptmx" && mount -t tmpfs -o mode=1777 tmpfs "$1/dev/shm" &&
     exec chroot "$1" sh /root/commands' sh "$root" </dev/null || rc=$?
 echo "in a bare $suite: exit code $rc after $(($(date +%s) - began)) s"
 exit "$rc"
