@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Batch directives: thin setters over pure parsers. What sections mean together is checked by batch_setup.c, which
+ * sees them all.
+ */
+#include "httpd/batch_directives.h"
+
+#include "base/aq_units.h"
+
+#include <apr_cstr.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <apr_uri.h>
+#include <string.h>
+
+#define WORKER_THREADS_MAX 256
+#define ATTEMPTS_MAX 100
+#define TIMEOUT_MAX_MS (INT64_C(24) * 3600 * 1000)
+#define RETENTION_MIN_MS INT64_C(1000)
+#define RETENTION_MAX_MS (INT64_C(3660) * 86400 * 1000)
+
+#define LOCATION_ONLY (NOT_IN_DIRECTORY | NOT_IN_FILES | NOT_IN_LIMIT | NOT_IN_PROXY | NOT_IN_HTACCESS)
+
+static const char *not_allowed(const cmd_parms *cmd, const char *value, const char *allowed)
+{
+    return apr_psprintf(cmd->pool, "%s: \"%s\" is not allowed here; allowed: %s", cmd->cmd->name, value, allowed);
+}
+
+static const char *flag_parse(const cmd_parms *cmd, const char *text, int *flag)
+{
+    *flag = ap_cstr_casecmp(text, "on") == 0;
+    if (!*flag && ap_cstr_casecmp(text, "off") != 0) {
+        return not_allowed(cmd, text, "On, Off");
+    }
+    return NULL;
+}
+
+static const char *count_parse(const cmd_parms *cmd, const char *text, int most, int *count)
+{
+    char *end = NULL;
+    apr_int64_t value = apr_isdigit(*text) ? apr_strtoi64(text, &end, 10) : 0;
+
+    if (!end || *end || value < 1 || value > most) {
+        return not_allowed(cmd, text, apr_psprintf(cmd->pool, "a whole number from 1 to %d", most));
+    }
+    *count = (int)value;
+    return NULL;
+}
+
+static const char *duration_parse(const cmd_parms *cmd, const char *text, int64_t least_ms, int64_t most_ms,
+                                  int64_t *ms)
+{
+    int64_t value = 0;
+    apr_status_t rv = aq_units_duration_parse(text, &value);
+
+    if (rv == APR_EGENERAL) {
+        return not_allowed(cmd, text, AQ_UNITS_DURATION_FORM);
+    }
+    if (rv != APR_SUCCESS || value < least_ms || value > most_ms) {
+        return not_allowed(
+            cmd, text,
+            apr_psprintf(cmd->pool, "%" APR_INT64_T_FMT "ms to %" APR_INT64_T_FMT "h", least_ms, most_ms / 3600000));
+    }
+    *ms = value;
+    return NULL;
+}
+
+static const char *size_parse(const cmd_parms *cmd, const char *text, int64_t *bytes)
+{
+    int64_t value = 0;
+
+    if (aq_units_size_parse(text, &value) != APR_SUCCESS) {
+        return not_allowed(cmd, text, AQ_UNITS_SIZE_FORM);
+    }
+    *bytes = value;
+    return NULL;
+}
+
+/* A path below ServerRoot unless absolute; NULL where it makes no sense as one. */
+static const char *path_resolve(const cmd_parms *cmd, const char *text)
+{
+    return *text ? ap_server_root_relative(cmd->pool, text) : NULL;
+}
+
+const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *text)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    aq_server_config_t *config = aq_config_server(cmd->server);
+
+    (void)unused;
+    if (error) {
+        return error;
+    }
+    if (strcmp(text, "sqlite") == 0) {
+        config->queue_file = NULL;
+        return NULL;
+    }
+    const char *file = strncmp(text, "sqlite:", 7) == 0 ? path_resolve(cmd, text + 7) : NULL;
+    if (!file) {
+        return not_allowed(cmd, text, "sqlite, sqlite:FILE");
+    }
+    config->queue_file = file;
+    return NULL;
+}
+
+const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, const char *folder, const char *option)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    aq_server_config_t *config = aq_config_server(cmd->server);
+
+    (void)unused;
+    if (error) {
+        return error;
+    }
+    if (option && strncmp(option, "max=", 4) != 0) {
+        return not_allowed(cmd, option, "DIR [max=SIZE]");
+    }
+    config->spool_dir = path_resolve(cmd, folder);
+    if (!config->spool_dir) {
+        return not_allowed(cmd, folder, "the path of a folder");
+    }
+    return option ? size_parse(cmd, option + 4, &config->spool_max_bytes) : NULL;
+}
+
+const char *aq_batch_directive_worker(cmd_parms *cmd, void *unused, const char *flag, const char *option)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    aq_server_config_t *config = aq_config_server(cmd->server);
+
+    (void)unused;
+    if (error || (error = flag_parse(cmd, flag, &config->worker)) != NULL) {
+        return error;
+    }
+    if (option && strncmp(option, "threads=", 8) != 0) {
+        return not_allowed(cmd, option, "on|off [threads=N]");
+    }
+    return option ? count_parse(cmd, option + 8, WORKER_THREADS_MAX, &config->worker_threads) : NULL;
+}
+
+const char *aq_batch_directive_worker_program(cmd_parms *cmd, void *unused, const char *path)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    aq_server_config_t *config = aq_config_server(cmd->server);
+
+    (void)unused;
+    if (error) {
+        return error;
+    }
+    config->worker_program = path_resolve(cmd, path);
+    return config->worker_program ? NULL : not_allowed(cmd, path, "the path of a program");
+}
+
+const char *aq_batch_directive_batch(cmd_parms *cmd, void *location, const char *flag)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    return error ? error : flag_parse(cmd, flag, &config->batch.mode);
+}
+
+/* The target is one URL of the operator's: a password in it would end up in files and logs, a fragment means nothing. */
+const char *aq_batch_directive_target(cmd_parms *cmd, void *location, const char *url)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+    apr_uri_t uri = {0};
+
+    if (error) {
+        return error;
+    }
+    if (apr_uri_parse(cmd->pool, url, &uri) != APR_SUCCESS || !uri.scheme || !uri.hostname || !*uri.hostname ||
+        (ap_cstr_casecmp(uri.scheme, "http") != 0 && ap_cstr_casecmp(uri.scheme, "https") != 0) ||
+        (uri.port_str && (uri.port < 1 || !*uri.port_str)) || uri.user || uri.password || uri.fragment) {
+        const char *shown = uri.password ? apr_uri_unparse(cmd->pool, &uri, APR_URI_UNP_OMITPASSWORD) : url;
+        return not_allowed(cmd, shown,
+                           "a URL http://HOST[:PORT]/PATH or https://…, without user, password and fragment");
+    }
+    config->batch.target = url;
+    return NULL;
+}
+
+const char *aq_batch_directive_max_body(cmd_parms *cmd, void *location, const char *size)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    return error ? error : size_parse(cmd, size, &config->batch.max_body_bytes);
+}
+
+const char *aq_batch_directive_timeout(cmd_parms *cmd, void *location, const char *duration)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    return error ? error : duration_parse(cmd, duration, 1, TIMEOUT_MAX_MS, &config->batch.timeout_ms);
+}
+
+const char *aq_batch_directive_attempts(cmd_parms *cmd, void *location, const char *count)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    return error ? error : count_parse(cmd, count, ATTEMPTS_MAX, &config->batch.attempts);
+}
+
+const char *aq_batch_directive_retention(cmd_parms *cmd, void *location, const char *duration)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    return error ? error
+                 : duration_parse(cmd, duration, RETENTION_MIN_MS, RETENTION_MAX_MS, &config->batch.retention_ms);
+}
+
+const char *aq_batch_directive_target_idempotent(cmd_parms *cmd, void *location, const char *flag)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    return error ? error : flag_parse(cmd, flag, &config->batch.target_is_idempotent);
+}
+
+int aq_batch_header_is_private(const char *name)
+{
+    static const char *const PRIVATE[] = {
+        "Authorization",
+        "Connection",
+        "Content-Length",
+        "Cookie",
+        "Cookie2",
+        "Expect",
+        "Host",
+        "Idempotency-Key",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "TE",
+        "Trailer",
+        "Transfer-Encoding",
+        "Upgrade",
+    };
+    static const char OURS[] = "APIQuota-";
+
+    for (size_t i = 0; i < sizeof PRIVATE / sizeof PRIVATE[0]; i++) {
+        if (ap_cstr_casecmp(PRIVATE[i], name) == 0) {
+            return 1;
+        }
+    }
+    return ap_cstr_casecmpn(name, OURS, sizeof OURS - 1) == 0;
+}
+
+const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const char *header)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    if (error) {
+        return error;
+    }
+    if (*ap_scan_http_token(header) || !*header) {
+        return not_allowed(cmd, header, "names of headers");
+    }
+    if (aq_batch_header_is_private(header)) {
+        return not_allowed(cmd, header,
+                           "headers other than credentials (Authorization, Cookie), those of a connection (Host, TE, "
+                           "Upgrade, …), Idempotency-Key and APIQuota-…");
+    }
+    if (!config->batch.forward) {
+        config->batch.forward = apr_array_make(cmd->pool, 4, sizeof(const char *));
+    }
+    *(const char **)apr_array_push(config->batch.forward) = header;
+    return NULL;
+}
