@@ -33,19 +33,18 @@ class ErrorLog:
 
     def __init__(self, path):
         self._path = path
-        self._checked = 0
-        self._expected = []
+        self._judged = 0
 
     def mark(self):
         """The present end of the log."""
         return self._path.stat().st_size if self._path.exists() else 0
 
-    def text(self, since=0):
+    def text(self, since=0, until=None):
         if not self._path.exists():
             return ""
         with self._path.open("rb") as log:
             log.seek(since)
-            return log.read().decode("utf-8", "replace")
+            return log.read(-1 if until is None else until - since).decode("utf-8", "replace")
 
     def lines(self, since=0):
         return self.text(since).splitlines()
@@ -63,28 +62,42 @@ class ErrorLog:
         assert found, f"no line with {pattern!r} came within {timeout_s} s:\n{self.tail()}"
         return found[0]
 
+    def take_new_lines(self):
+        """The lines that came since the last call."""
+        start, self._judged = self._judged, self.mark()
+        return self.text(start, self._judged).splitlines()
+
+
+class LogGuard:
+    """Judges the new lines of several logs by one list of expectations; `always` are patterns that
+    are allowed for good."""
+
+    def __init__(self, logs, always=()):
+        self._logs, self._expected = logs, []
+        self._always = [Expectation(pattern, must=False) for pattern in always]
+
     def expect(self, pattern, must=False):
-        """Allows lines with this pattern, until the next verdict() with `forget`."""
+        """Allows lines with this pattern until the next verdict."""
         self._expected.append(Expectation(pattern, must))
 
-    def verdict(self, forget=True):
+    def forget(self):
+        """Leaves out of the next verdict what the logs hold now."""
+        for log in self._logs:
+            log.take_new_lines()
+
+    def verdict(self):
         """What is wrong with the lines since the last verdict, as a list of sentences."""
-        start, self._checked = self._checked, self.mark()
-        bad = [line for line in self.lines(start) if self._is_unexpected(line)]
+        lines = [line for log in self._logs for line in log.take_new_lines()]
+        bad = [line for line in lines if self._is_unexpected(line)]
         problems = ["unexpected in the error log:\n  " + "\n  ".join(bad[:SHOWN_LINES])] if bad else []
         problems += [f"expected in the error log, and never seen: {e.pattern.pattern}"
                      for e in self._expected if e.must and not e.seen]
-        if forget:
-            self._expected.clear()
+        self._expected.clear()
         return problems
-
-    def forget(self):
-        """Leaves out of the next verdict what the log holds now."""
-        self._checked = self.mark()
 
     def _is_unexpected(self, line):
         # Every expectation looks at every line: each must learn whether it was met.
-        allowed = any([expectation.allows(line) for expectation in self._expected])
+        allowed = any([expectation.allows(line) for expectation in self._always + self._expected])
         return _is_bad(line) and not allowed
 
 

@@ -13,11 +13,11 @@ import subprocess
 
 from . import h2, paths, processes
 from .client import Client
-from .errorlog import ErrorLog
+from .errorlog import ErrorLog, LogGuard
 from .faketime import FakeClock, library
 from .keys import write_atomically
 from .ports import port_is_free
-from .serverroot import ServerRoot
+from .serverroot import ServerRoot, allowed_lines
 from .waiting import wait_until
 
 START_TIMEOUT_S = 20.0
@@ -26,6 +26,8 @@ PORT_ATTEMPTS = 5
 PORT_TAKEN = re.compile(r"AH00072|Address already in use")
 RESUMED = r"resuming normal operations"
 OVERWRITTEN_PID_FILE = r"AH00098: pid file .* overwritten"
+# A child that is told to end at once closes the sockets of its workers under their hands.
+CLOSED_BY_STOP = r"\(9\)Bad file descriptor: AH03093: "
 
 
 class StartError(AssertionError):
@@ -37,17 +39,24 @@ class StartError(AssertionError):
 
 
 class Httpd(Client):
-    """A server of its own for a test. `spec` is a serverroot.Spec."""
+    """A server of its own for a test. `spec` is a serverroot.Spec.
+
+    end_s: how long children, CGI daemon and worker may outlive the parent of a stopped server.
+    """
+
+    end_s = 5.0
 
     def __init__(self, spec):
         self.spec, self.root, self.keys = spec, ServerRoot(spec), spec.keys
         self.log = ErrorLog(self.root.path / "logs" / "error.log")
         self.console = ErrorLog(self.root.path / "logs" / "console.log")
+        self.guard = LogGuard((self.log, self.console), allowed_lines(spec))
         self.clock = None
         if spec.faketime is not None:
             self.clock = FakeClock(self.root.path / "faketime", spec.faketime)
-        self._process, self._group, self._has_run = None, 0, False
-        self._meant_to_end = False
+        self._process, self._has_run = None, False
+        self._family = processes.Family(str(self.root.path))
+        self._meant_to_end = self._closed = False
         self.save_keys()
 
     @property
@@ -75,7 +84,7 @@ class Httpd(Client):
                 if self._has_run or not PORT_TAKEN.search(failure.output):
                     raise
                 last = failure
-                self.log.forget()
+                self.guard.forget()
                 self.root.take_another_port()
         raise last
 
@@ -84,14 +93,14 @@ class Httpd(Client):
         try:
             self.start()
         except StartError as failure:
-            self.log.forget()
-            self.console.forget()
+            self.guard.forget()
             return failure.output
         raise AssertionError("httpd started, though it should have refused to")
 
     def stop(self, graceful=False):
         """Ends httpd by SIGTERM, or gracefully by SIGWINCH; fails if a process stays behind."""
         self._meant_to_end = True
+        self.guard.expect(CLOSED_BY_STOP)
         os.kill(self.pid, signal.SIGWINCH if graceful else signal.SIGTERM)
         try:
             self._process.wait(STOP_TIMEOUT_S)
@@ -106,12 +115,14 @@ class Httpd(Client):
 
     def restart(self, **how):
         """A restart (SIGHUP); see _reload."""
+        self.guard.expect(CLOSED_BY_STOP)
         self._reload(signal.SIGHUP, **how)
 
     def kill9_parent(self):
         """Kills the parent alone: its children serve on. kill9_parent_and_orphans() must follow."""
         self._meant_to_end = True
-        self.log.expect(OVERWRITTEN_PID_FILE)
+        self.guard.expect(OVERWRITTEN_PID_FILE)
+        self.family()  # Whom it had is hard to tell afterwards.
         os.kill(self.pid, signal.SIGKILL)
         self._process.wait(STOP_TIMEOUT_S)
 
@@ -119,17 +130,24 @@ class Httpd(Client):
         """Kills the parent, then all that was its: children, CGI daemon, worker."""
         if self.running():
             self.kill9_parent()
-        assert processes.kill_all(self.family), f"still there: {self.family()}"
+        left = self._family.kill()
+        assert not left, f"still there: {left}"
 
     def kill_child(self, pid=None, number=signal.SIGKILL):
-        """Kills a serving child (any, unless told), and expects the line httpd writes about it."""
+        """Kills a serving child (any, unless told), waits until it is gone, and returns its ID. Expects
+        the line that httpd writes about signals other than SIGKILL, SIGTERM, SIGHUP and SIGUSR1."""
         pid = pid or self.child_pids()[0]
-        self.log.expect(rf"AH0005[12]: child pid {pid} exit signal")
+        self.guard.expect(rf"AH0005[12]: child pid {pid} exit signal")
         processes.send_signal(pid, number)
+        assert wait_until(lambda: pid not in self.family(), STOP_TIMEOUT_S), f"{pid} lives on"
         return pid
 
     def close(self):
-        """Ends the server and removes its folder; returns what was wrong, as a list of sentences."""
+        """Ends the server and removes its folder; returns what was wrong, as a list of sentences.
+        A second call does nothing."""
+        if self._closed:
+            return []
+        self._closed = True
         problems = self._end()
         if not port_is_free(self.port):
             problems.append(f"port {self.port} is still taken")
@@ -163,7 +181,7 @@ class Httpd(Client):
 
     def family(self):
         """Every living process of this server, by ID."""
-        return processes.family(self._group, str(self.root.path)) if self._group else {}
+        return self._family.living()
 
     def child_pids(self):
         """The children that serve (and old ones that finish), without CGI daemon and worker."""
@@ -184,14 +202,14 @@ class Httpd(Client):
 
     def expect_log(self, pattern, must=False):
         """Allows error-log lines with the pattern in this test; with `must`, one has to come."""
-        self.log.expect(pattern, must)
+        self.guard.expect(pattern, must)
 
     def verdict(self):
         """What the error log (and stderr) hold that nobody expected, since the last verdict."""
-        return self.log.verdict() + self.console.verdict()
+        return self.guard.verdict()
 
     def access_log(self):
-        """Lines `EPOCH-SECONDS ADDRESS "REQUEST" STATUS BYTES`."""
+        """Lines `EPOCH-SECONDS "REQUEST" STATUS BYTES-SENT END`, END being X where the client went away."""
         return (self.root.path / "logs" / "access.log").read_text(errors="replace").splitlines()
 
     def nghttp(self, *requested, **how):
@@ -221,7 +239,8 @@ class Httpd(Client):
             self._process = subprocess.Popen(
                 self._command("-DFOREGROUND"), env=self._environment(), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-        self._group, self._meant_to_end = self._process.pid, False
+        self._family.led_by(self._process.pid)
+        self._meant_to_end = False
         wait_until(lambda: not self.running() or self._serves(), START_TIMEOUT_S)
         if not (self.running() and self._serves()):
             self._kill_everything()
@@ -255,22 +274,22 @@ class Httpd(Client):
         try:
             if self.running():
                 self.stop()
-            elif self._group:
-                self._end_of_family(timeout_s=0)
+            else:
+                self._end_of_family()
         except AssertionError as failure:
             problems.append(str(failure))
         if self._process is not None and not self._meant_to_end:
             problems.append(f"httpd ended by itself, with {self._process.returncode}")
         return problems
 
-    def _end_of_family(self, timeout_s=5.0):
-        left = processes.wait_gone(self.family, timeout_s)
+    def _end_of_family(self):
+        left = self._family.wait_gone(self.end_s)
         if left:
             self._kill_everything()
             raise AssertionError(f"left behind by httpd: {sorted(left.values())}")
 
     def _kill_everything(self):
         self._meant_to_end = True
-        processes.kill_all(self.family)
+        self._family.kill()
         if self._process is not None:
             self._process.wait(STOP_TIMEOUT_S)

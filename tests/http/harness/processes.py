@@ -2,8 +2,8 @@
 """Which processes belong to a server, read from /proc, and how to see them end.
 
 A process belongs to a server if it is in the process group of its parent process, descends from it,
-or carries the server's tag in its environment: so a worker in a session of its own is found too, and
-so is what outlives a killed parent. Only processes found this way are ever signalled.
+carries the server's tag in its environment, or was seen to belong earlier: so a worker in a session of
+its own is found too, and so is what outlives a killed parent. Nothing else is ever signalled.
 
 The test process is a child subreaper: orphans become its children, and are reaped.
 """
@@ -19,7 +19,7 @@ from .waiting import wait_until
 TAG_VARIABLE = "APIQUOTA_TEST_SERVER"
 PR_SET_CHILD_SUBREAPER = 36
 
-Process = collections.namedtuple("Process", "pid parent group state name")
+Process = collections.namedtuple("Process", "pid parent group state name started")
 
 
 def become_subreaper():
@@ -34,8 +34,9 @@ def read_process(pid):
     except OSError:
         return None
     before, _, after = stat.rpartition(")")
-    state, parent, group = after.split()[:3]
-    return Process(int(pid), int(parent), int(group), state, before.partition("(")[2])
+    fields = after.split()
+    return Process(int(pid), int(fields[1]), int(fields[2]), fields[0], before.partition("(")[2],
+                   int(fields[19]))
 
 
 def all_processes():
@@ -44,35 +45,45 @@ def all_processes():
     return [process for process in found if process]
 
 
-def family(parent_pid, tag):
-    """The living processes of the server that was started as `parent_pid` with `tag`, by ID."""
-    everything = all_processes()
-    ids = {p.pid for p in everything if p.group == parent_pid or p.pid == parent_pid}
-    ids |= {p.pid for p in everything if p.pid not in ids and _has_tag(p.pid, tag)}
-    while True:
-        more = {p.pid for p in everything if p.parent in ids} - ids
-        if not more:
-            break
-        ids |= more
-    ids.discard(os.getpid())
-    _reap({p.pid for p in everything if p.pid in ids and p.state == "Z"} - {parent_pid})
-    return {p.pid: p for p in everything if p.pid in ids and p.state not in "ZX"}
+class Family:
+    """The processes of the server whose environment carries `tag`."""
 
+    def __init__(self, tag):
+        self._tag, self._leader, self._seen = tag, None, set()
 
-def wait_gone(find_family, timeout_s):
-    """Waits until `find_family()` is empty; returns those that are still there."""
-    wait_until(lambda: not find_family(), timeout_s)
-    return find_family()
+    def led_by(self, parent_pid):
+        """Tells the process that the server was started as."""
+        self._leader = parent_pid
 
+    def living(self):
+        """Those that live, by ID; dead ones are reaped, but for the leader, who is its starter's."""
+        if self._leader is None:
+            return {}
+        everything = all_processes()
+        ids = _with_descendants({p.pid for p in everything if self._is_ours(p)}, everything)
+        ours = [p for p in everything if p.pid in ids and p.pid != os.getpid()]
+        self._seen |= {(p.pid, p.started) for p in ours}
+        _reap({p.pid for p in ours if p.state == "Z"} - {self._leader})
+        return {p.pid: p for p in ours if p.state not in "ZX"}
 
-def kill_all(find_family, timeout_s=5.0):
-    """Kills (SIGKILL) each process that `find_family()` names, until there is none."""
-    def none_left():
-        living = find_family()
-        for pid in living:
-            send_signal(pid, signal.SIGKILL)
-        return not living
-    return bool(wait_until(none_left, timeout_s))
+    def wait_gone(self, timeout_s):
+        """Waits until none lives; returns those that still do."""
+        wait_until(lambda: not self.living(), timeout_s)
+        return self.living()
+
+    def kill(self, timeout_s=5.0):
+        """Kills (SIGKILL) each of them until none is left; returns those that are."""
+        def none_left():
+            living = self.living()
+            for pid in living:
+                send_signal(pid, signal.SIGKILL)
+            return not living
+        wait_until(none_left, timeout_s)
+        return self.living()
+
+    def _is_ours(self, process):
+        return (process.group == self._leader or (process.pid, process.started) in self._seen
+                or _has_tag(process.pid, self._tag))
 
 
 def send_signal(pid, number):
@@ -94,6 +105,12 @@ def listens_on_unix_socket(pid, path_prefix):
         return any(os.readlink(entry.path) in wanted for entry in os.scandir(f"/proc/{pid}/fd"))
     except OSError:
         return False
+
+
+def _with_descendants(ids, everything):
+    while more := {p.pid for p in everything if p.parent in ids} - ids:
+        ids = ids | more
+    return ids
 
 
 def _has_tag(pid, tag):

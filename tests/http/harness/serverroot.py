@@ -48,7 +48,7 @@ LogLevel info
 ServerName 127.0.0.1
 Listen 127.0.0.1:{port}
 {user}{load}
-LogFormat "%{{%s}}t %h \\"%r\\" %>s %B" test
+LogFormat "%{{sec}}t \\"%r\\" %>s %O %X" test
 CustomLog "{root}/logs/access.log" test
 KeepAliveTimeout 5
 Timeout 20
@@ -91,6 +91,7 @@ class Spec:
     modules: httpd modules beyond BASE_MODULES, by short name; `cgi` means the one fit for the MPM.
     mpm_conf: replaces the numbers of processes and threads. env: added to httpd's environment.
     faketime: an offset such as "+1d"; the server then has a `clock`.
+    allow: patterns of error-log lines that are expected at any time, in every test of the server.
     """
 
     conf: str = ""
@@ -102,6 +103,7 @@ class Spec:
     mpm_conf: str = ""
     env: dict = dataclasses.field(default_factory=dict)
     faketime: str = None
+    allow: tuple = ()
     keys: Keys = dataclasses.field(default_factory=Keys)
 
 
@@ -158,6 +160,12 @@ class ServerRoot:
         self.lease.release()
         if os.environ.get("AQ_KEEP") != "1":
             shutil.rmtree(self.path)
+
+
+def allowed_lines(spec):
+    """The patterns of error-log lines that such a server may always write."""
+    warns_of_prefork = spec.mpm == "prefork" and "http2" in spec.modules
+    return tuple(spec.allow) + (("AH10034: ",) if warns_of_prefork else ())
 
 
 def _resolve(spec):
