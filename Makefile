@@ -83,7 +83,7 @@ WORKER := $(if $(WORKER_SRC),$(O)/apiquota-worker)
 CTL    := $(if $(CTL_SRC),$(O)/apiquotactl)
 
 .PHONY: all build deps
-all: $(LIB) $(MODULE) $(WORKER) $(CTL) $(O)/compile_commands.json
+all: $(O)/compile_commands.json $(LIB) $(MODULE) $(WORKER) $(CTL)
 
 deps:
 	@vagrant/provision.sh

@@ -83,6 +83,20 @@ def unchanged(tool, path, salt):
     return os.path.join(folder, path.replace("/", "_") + "." + digest.hexdigest()[:20])
 
 
+DIAGNOSTIC = re.compile(r"^(?=\S+:\d+:\d+: (?:fatal error|error|warning): )", re.M)
+CHATTER = re.compile(r"^(\d+ (warnings?|errors?) .*generated\.|Error while processing .*|.*treated as error.*|cc1: .*)\n?", re.M)
+
+
+def each_once(texts):
+    """The diagnostics of many runs, each once: a fault in a header is found by every file that includes it."""
+    blocks = []
+    for text in texts:
+        for block in DIAGNOSTIC.split(CHATTER.sub("", text.replace(ROOT + "/", ""))):
+            if block.strip() and block.rstrip() not in blocks:
+                blocks.append(block.rstrip())
+    return blocks
+
+
 def on_each_file(tool, commands):
     """Runs [(file, command)] side by side, skips what a stamp says is unchanged, prints what complains."""
     def one(item):
@@ -95,7 +109,7 @@ def on_each_file(tool, commands):
         if done.returncode == 0:
             open(stamp, "w", encoding="utf-8").close()
             return None
-        return done.stdout.rstrip() or f"{path}:1: {command[0]} ended with {done.returncode}"
+        return CHATTER.sub("", done.stdout).strip() or f"{path}:1: {command[0]} ended with {done.returncode}"
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=JOBS) as pool:
-        offences.extend(text for text in pool.map(one, commands) if text)
+        offences.extend(each_once(text + "\n" for text in pool.map(one, commands) if text))
