@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Batch configuration as JSON. One table of members serves the writer and the reader.
+ */
+#include "batch/batch_config.h"
+
+#include <apr_strings.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum { TEXT, INT, INT64, BOOL } member_type_t;
+
+typedef struct {
+    const char *name;
+    member_type_t type;
+    size_t offset;
+    int64_t least, most; /* of numbers */
+} member_t;
+
+static const member_t config_members[] = {
+    {"queue_file", TEXT, offsetof(aq_batch_config_t, queue_file), 0, 0},
+    {"spool_folder", TEXT, offsetof(aq_batch_config_t, spool_folder), 0, 0},
+    {"spool_max_bytes", INT64, offsetof(aq_batch_config_t, spool_max_bytes), 0, INT64_MAX},
+    {"threads", INT, offsetof(aq_batch_config_t, threads), 1, 256},
+};
+
+static const member_t location_members[] = {
+    {"target", TEXT, offsetof(aq_batch_location_t, target), 0, 0},
+    {"timeout_ms", INT, offsetof(aq_batch_location_t, timeout_ms), 1, INT_MAX},
+    {"max_attempts", INT, offsetof(aq_batch_location_t, max_attempts), 1, 1000},
+    {"target_is_idempotent", BOOL, offsetof(aq_batch_location_t, target_is_idempotent), 0, 1},
+    {"retention_ms", INT64, offsetof(aq_batch_location_t, retention_ms), 1, INT64_MAX},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static json_t *member_json(const member_t *member, const void *of)
+{
+    const char *at = (const char *)of + member->offset;
+
+    switch (member->type) {
+    case TEXT:
+        return json_string(*(const char *const *)(const void *)at);
+    case INT64:
+        return json_integer(*(const int64_t *)(const void *)at);
+    case INT:
+        return json_integer(*(const int *)(const void *)at);
+    case BOOL:
+        return json_boolean(*(const int *)(const void *)at);
+    }
+    return NULL;
+}
+
+/* A new object with these members; NULL when memory ran out or a text is no UTF-8. */
+static json_t *members_json(const member_t *members, size_t count, const void *of)
+{
+    json_t *json = json_object();
+
+    for (size_t i = 0; i < count; i++) {
+        if (json_object_set_new(json, members[i].name, member_json(&members[i], of)) != 0) {
+            json_decref(json);
+            return NULL;
+        }
+    }
+    return json;
+}
+
+static int name_compare(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Sorted by name, so that the same configuration writes the same file. */
+static json_t *locations_json(apr_hash_t *locations, apr_pool_t *ptemp)
+{
+    json_t *json = json_object();
+    const char **names = apr_palloc(ptemp, (apr_hash_count(locations) + 1) * sizeof(*names));
+    size_t count = 0;
+
+    for (apr_hash_index_t *i = apr_hash_first(ptemp, locations); i != NULL; i = apr_hash_next(i)) {
+        names[count++] = apr_hash_this_key(i);
+    }
+    qsort(names, count, sizeof(*names), name_compare);
+    for (size_t i = 0; i < count; i++) {
+        const aq_batch_location_t *location = apr_hash_get(locations, names[i], APR_HASH_KEY_STRING);
+        json_t *members = members_json(location_members, COUNT(location_members), location);
+        if (json_object_set_new(json, names[i], members) != 0) {
+            json_decref(json);
+            return NULL;
+        }
+    }
+    return json;
+}
+
+json_t *aq_batch_config_json(const aq_batch_config_t *config, apr_pool_t *ptemp)
+{
+    json_t *json = members_json(config_members, COUNT(config_members), config);
+
+    if (json_object_set_new(json, "locations", locations_json(config->locations, ptemp)) != 0) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
+}
+
+/* Reads one member; 0 where it is missing, of another type or out of bounds. */
+static int member_parse(apr_pool_t *p, const member_t *member, const json_t *json, void *of)
+{
+    json_t *value = json_object_get(json, member->name);
+    char *at = (char *)of + member->offset;
+
+    switch (member->type) {
+    case TEXT:
+        if (!json_is_string(value) || json_string_length(value) == 0) {
+            return 0;
+        }
+        *(const char **)(void *)at = apr_pstrdup(p, json_string_value(value));
+        return 1;
+    case BOOL:
+        *(int *)(void *)at = json_is_true(value);
+        return json_is_boolean(value);
+    case INT:
+    case INT64:
+        break;
+    }
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value) || number < member->least || number > member->most) {
+        return 0;
+    }
+    if (member->type == INT) {
+        *(int *)(void *)at = (int)number;
+    } else {
+        *(int64_t *)(void *)at = number;
+    }
+    return 1;
+}
+
+static apr_status_t members_parse(apr_pool_t *p, const member_t *members, size_t count, const json_t *json, void *of,
+                                  const char *where, const char **error)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!member_parse(p, &members[i], json, of)) {
+            *error =
+                apr_psprintf(p, "%s: \"%s\" is missing, of another type, or out of bounds", where, members[i].name);
+            return APR_EGENERAL;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t locations_parse(apr_pool_t *p, json_t *json, apr_hash_t *locations, const char **error)
+{
+    const char *name;
+    json_t *members;
+
+    if (!json_is_object(json)) {
+        *error = "\"locations\" is missing, or no object";
+        return APR_EGENERAL;
+    }
+    json_object_foreach(json, name, members)
+    {
+        aq_batch_location_t *location = apr_pcalloc(p, sizeof(*location));
+        location->name = apr_pstrdup(p, name);
+        apr_status_t rv = members_parse(p, location_members, COUNT(location_members), members, location,
+                                        apr_psprintf(p, "location \"%s\"", name), error);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        apr_hash_set(locations, location->name, APR_HASH_KEY_STRING, location);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t aq_batch_config_parse(apr_pool_t *p, const json_t *json, aq_batch_config_t **config, const char **error)
+{
+    aq_batch_config_t *parsed = apr_pcalloc(p, sizeof(*parsed));
+    apr_status_t rv;
+
+    *config = NULL;
+    *error = NULL;
+    parsed->locations = apr_hash_make(p);
+    if ((rv = members_parse(p, config_members, COUNT(config_members), json, parsed, "worker", error)) != APR_SUCCESS ||
+        (rv = locations_parse(p, json_object_get(json, "locations"), parsed->locations, error)) != APR_SUCCESS) {
+        return rv;
+    }
+    *config = parsed;
+    return APR_SUCCESS;
+}

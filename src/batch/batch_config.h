@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Batch configuration: what httpd's parent tells the worker, through the "worker" member of STATE_DIR/runtime.json.
+ *
+ * The same code writes and reads it, so that both sides agree. Job rows name their location; a location that is no
+ * longer configured makes its jobs wait (they fail when they have waited too long), it loses nothing.
+ */
+#ifndef AQ_BATCH_CONFIG_H
+#define AQ_BATCH_CONFIG_H
+
+#include "base/aq_json.h"
+
+#include <apr_hash.h>
+
+typedef struct {
+    const char *name;   /* "host:port/path": the vhost and the section, unique; stored in job rows */
+    const char *target; /* URL */
+    int timeout_ms;     /* of an attempt */
+    int max_attempts;
+    int target_is_idempotent;
+    int64_t retention_ms;
+} aq_batch_location_t;
+
+typedef struct {
+    const char *queue_file; /* SQLite file */
+    const char *spool_folder;
+    int64_t spool_max_bytes;
+    int threads;
+    apr_hash_t *locations; /* name -> aq_batch_location_t * */
+} aq_batch_config_t;
+
+/* The "worker" member: a new reference; NULL when memory ran out. */
+json_t *aq_batch_config_json(const aq_batch_config_t *config, apr_pool_t *ptemp);
+
+/* Reads it back into `p`. APR_EGENERAL and a sentence at `*error` for anything missing or of another type. */
+apr_status_t aq_batch_config_parse(apr_pool_t *p, const json_t *json, aq_batch_config_t **config, const char **error);
+
+#endif

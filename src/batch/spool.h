@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Spool: where request and result bodies lie on disk.
+ *
+ *   SPOOL/incoming/<random>.part       a body while it arrives; its owner holds a lock on it
+ *   SPOOL/body/<id>                    the body of a batch's request
+ *   SPOOL/result/<id>.<token>          the answer of one attempt; the row names the token that counts
+ *   SPOOL/usage                        8 bytes, mapped: bytes in body/ and result/, for admission; each sweep counts anew
+ *
+ * A body is durable when aq_spool_commit has returned: file fsync, rename, fsync of the folder. Only then may the row be
+ * written, and only then the client be answered. Bodies pass in pieces, never whole through memory. Files are 0600,
+ * folders 0700, owned by the user that httpd runs as; symbolic links are refused.
+ *
+ * Space is reserved by the size of the incoming file itself, which is set ahead of what is written. So a reservation
+ * is seen by all processes, and none outlives its upload: the file goes when its owner does.
+ */
+#ifndef AQ_SPOOL_H
+#define AQ_SPOOL_H
+
+#include "batch/batch.h"
+
+#include <apr_pools.h>
+
+typedef struct aq_spool_t aq_spool_t;
+typedef struct aq_spool_file_t aq_spool_file_t; /* a body that is being written */
+
+/* Makes the folders (given to `uid`/`gid` unless (uid_t)-1; the caller may be root). `*error`, in `ptemp`, names what is wrong. */
+apr_status_t aq_spool_prepare(const char *folder, uid_t uid, gid_t gid, apr_pool_t *ptemp, const char **error);
+
+/*
+ * Opens a prepared spool, as the user that owns it. `max_bytes` bounds all bodies together (0: no bound but the disk).
+ * Thread-safe afterwards, for as long as `p` lives. `*error` in `p`.
+ */
+apr_status_t aq_spool_open(apr_pool_t *p, const char *folder, int64_t max_bytes, aq_spool_t **spool,
+                           const char **error);
+
+/*
+ * Begins a body. `declared_bytes` (-1: not known) is checked against the room left: APR_ENOSPC when it does not fit.
+ * The file is unlinked when `p` is cleared before aq_spool_commit.
+ */
+apr_status_t aq_spool_body_begin(aq_spool_t *spool, apr_pool_t *p, int64_t declared_bytes, aq_spool_file_t **file);
+
+/* The same for the result of attempt `token` of batch `id`. */
+apr_status_t aq_spool_result_begin(aq_spool_t *spool, apr_pool_t *p, const char *id, int64_t token,
+                                   aq_spool_file_t **file);
+
+/* Appends. APR_ENOSPC when the disk or the spool's bound is full: the file is then to be dropped (clear its pool). */
+apr_status_t aq_spool_write(aq_spool_file_t *file, const void *data, size_t size);
+
+/* Makes a body durable under its name: for a request body as body/<id>. Fills bytes and sha256 (in the file's pool). */
+apr_status_t aq_spool_body_commit(aq_spool_file_t *file, const char *id, aq_batch_body_t *body);
+apr_status_t aq_spool_result_commit(aq_spool_file_t *file, aq_batch_body_t *body);
+
+/* Paths, in `p`: for opening a body to send it. The id must be a valid one. */
+const char *aq_spool_body_path(const aq_spool_t *spool, apr_pool_t *p, const char *id);
+const char *aq_spool_result_path(const aq_spool_t *spool, apr_pool_t *p, const char *id, int64_t token);
+
+/* Removes; a missing file is no error. */
+apr_status_t aq_spool_body_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id);
+apr_status_t aq_spool_result_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t token);
+
+/*
+ * Opens a request body, reads it whole, and compares size and SHA-256. APR_SUCCESS; APR_ENOENT; APR_EGENERAL where it
+ * changed; another error where it could not be read. `*fd` is the verified file, at its beginning, for the caller to
+ * close: who reads from it reads what was verified. -1 on failure.
+ */
+apr_status_t aq_spool_body_open(aq_spool_t *spool, apr_pool_t *ptemp, const char *id, const aq_batch_body_t *body,
+                                int *fd);
+
+/*
+ * Removes what a crash left: incoming files whose owner is gone (its lock is free), and bodies and results last written
+ * before `older_than_ms` (wall time) for which `is_known` is 0. `token` 0 asks for the body of batch `id`, another one
+ * for the result of that attempt. A caller that cannot tell answers 1. `*removed`: how many files.
+ */
+typedef int aq_spool_known_fn(void *data, const char *id, int64_t token);
+apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t older_than_ms,
+                            aq_spool_known_fn *is_known, void *data, unsigned *removed);
+
+/* Bytes of all bodies and results on disk and of all reservations (walks the folders). */
+apr_status_t aq_spool_used(aq_spool_t *spool, apr_pool_t *ptemp, int64_t *bytes);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the spool share: the open spool, its figure of use, and a walk over a folder.
+ */
+#ifndef AQ_SPOOL_PRIVATE_H
+#define AQ_SPOOL_PRIVATE_H
+
+#include "batch/spool.h"
+
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#define AQ_SPOOL_PART_SUFFIX ".part"
+
+struct aq_spool_t {
+    const char *folder, *incoming, *body, *result;
+    int64_t max_bytes;
+    _Atomic int64_t *stored_bytes; /* mapped from SPOOL/usage, shared by all processes */
+};
+
+/*
+ * Calls `each` for every regular file of `folder`, with the folder's descriptor, so that it may act on the entry without
+ * building a path. Entries that vanish meanwhile and what is no regular file are passed over.
+ */
+typedef void aq_spool_each_fn(void *data, int folder_fd, const char *name, const struct stat *info);
+apr_status_t aq_spool_walk(const char *folder, aq_spool_each_fn *each, void *data);
+
+/* Bytes of the files in one folder. */
+apr_status_t aq_spool_folder_bytes(const char *folder, int64_t *bytes);
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing a body: incoming/<random>.part, reserved ahead, hashed as it passes, then synced and renamed into its place.
+ *
+ * The writer holds a flock on its file. It belongs to the open file, so a sweep of the same process sees it too, and the
+ * kernel frees it at death. (The write lock of the queue is an fcntl lock instead: it must not stay with a forked
+ * grandchild. Here the worst of that is an orphan that is removed later.)
+ */
+#include "batch/spool_private.h"
+
+#include "base/aq_file.h"
+#include "base/aq_hash.h"
+
+#include <apr_strings.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define RESERVE_MIN_BYTES INT64_C(65536)
+#define RESERVE_MAX_BYTES INT64_C(16777216)
+
+struct aq_spool_file_t {
+    aq_spool_t *spool;
+    apr_pool_t *pool;
+    const char *path;
+    const char *result_path; /* NULL for a request body */
+    int fd;                  /* -1: committed, or given up */
+    int64_t reserved_bytes, written_bytes;
+    aq_sha256_t *sha;
+};
+
+static apr_status_t file_drop(void *data)
+{
+    aq_spool_file_t *file = data;
+
+    if (file->fd >= 0) {
+        (void)unlink(file->path);
+        (void)close(file->fd);
+        file->fd = -1;
+    }
+    aq_sha256_destroy(file->sha);
+    file->sha = NULL;
+    return APR_SUCCESS;
+}
+
+/* Makes the file and locks it; a sweep that came in between has unlinked it, then a new one is made. */
+static apr_status_t file_create(aq_spool_file_t *file)
+{
+    unsigned char random[12];
+    char hex[2 * sizeof random + 1];
+    struct stat info;
+    apr_status_t rv;
+
+    do {
+        if ((rv = aq_hash_random(random, sizeof random)) != APR_SUCCESS) {
+            return rv;
+        }
+        aq_hash_hex_write(hex, random, sizeof random);
+        file->path = apr_pstrcat(file->pool, file->spool->incoming, "/", hex, AQ_SPOOL_PART_SUFFIX, NULL);
+        if (file->fd >= 0) {
+            (void)close(file->fd);
+        }
+        rv = aq_file_open(file->path, O_RDWR | O_CREAT | O_EXCL, 0600, &file->fd);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    } while (flock(file->fd, LOCK_EX | LOCK_NB) != 0 || fstat(file->fd, &info) != 0 || info.st_nlink == 0);
+    return APR_SUCCESS;
+}
+
+/*
+ * Sets the file's size to `bytes`, taking the blocks where the file system can. Reserving first and adding up afterwards
+ * means that of two that come together both may be refused, but never both be let in.
+ */
+static apr_status_t reserve(aq_spool_file_t *file, int64_t bytes)
+{
+    aq_spool_t *spool = file->spool;
+    int64_t incoming_bytes;
+    int rc;
+
+    do {
+        rc = fallocate(file->fd, 0, 0, bytes);
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0 && errno != EOPNOTSUPP) {
+        return errno;
+    }
+    if (rc != 0 && ftruncate(file->fd, bytes) != 0) {
+        return errno;
+    }
+    file->reserved_bytes = bytes;
+    if (spool->max_bytes == 0) {
+        return APR_SUCCESS;
+    }
+    apr_status_t rv = aq_spool_folder_bytes(spool->incoming, &incoming_bytes);
+    if (rv == APR_SUCCESS && atomic_load(spool->stored_bytes) + incoming_bytes > spool->max_bytes) {
+        rv = APR_ENOSPC;
+    }
+    return rv;
+}
+
+static apr_status_t file_begin(aq_spool_t *spool, apr_pool_t *p, int64_t declared_bytes, const char *result_path,
+                               aq_spool_file_t **file)
+{
+    aq_spool_file_t *begun = apr_palloc(p, sizeof(*begun));
+
+    *file = NULL;
+    *begun = (aq_spool_file_t){.spool = spool, .pool = p, .result_path = result_path, .fd = -1};
+    begun->sha = aq_sha256_create();
+    if (begun->sha == NULL) {
+        return APR_ENOMEM;
+    }
+    apr_pool_cleanup_register(p, begun, file_drop, apr_pool_cleanup_null);
+    apr_status_t rv = file_create(begun);
+    if (rv == APR_SUCCESS && declared_bytes > 0) {
+        rv = reserve(begun, declared_bytes);
+    }
+    if (rv != APR_SUCCESS) {
+        apr_pool_cleanup_run(p, begun, file_drop);
+        return rv;
+    }
+    *file = begun;
+    return APR_SUCCESS;
+}
+
+apr_status_t aq_spool_body_begin(aq_spool_t *spool, apr_pool_t *p, int64_t declared_bytes, aq_spool_file_t **file)
+{
+    return file_begin(spool, p, declared_bytes, NULL, file);
+}
+
+apr_status_t aq_spool_result_begin(aq_spool_t *spool, apr_pool_t *p, const char *id, int64_t token,
+                                   aq_spool_file_t **file)
+{
+    return file_begin(spool, p, -1, aq_spool_result_path(spool, p, id, token), file);
+}
+
+apr_status_t aq_spool_write(aq_spool_file_t *file, const void *data, size_t size)
+{
+    int64_t end = file->written_bytes + (int64_t)size;
+    apr_status_t rv;
+
+    if (end > file->reserved_bytes) {
+        int64_t ahead = end / 4;
+        ahead = ahead < RESERVE_MIN_BYTES ? RESERVE_MIN_BYTES : ahead > RESERVE_MAX_BYTES ? RESERVE_MAX_BYTES : ahead;
+        if ((rv = reserve(file, end + ahead)) != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    if ((rv = aq_file_write(file->fd, data, size)) != APR_SUCCESS ||
+        (rv = aq_sha256_add(file->sha, data, size)) != APR_SUCCESS) {
+        return rv;
+    }
+    file->written_bytes = end;
+    return APR_SUCCESS;
+}
+
+/* The content on disk, with its true size, and with an age that counts from now. */
+static apr_status_t content_sync(const aq_spool_file_t *file)
+{
+    if (ftruncate(file->fd, file->written_bytes) != 0 || futimens(file->fd, NULL) != 0 || fsync(file->fd) != 0) {
+        return errno;
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t file_commit(aq_spool_file_t *file, const char *folder, const char *path, aq_batch_body_t *body)
+{
+    unsigned char digest[AQ_SHA256_BYTES];
+    char *hex = apr_palloc(file->pool, AQ_SHA256_HEX_SIZE);
+    apr_status_t rv;
+
+    if ((rv = aq_sha256_finish(file->sha, digest)) != APR_SUCCESS || (rv = content_sync(file)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (rename(file->path, path) != 0) {
+        return errno;
+    }
+    file->path = path;
+    if ((rv = aq_file_folder_sync(folder)) != APR_SUCCESS) {
+        return rv; /* the pool's end unlinks it under its new name */
+    }
+    aq_hash_hex_write(hex, digest, sizeof digest);
+    body->bytes = file->written_bytes;
+    body->sha256 = hex;
+    atomic_fetch_add(file->spool->stored_bytes, file->written_bytes);
+    (void)close(file->fd); /* synced: nothing is left that close could fail to write */
+    file->fd = -1;
+    return APR_SUCCESS;
+}
+
+apr_status_t aq_spool_body_commit(aq_spool_file_t *file, const char *id, aq_batch_body_t *body)
+{
+    return file_commit(file, file->spool->body, aq_spool_body_path(file->spool, file->pool, id), body);
+}
+
+apr_status_t aq_spool_result_commit(aq_spool_file_t *file, aq_batch_body_t *body)
+{
+    return file_commit(file, file->spool->result, file->result_path, body);
+}
