@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every store answers alike: see counter_store.h. */
+#include "limit/counter_store.h"
+
+/* `later_ms` moved back so that it lies whole seconds behind `now_ms`: what Retry-After promises. */
+static aq_time_ms_t whole_seconds_after(aq_time_ms_t now_ms, aq_time_ms_t later_ms)
+{
+    if (later_ms == AQ_TIME_NEVER) {
+        return AQ_TIME_NEVER;
+    }
+    return now_ms + (later_ms - now_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S * AQ_MS_PER_S;
+}
+
+void aq_counter_answer(aq_counter_t *counter, const uint64_t words[AQ_WINDOW_WORDS], const aq_window_look_t *look,
+                       uint32_t denied_cost)
+{
+    const aq_limit_t *limit = counter->limit;
+    const aq_time_ms_t now_ms = look->place.now_ms;
+    const uint64_t count = limit->rate.count;
+
+    counter->used = look->used;
+    counter->remaining = look->used < count ? count - look->used : 0;
+    counter->fits_at_ms = now_ms;
+    counter->is_denied = denied_cost != 0;
+    if (denied_cost != 0) {
+        counter->fits_at_ms = aq_window_fits_at(&limit->window, words, look, count, denied_cost);
+        counter->reset_at_ms = whole_seconds_after(now_ms, counter->fits_at_ms);
+    } else if (counter->remaining == 0 && !limit->rate.is_unlimited) {
+        counter->fits_at_ms = aq_window_fits_at(&limit->window, words, look, count, 1);
+        counter->reset_at_ms = counter->fits_at_ms;
+    } else {
+        counter->reset_at_ms = aq_window_end_ms(&limit->window, now_ms);
+    }
+}
+
+void aq_counter_store_id_write(const aq_counter_store_t *store, char id[AQ_STORE_ID_SIZE])
+{
+    static const char what[] = "store";
+    const aq_hash128_t hash = aq_hash_keyed(&store->secret, what, sizeof(what) - 1);
+
+    aq_hash_hex_write(id, (const unsigned char *)&hash, sizeof(hash));
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counter store: where counters live. A struct of functions, with thin wrappers that hide it.
+ *
+ * The verb is take, not get and set. A store is given all counters of a request, the costs and the moment, and is
+ * all-or-nothing: it looks at all, then takes one by one in one canonical order, and gives back what it took if one
+ * fails after all. So the sum never passes a limit, whoever races; three requests racing for the last places may,
+ * rarely, all be refused.
+ *
+ * Every store passes tests/contract/test_counter_store.c. All functions are thread-safe and may be called from forked
+ * children of the process that opened the store, unless said otherwise.
+ */
+#ifndef AQ_COUNTER_STORE_H
+#define AQ_COUNTER_STORE_H
+
+#include "limit/plan.h"
+
+#define AQ_STORE_ID_SIZE 33
+
+/* Where a charge went, so that it can be given back to the right window of the right counter. */
+typedef struct {
+    uint64_t slot;  /* the store's own */
+    uint32_t start; /* the window's start word, see window.h */
+    uint32_t cost;  /* 0: nothing was taken */
+    uint8_t index;  /* which word */
+} aq_receipt_t;
+
+/* One counter of a charge: what the caller asks, what the store answers. */
+typedef struct {
+    /* asked */
+    const aq_limit_t *limit;
+    aq_hash128_t key; /* aq_hash_join(limit->identity, subject) */
+    /* answered by take, look and give_back */
+    uint64_t used;            /* after the call */
+    uint64_t remaining;       /* limit - used, never negative; meaningless for unlimited */
+    aq_time_ms_t fits_at_ms;  /* denied: when this cost will fit. remaining == 0: when 1 will. Else now */
+    aq_time_ms_t reset_at_ms; /* X-RateLimit-Reset: see design/3; AQ_TIME_NEVER for total */
+    int is_denied;
+    aq_receipt_t receipt;
+} aq_counter_t;
+
+typedef struct {
+    uint64_t slots;     /* counters the table can hold; 0: no bound */
+    uint64_t live;      /* counters that still matter */
+    uint64_t dead;      /* counters whose windows are over, to be reused */
+    uint64_t overflows; /* takes that found no place, since the store was created */
+    uint64_t size_bytes;
+    char path[256]; /* "" where the store has no file */
+    char id[40];    /* identity of the store's content, hex */
+} aq_counter_store_info_t;
+
+typedef struct aq_counter_store_t aq_counter_store_t;
+
+typedef struct {
+    const char *name; /* "shm", "memory" */
+    apr_status_t (*take)(aq_counter_store_t *store, aq_counter_t *counters, unsigned count, uint32_t cost,
+                         aq_time_ms_t now_ms, int *is_denied);
+    apr_status_t (*give_back)(aq_counter_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms);
+    apr_status_t (*look)(aq_counter_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms);
+    apr_status_t (*info)(aq_counter_store_t *store, aq_time_ms_t now_ms, aq_counter_store_info_t *info);
+} aq_counter_store_ops_t;
+
+/* A store begins with this; the implementation's own fields follow. */
+struct aq_counter_store_t {
+    const aq_counter_store_ops_t *ops;
+    aq_hash_secret_t secret; /* of this store's content: hashes made with it are good for this store alone */
+};
+
+/*
+ * Takes `cost` (>= 1) from all counters, or from none. `*is_denied` tells which; denied ones have is_denied set, and the
+ * answered fields of all are filled either way. Unlimited limits are counted and never deny. At most AQ_LIMITS_MAX
+ * counters; no two may have the same key. APR_SUCCESS, or the store's failure (nothing is then taken): APR_ENOSPC where
+ * a new counter found no place.
+ */
+static inline apr_status_t aq_counter_store_take(aq_counter_store_t *store, aq_counter_t *counters, unsigned count,
+                                                 uint32_t cost, aq_time_ms_t now_ms, int *is_denied)
+{
+    return store->ops->take(store, counters, count, cost, now_ms, is_denied);
+}
+
+/*
+ * Gives back what the receipts say, to the windows they name, never below zero, never into another window; then fills
+ * the answered fields anew and clears the receipts, so that a second call gives nothing.
+ */
+static inline apr_status_t aq_counter_store_give_back(aq_counter_store_t *store, aq_counter_t *counters, unsigned count,
+                                                      aq_time_ms_t now_ms)
+{
+    return store->ops->give_back(store, counters, count, now_ms);
+}
+
+/* Fills the answered fields and changes nothing, creates nothing. */
+static inline apr_status_t aq_counter_store_look(aq_counter_store_t *store, aq_counter_t *counters, unsigned count,
+                                                 aq_time_ms_t now_ms)
+{
+    return store->ops->look(store, counters, count, now_ms);
+}
+
+/* Counts the table: slow (walks it), for people. */
+static inline apr_status_t aq_counter_store_info(aq_counter_store_t *store, aq_time_ms_t now_ms,
+                                                 aq_counter_store_info_t *info)
+{
+    return store->ops->info(store, now_ms, info);
+}
+
+/*
+ * Writes 32 hex digits that stand for the store's content: made from its secret, which they do not betray. Two openings
+ * of one file show the same, a file made anew shows another.
+ */
+void aq_counter_store_id_write(const aq_counter_store_t *store, char id[AQ_STORE_ID_SIZE]);
+
+/*
+ * Fills remaining, fits_at_ms, reset_at_ms of one counter from its words: the one place where design/3's Reset rule
+ * stands, for all stores. `denied_cost` > 0: the charge of that cost was denied.
+ */
+void aq_counter_answer(aq_counter_t *counter, const uint64_t words[AQ_WINDOW_WORDS], const aq_window_look_t *look,
+                       uint32_t denied_cost);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Limits and plans: what APIQuotaLimit and <APIQuotaPlan> say, as data.
+ *
+ * A limit is parsed once, at start-up, and then only read. A plan is a named, ordered list of limits. Overrides make a
+ * copy of a limit with another count; its counters stay the same ones, since a counter's identity is the limit's name,
+ * algorithm and period and the subject, never the plan nor the count: moving between plans refills nothing.
+ */
+#ifndef AQ_PLAN_H
+#define AQ_PLAN_H
+
+#include "base/aq_hash.h"
+#include "limit/window.h"
+
+#include <apr_hash.h>
+#include <apr_tables.h>
+
+/* The most limits that may apply to one request. */
+#define AQ_LIMITS_MAX 16
+#define AQ_LIMIT_NAME_MAX 32
+
+/* Who shares a counter. AQ_PER_IP exists for the stores; the parser does not take it yet. */
+typedef enum { AQ_PER_KEY, AQ_PER_TENANT, AQ_PER_IP, AQ_PER_COUNT } aq_per_t;
+
+/*
+ * 1 where anyone can make up as many subjects as he likes, as with addresses. Such counters may fill only their part of
+ * a store, so that keys and tenants always find a place.
+ */
+static inline int aq_per_is_invented(aq_per_t per)
+{
+    return per == AQ_PER_IP;
+}
+
+/* How a limit shows in X-RateLimit-*. */
+typedef enum {
+    AQ_SHOWN_AUTO,    /* the first of a plan is primary unless one is marked */
+    AQ_SHOWN_PRIMARY, /* unsuffixed trio */
+    AQ_SHOWN_SUFFIX,  /* trio with `header_suffix` */
+    AQ_SHOWN_NONE
+} aq_shown_t;
+
+typedef struct {
+    const char *name; /* lower-case letters, digits, "-", "_" */
+    aq_rate_t rate;
+    aq_window_t window;
+    aq_per_t per;
+    aq_shown_t shown;
+    const char *header_suffix; /* "Daily" with AQ_SHOWN_SUFFIX, else NULL */
+    const char *message;       /* for the body of a 429; NULL: none */
+    aq_hash128_t identity;     /* set by aq_limit_identify */
+} aq_limit_t;
+
+typedef struct {
+    const char *name;
+    apr_array_header_t *limits; /* of const aq_limit_t *, in the order written, with at most one AQ_SHOWN_PRIMARY */
+} aq_plan_t;
+
+/* The words an option may take, for parser, messages and status page: "key", "tenant"; "fixed", "sliding", "total". */
+const char *aq_per_name(aq_per_t per);
+const char *aq_algorithm_name(aq_algorithm_t algorithm);
+
+/*
+ * Parses NAME RATE [option=value …] as written behind APIQuotaLimit. `arguments` are `count` strings that the new limit
+ * does not keep. `*limit` in `p`; or APR_EGENERAL and a sentence in `p` at `*error` that names the value and what is
+ * allowed. `*error` is NULL on success.
+ */
+apr_status_t aq_limit_parse(apr_pool_t *p, const char *const *arguments, int count, aq_limit_t **limit,
+                            const char **error);
+
+/* Sets `limit->identity` for a store's secret. */
+void aq_limit_identify(aq_limit_t *limit, const aq_hash_secret_t *secret);
+
+/* Who a counter is for, as a keyed hash: the kind and the name, so that tenant "a" and key "a" never meet. */
+aq_hash128_t aq_subject_hash(const aq_hash_secret_t *secret, aq_per_t per, const char *name);
+
+/* A new empty plan. The name may hold letters, digits, ".", "-", "_", at most 64. APR_EGENERAL and `*error` else. */
+apr_status_t aq_plan_create(apr_pool_t *p, const char *name, aq_plan_t **plan, const char **error);
+
+/* Appends; refuses a second limit of that name, a second primary, a suffix twice, and more than AQ_LIMITS_MAX. */
+apr_status_t aq_plan_limit_add(apr_pool_t *p, aq_plan_t *plan, aq_limit_t *limit, const char **error);
+
+/* Resolves AQ_SHOWN_AUTO when a plan is complete: the first becomes primary unless one is marked, the others none. */
+void aq_plan_seal(aq_plan_t *plan);
+
+/* The limit of that name, or NULL. */
+const aq_limit_t *aq_plan_limit_find(const aq_plan_t *plan, const char *name);
+
+/*
+ * The limits of `plan` with the counts of `overrides` (limit name -> rate text such as "20000/day"; may be NULL), as a
+ * new array of const aq_limit_t * in `p`. An override of a limit that the plan has changes its rate; the period must be
+ * the limit's unless it names another one, which then starts a counter of its own. A name that the plan lacks adds a
+ * limit per key or per tenant (`added_per`), not shown in headers. Apply tenant first, then key: call it twice by
+ * passing the first result as `limits`. `secret` as for aq_limit_identify. APR_EGENERAL and `*error` for a bad rate.
+ */
+apr_status_t aq_limits_override(apr_pool_t *p, const apr_array_header_t *limits, apr_hash_t *overrides,
+                                aq_per_t added_per, const aq_hash_secret_t *secret, apr_array_header_t **result,
+                                const char **error);
+
+#endif

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Windows: the arithmetic of counters. See window.h for the words and design of the windows.
+ *
+ * Sliding windows are computed in sixths of a millisecond, in which a sub-window of P seconds / 6 has the whole length
+ * 1,000 * P: so that no rounding but the one written down takes place. Sub-window k begins at k * 1,000 * P of them.
+ */
+#include "limit/window.h"
+
+#include <stddef.h>
+
+#define TICKS_PER_S 6
+#define SIXTHS_PER_MS 6
+
+__extension__ typedef unsigned __int128 uint128;
+
+static uint32_t word_start(uint64_t word)
+{
+    return (uint32_t)(word >> 32);
+}
+
+static uint32_t word_count(uint64_t word)
+{
+    return (uint32_t)word;
+}
+
+static uint64_t word_make(uint32_t start, uint64_t count)
+{
+    return (uint64_t)start << 32 | (count < UINT32_MAX ? count : UINT32_MAX);
+}
+
+/* How far `start` lies ahead of `now` (both in ticks); negative: behind. Serial number arithmetic. */
+static int32_t ticks_ahead(uint32_t start, uint32_t now)
+{
+    return (int32_t)(start - now);
+}
+
+/* ceil(a * b / c), also where a * b has more than 64 bits. */
+static uint64_t scale_up(uint64_t a, uint64_t b, uint64_t c)
+{
+    if (((a | b | c) >> 32) == 0) {
+        return (a * b + c - 1) / c;
+    }
+    return (uint64_t)(((uint128)a * b + c - 1) / c);
+}
+
+/* The length of a sub-window in sixths of a millisecond. */
+static uint64_t sub_length(const aq_window_t *window)
+{
+    return (uint64_t)window->period_s * AQ_MS_PER_S;
+}
+
+/* The number of the sub-window that holds `now_ms`. */
+static uint64_t sub_number(const aq_window_t *window, aq_time_ms_t now_ms)
+{
+    return (uint64_t)now_ms * SIXTHS_PER_MS / sub_length(window);
+}
+
+/* The first whole millisecond that lies in sub-window `number`, or `into` sixths of a millisecond behind its start. */
+static aq_time_ms_t sub_time_ms(const aq_window_t *window, uint64_t number, uint64_t into)
+{
+    return (aq_time_ms_t)((number * sub_length(window) + into + SIXTHS_PER_MS - 1) / SIXTHS_PER_MS);
+}
+
+static aq_window_place_t sub_place(const aq_window_t *window, uint64_t number, aq_time_ms_t now_ms)
+{
+    return (aq_window_place_t){
+        .start = (uint32_t)(number * window->period_s),
+        .length = window->period_s,
+        .index = (unsigned)(number % AQ_WINDOW_WORDS),
+        .now_ms = now_ms,
+    };
+}
+
+/* The count of sub-window `number`, 0 where its word holds another one. */
+static uint32_t sub_count(const aq_window_t *window, const uint64_t words[AQ_WINDOW_WORDS], uint64_t number)
+{
+    uint64_t word = words[number % AQ_WINDOW_WORDS];
+
+    return word_start(word) == (uint32_t)(number * window->period_s) ? word_count(word) : 0;
+}
+
+/*
+ * What is used at `place`, which lies in sub-window `number`. `*ahead` is set where a word lies behind the place in
+ * time: the caller must then move there.
+ */
+static uint64_t sliding_used(const aq_window_t *window, const uint64_t words[AQ_WINDOW_WORDS],
+                             const aq_window_place_t *place, uint64_t number, int *ahead)
+{
+    const uint64_t length = sub_length(window);
+    uint32_t start = place->start;
+    unsigned index = place->index;
+    uint64_t whole = 0;
+    uint64_t oldest = 0;
+
+    *ahead = 0;
+    for (unsigned age = 0; age < AQ_WINDOW_WORDS; age++) {
+        uint64_t word = words[index];
+
+        if (word_start(word) == start) {
+            whole += oldest;
+            oldest = word_count(word);
+        } else {
+            whole += oldest;
+            oldest = 0;
+            *ahead |= word_count(word) != 0 && ticks_ahead(word_start(word), place->start) > 0;
+        }
+        start -= place->length;
+        index = index != 0 ? index - 1 : AQ_WINDOW_WORDS - 1;
+    }
+    if (oldest != 0) {
+        uint64_t into = (uint64_t)place->now_ms * SIXTHS_PER_MS - number * length;
+
+        whole += scale_up(oldest, length - into, length);
+    }
+    return whole;
+}
+
+/*
+ * A word that lies more than one period ahead becomes the sub-window from `place` on that its index stands for: it then
+ * counts for a whole period at least, so that nothing is given away. A start that no such word can have stays.
+ */
+static uint64_t sliding_mend(const aq_window_place_t *place, unsigned index, uint64_t word)
+{
+    const int32_t ahead = ticks_ahead(word_start(word), place->start);
+    const int32_t length = (int32_t)place->length;
+    const unsigned later = (index + AQ_WINDOW_WORDS - place->index) % AQ_WINDOW_WORDS;
+
+    if (word_count(word) == 0 || ahead / length <= AQ_WINDOW_SUBS || ahead % length != 0 ||
+        (unsigned)(ahead / length) % AQ_WINDOW_WORDS != later) {
+        return word;
+    }
+    return word_make(place->start + later * place->length, word_count(word));
+}
+
+/* The look where words lie ahead: the newest of them, once they are mended, is the present. */
+static aq_window_look_t sliding_look_ahead(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS],
+                                           const aq_window_place_t *present, uint64_t number)
+{
+    aq_window_look_t look = {.place = *present};
+    uint64_t newest = number;
+    int ahead;
+
+    for (unsigned i = 0; i < AQ_WINDOW_WORDS; i++) {
+        uint64_t mended = sliding_mend(present, i, words[i]);
+
+        look.mended |= (unsigned)(mended != words[i]) << i;
+        words[i] = mended;
+    }
+    for (uint64_t n = number + 1; n <= number + AQ_WINDOW_SUBS; n++) {
+        if (sub_count(window, words, n) != 0) {
+            newest = n;
+        }
+    }
+    if (newest != number) {
+        look.place = sub_place(window, newest, sub_time_ms(window, newest, 0));
+    }
+    look.used = sliding_used(window, words, &look.place, newest, &ahead);
+    return look;
+}
+
+static aq_window_look_t sliding_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms)
+{
+    const uint64_t number = sub_number(window, now_ms);
+    aq_window_look_t look = {.place = sub_place(window, number, now_ms)};
+    int ahead;
+
+    look.used = sliding_used(window, words, &look.place, number, &ahead);
+    return ahead ? sliding_look_ahead(window, words, &look.place, number) : look;
+}
+
+/*
+ * The walk of design/3: ask sub-window after sub-window. In the one that is `later` from now, `out` slides out and
+ * `whole` counts in full; the rest of the room is what may be left of `out`.
+ */
+static aq_time_ms_t sliding_fits_at(const aq_window_t *window, const uint64_t words[AQ_WINDOW_WORDS],
+                                    aq_time_ms_t now_ms, uint64_t room)
+{
+    const uint64_t number = sub_number(window, now_ms);
+    uint64_t whole = 0;
+
+    for (unsigned age = 0; age < AQ_WINDOW_SUBS; age++) {
+        whole += sub_count(window, words, number - age);
+    }
+    for (uint64_t later = 0; later <= AQ_WINDOW_SUBS; later++) {
+        uint64_t out = sub_count(window, words, number + later - AQ_WINDOW_SUBS);
+
+        whole -= later != 0 ? out : 0;
+        if (whole <= room) {
+            uint64_t left = room - whole;
+            uint64_t into = left < out ? scale_up(sub_length(window), out - left, out) : 0;
+            aq_time_ms_t at_ms = sub_time_ms(window, number + later, into);
+
+            return at_ms > now_ms ? at_ms : now_ms;
+        }
+    }
+    return AQ_TIME_NEVER;
+}
+
+static uint32_t ticks_at(aq_time_ms_t time_ms)
+{
+    return (uint32_t)((uint64_t)(time_ms / AQ_MS_PER_S) * TICKS_PER_S);
+}
+
+/* The first millisecond of the fixed window that lies `later` (0 or 1) windows behind the one that holds `now_ms`. */
+static aq_time_ms_t fixed_start_ms(const aq_window_t *window, aq_time_ms_t now_ms, int later)
+{
+    const aq_time_ms_t period_ms = (aq_time_ms_t)window->period_s * AQ_MS_PER_S;
+
+    if (window->period == AQ_PERIOD_MONTH) {
+        return aq_clock_month_start_ms(now_ms, later);
+    }
+    return now_ms - now_ms % period_ms + later * period_ms;
+}
+
+static aq_window_place_t fixed_place(const aq_window_t *window, aq_time_ms_t now_ms)
+{
+    const uint32_t start = ticks_at(fixed_start_ms(window, now_ms, 0));
+    uint32_t length = window->period_s * TICKS_PER_S;
+
+    if (window->period == AQ_PERIOD_MONTH) {
+        length = ticks_at(fixed_start_ms(window, now_ms, 1)) - start;
+    }
+    return (aq_window_place_t){.start = start, .length = length, .index = 0, .now_ms = now_ms};
+}
+
+/* 1 where `start` is a window's start, given that `place` is one. */
+static int fixed_start_is_valid(const aq_window_t *window, const aq_window_place_t *place, uint32_t start)
+{
+    const int32_t ahead = ticks_ahead(start, place->start);
+    aq_time_ms_t start_ms;
+
+    if (window->period != AQ_PERIOD_MONTH) {
+        return ahead % (int32_t)place->length == 0;
+    }
+    start_ms = fixed_start_ms(window, place->now_ms, 0) + ahead / TICKS_PER_S * AQ_MS_PER_S;
+    return ahead % TICKS_PER_S == 0 && fixed_start_ms(window, start_ms, 0) == start_ms;
+}
+
+/* The look where the word lies ahead: in the next window, which is then the present, or further, and then mended. */
+static aq_window_look_t fixed_look_ahead(const aq_window_t *window, uint64_t *word, const aq_window_place_t *present)
+{
+    aq_window_look_t look = {.place = *present};
+
+    if (word_start(*word) == present->start + present->length) {
+        look.place = fixed_place(window, fixed_start_ms(window, present->now_ms, 1));
+    } else if (fixed_start_is_valid(window, present, word_start(*word))) {
+        *word = word_make(present->start, word_count(*word));
+        look.mended = 1;
+    } else {
+        return look;
+    }
+    look.used = word_count(*word);
+    return look;
+}
+
+static aq_window_look_t fixed_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms)
+{
+    aq_window_look_t look = {.place = fixed_place(window, now_ms)};
+
+    if (word_start(*word) == look.place.start) {
+        look.used = word_count(*word);
+    } else if (word_count(*word) != 0 && ticks_ahead(word_start(*word), look.place.start) > 0) {
+        return fixed_look_ahead(window, word, &look.place);
+    }
+    return look;
+}
+
+aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_ms)
+{
+    switch (window->algorithm) {
+    case AQ_ALGORITHM_SLIDING:
+        return sub_place(window, sub_number(window, now_ms), now_ms);
+    case AQ_ALGORITHM_FIXED:
+        return fixed_place(window, now_ms);
+    case AQ_ALGORITHM_TOTAL:
+        break;
+    }
+    return (aq_window_place_t){.now_ms = now_ms};
+}
+
+aq_window_look_t aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms)
+{
+    switch (window->algorithm) {
+    case AQ_ALGORITHM_SLIDING:
+        return sliding_look(window, words, now_ms);
+    case AQ_ALGORITHM_FIXED:
+        return fixed_look(window, words, now_ms);
+    case AQ_ALGORITHM_TOTAL:
+        break;
+    }
+    return (aq_window_look_t){
+        .used = word_start(words[0]) == 0 ? word_count(words[0]) : 0,
+        .place.now_ms = now_ms,
+    };
+}
+
+uint64_t aq_window_word_add(const aq_window_place_t *place, uint64_t word, uint32_t cost)
+{
+    uint64_t count = word_start(word) == place->start ? word_count(word) : 0;
+
+    return word_make(place->start, count + cost);
+}
+
+uint64_t aq_window_word_give_back(uint64_t word, uint32_t start, uint32_t cost)
+{
+    uint32_t count = word_count(word);
+
+    if (word_start(word) != start) {
+        return word;
+    }
+    return word_make(start, count > cost ? count - cost : 0);
+}
+
+aq_time_ms_t aq_window_fits_at(const aq_window_t *window, const uint64_t words[AQ_WINDOW_WORDS],
+                               const aq_window_look_t *look, uint64_t limit, uint32_t cost)
+{
+    const aq_time_ms_t now_ms = look->place.now_ms;
+
+    if (cost > limit) {
+        return AQ_TIME_NEVER;
+    }
+    if (look->used + cost <= limit) {
+        return now_ms;
+    }
+    switch (window->algorithm) {
+    case AQ_ALGORITHM_SLIDING:
+        return sliding_fits_at(window, words, now_ms, limit - cost);
+    case AQ_ALGORITHM_FIXED:
+        return fixed_start_ms(window, now_ms, 1);
+    case AQ_ALGORITHM_TOTAL:
+        break;
+    }
+    return AQ_TIME_NEVER;
+}
+
+aq_time_ms_t aq_window_end_ms(const aq_window_t *window, aq_time_ms_t now_ms)
+{
+    return window->algorithm == AQ_ALGORITHM_TOTAL ? AQ_TIME_NEVER : fixed_start_ms(window, now_ms, 1);
+}
+
+int64_t aq_window_life_s(const aq_window_t *window)
+{
+    static const int64_t month_s = 31 * AQ_S_PER_DAY;
+
+    switch (window->algorithm) {
+    case AQ_ALGORITHM_SLIDING:
+        return ((int64_t)window->period_s * AQ_WINDOW_WORDS + AQ_WINDOW_SUBS - 1) / AQ_WINDOW_SUBS;
+    case AQ_ALGORITHM_FIXED:
+        return window->period == AQ_PERIOD_MONTH ? month_s : (int64_t)window->period_s;
+    case AQ_ALGORITHM_TOTAL:
+        break;
+    }
+    return INT64_MAX;
+}
