@@ -86,6 +86,25 @@ static apr_status_t parent_sync(const char *path)
 
 apr_status_t aq_file_replace(const char *path, const void *data, size_t size, int mode)
 {
+    return aq_file_replace_as(path, data, size, mode, (uid_t)-1, (gid_t)-1);
+}
+
+/* Owner before mode: a change of owner takes set-ID bits away, and nobody may read the file too early. */
+static apr_status_t fill_temporary(int fd, const void *data, size_t size, int mode, uid_t uid, gid_t gid)
+{
+    apr_status_t rv = aq_file_write(fd, data, size);
+
+    if (rv == APR_SUCCESS && (uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) != 0) {
+        rv = last_error();
+    }
+    if (rv == APR_SUCCESS && fchmod(fd, (mode_t)mode) != 0) {
+        rv = last_error();
+    }
+    return rv == APR_SUCCESS ? sync_fd(fd, 0) : rv;
+}
+
+apr_status_t aq_file_replace_as(const char *path, const void *data, size_t size, int mode, uid_t uid, gid_t gid)
+{
     char temporary[PATH_MAX];
     apr_status_t rv;
     int fd;
@@ -98,13 +117,7 @@ apr_status_t aq_file_replace(const char *path, const void *data, size_t size, in
     if (fd < 0) {
         return last_error();
     }
-    rv = aq_file_write(fd, data, size);
-    if (rv == APR_SUCCESS && fchmod(fd, (mode_t)mode) != 0) {
-        rv = last_error();
-    }
-    if (rv == APR_SUCCESS) {
-        rv = sync_fd(fd, 0);
-    }
+    rv = fill_temporary(fd, data, size, mode, uid, gid);
     if (close(fd) != 0 && rv == APR_SUCCESS) {
         rv = last_error();
     }

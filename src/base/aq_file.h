@@ -29,6 +29,12 @@ apr_status_t aq_file_write(int fd, const void *data, size_t size);
 apr_status_t aq_file_replace(const char *path, const void *data, size_t size, int mode);
 
 /*
+ * The same, and the new file belongs to that user and group before it takes the old one's place ((uid_t)-1 and
+ * (gid_t)-1: whoever calls). EPERM where the caller may not give files away.
+ */
+apr_status_t aq_file_replace_as(const char *path, const void *data, size_t size, int mode, uid_t uid, gid_t gid);
+
+/*
  * Makes a folder (and no parents) with `mode`, or accepts an existing one. Refuses a symbolic link and a folder that is
  * writable for group or others (EPERM). With `uid` not (uid_t)-1 a new folder is given to that user and group.
  */

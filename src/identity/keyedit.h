@@ -11,7 +11,7 @@
 #include "identity/keyfile.h"
 
 typedef struct {
-    const char *id;         /* NULL: a new one, "k_" and 12 hex digits */
+    const char *id; /* NULL: a new one, "k_" and 12 hex digits */
     const char *tenant;
     const char *const *scopes;
     unsigned scope_count;

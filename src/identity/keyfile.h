@@ -8,10 +8,13 @@
  * between reading the pointer and counting the reference.
  *
  * Keys are known by SHA-256 only. Since that costs more than all the rest of a request's work, a set remembers, by a
- * keyed hash, which presented text led to which principal: at most one entry a key, so nobody can fill it.
+ * keyed hash, which presented text led to which principal: at most one entry a key, so nobody can fill it. The text
+ * itself is not kept.
  *
  * A file that does not parse leaves the last good set in force. An entry that breaks a rule is refused alone, and said
- * in the log with its place, so that it never holds up a revocation beside it.
+ * in the log with its place ("keys[3]", "tenants.acme"), so that it never holds up a revocation beside it. A tenant
+ * that is refused takes its keys with it. Where two keys have one id or one hash, the first is in force. Members that
+ * we do not know are passed over.
  */
 #ifndef AQ_KEYFILE_H
 #define AQ_KEYFILE_H
@@ -20,13 +23,14 @@
 
 #define AQ_KEY_PREFIX "aq_"
 #define AQ_KEY_RANDOM_BYTES 32
-#define AQ_KEY_TEXT_SIZE (3 + 43 + 1)  /* prefix, base64url of 32 bytes, zero */
-#define AQ_KEY_PRESENTED_MAX 1024      /* longer ones are unknown without being hashed */
+#define AQ_KEY_TEXT_SIZE (3 + 43 + 1) /* prefix, base64url of 32 bytes, zero */
+#define AQ_KEY_PRESENTED_MAX 1024     /* longer ones are unknown without being hashed */
 #define AQ_KEYS_PER_TENANT_DEFAULT 50
+#define AQ_KEYS_PER_TENANT_MAX 1000000 /* what max_keys may be */
 #define AQ_SCOPES_PER_KEY_MAX 10
 
-typedef struct aq_keys_t aq_keys_t;        /* the keys of a process: current set and how to renew it */
-typedef struct aq_key_set_t aq_key_set_t;  /* one loaded file, immutable */
+typedef struct aq_keys_t aq_keys_t;       /* the keys of a process: current set and how to renew it */
+typedef struct aq_key_set_t aq_key_set_t; /* one loaded file, immutable */
 
 /* What a load found, for log, metrics and `apiquotactl config check`. */
 typedef struct {
@@ -37,7 +41,8 @@ typedef struct {
 
 /*
  * A holder for the file at `path` with no set yet. `plans` (name -> aq_plan_t *, sealed and identified) and `secret`
- * must outlive it. Not thread-safe. `p` must outlive all threads.
+ * must outlive it. `secret` is the one that counters are known by (aq_subject_hash). Not thread-safe. `p` must outlive
+ * all threads. Children that are forked later may go on with it, each for itself.
  */
 apr_status_t aq_keys_create(apr_pool_t *p, const char *path, apr_hash_t *plans, const aq_hash_secret_t *secret,
                             aq_keys_t **keys);
@@ -51,8 +56,8 @@ apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, a
 
 /*
  * Loads again if device, inode, size or time of change differ from what was last read (tried), and frees replaced sets
- * whose time has come. `*is_changed` tells whether a new set is in force. Failures are logged once per change of the
- * file. Call it from one timer twice a second.
+ * whose time has come. `*is_changed` tells whether a new set is in force. A failure is returned and logged once per
+ * change of the file. Call it from one timer twice a second.
  */
 apr_status_t aq_keys_refresh(aq_keys_t *keys, apr_pool_t *ptemp, aq_time_ms_t now_ms, int *is_changed);
 
@@ -69,6 +74,9 @@ void aq_key_set_release(const aq_key_set_t *set);
  */
 aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_t size, aq_time_ms_t now_ms,
                                 const aq_principal_t **principal);
+
+/* What the load of this set found. Owned by the set. */
+const aq_keys_report_t *aq_key_set_report(const aq_key_set_t *set);
 
 /* Walks a set for people: all keys' principals, as an array of const aq_principal_t * in `p`. */
 apr_array_header_t *aq_key_set_list(const aq_key_set_t *set, apr_pool_t *p);

@@ -33,8 +33,8 @@ json_t *aq_runtime_plans_write(apr_hash_t *plans);
  * limits identified for `secret` where that is not NULL. APR_EGENERAL and a sentence in `p` at `*error` that names the
  * plan and what is wrong.
  */
-apr_status_t aq_runtime_plans_read(apr_pool_t *p, json_t *json, const aq_hash_secret_t *secret,
-                                   apr_hash_t **plans, const char **error);
+apr_status_t aq_runtime_plans_read(apr_pool_t *p, json_t *json, const aq_hash_secret_t *secret, apr_hash_t **plans,
+                                   const char **error);
 
 /* The rate as RATE text that aq_rate_parse reads back: "300/15m", "unlimited/month". In `p`. */
 const char *aq_rate_text(apr_pool_t *p, const aq_rate_t *rate);
