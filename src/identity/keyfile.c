@@ -182,12 +182,36 @@ static void report_copy(apr_pool_t *p, const aq_keys_report_t *from, aq_keys_rep
     }
 }
 
-apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, aq_keys_report_t *report,
-                          const char **error)
+/* Reads the file at `path` and puts its set in force. */
+static apr_status_t set_load(aq_keys_t *keys, const char *path, apr_pool_t *p, aq_time_ms_t now_ms,
+                             aq_keys_report_t *report, const char **error)
 {
     aq_key_set_t *set;
     json_t *file;
+    apr_status_t rv = aq_json_file_load(p, path, AQ_JSON_FILE_MAX_BYTES, &file, error);
 
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = aq_key_set_create(p, file, keys->plans, keys->secret, &keys->cache_secret, &set, error);
+    json_decref(file);
+    if (rv != APR_SUCCESS) {
+        *error = apr_pstrcat(p, path, ": ", *error, NULL);
+        return rv;
+    }
+    refusals_log(keys, &set->report);
+    if (report) {
+        report_copy(p, &set->report, report);
+    }
+    AQ_LOG(AQ_LOG_INFO, 203, APR_SUCCESS, "%s: %u keys of %u tenants in force, %u entries refused", path,
+           set->report.keys, set->report.tenants, set->report.refused);
+    current_set(keys, set, now_ms);
+    return APR_SUCCESS;
+}
+
+apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, aq_keys_report_t *report,
+                          const char **error)
+{
     *error = NULL;
     if (report) {
         *report = (aq_keys_report_t){.refusals = apr_array_make(p, 0, sizeof(const char *))};
@@ -196,25 +220,14 @@ apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, a
     keys->tried = version_of(keys->path);
     aq_time_ms_t age_ms = now_ms - changed_at_ms(&keys->tried);
     keys->is_uncertain = age_ms > -CLOCK_GRAIN_MS && age_ms < CLOCK_GRAIN_MS;
+    return set_load(keys, keys->path, p, now_ms, report, error);
+}
 
-    apr_status_t rv = aq_json_file_load(p, keys->path, AQ_JSON_FILE_MAX_BYTES, &file, error);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = aq_key_set_create(p, file, keys->plans, keys->secret, &keys->cache_secret, &set, error);
-    json_decref(file);
-    if (rv != APR_SUCCESS) {
-        *error = apr_pstrcat(p, keys->path, ": ", *error, NULL);
-        return rv;
-    }
-    refusals_log(keys, &set->report);
-    if (report) {
-        report_copy(p, &set->report, report);
-    }
-    AQ_LOG(AQ_LOG_INFO, 203, APR_SUCCESS, "%s: %u keys of %u tenants in force, %u entries refused", keys->path,
-           set->report.keys, set->report.tenants, set->report.refused);
-    current_set(keys, set, now_ms);
-    return APR_SUCCESS;
+apr_status_t aq_keys_load_copy(aq_keys_t *keys, const char *path, apr_pool_t *p, aq_time_ms_t now_ms,
+                               const char **error)
+{
+    *error = NULL;
+    return set_load(keys, path, p, now_ms, NULL, error);
 }
 
 apr_status_t aq_keys_refresh(aq_keys_t *keys, apr_pool_t *ptemp, aq_time_ms_t now_ms, int *is_changed)

@@ -55,6 +55,13 @@ apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, a
                           const char **error);
 
 /*
+ * The same from a copy at `path`, for a start over a keys file that has become unreadable. aq_keys_refresh goes on to
+ * look at the keys file itself.
+ */
+apr_status_t aq_keys_load_copy(aq_keys_t *keys, const char *path, apr_pool_t *p, aq_time_ms_t now_ms,
+                               const char **error);
+
+/*
  * Loads again if device, inode, size or time of change differ from what was last read (tried), and frees replaced sets
  * whose time has come. `*is_changed` tells whether a new set is in force. A failure is returned and logged once per
  * change of the file. Call it from one timer twice a second.
