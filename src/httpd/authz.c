@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Authorisation: Require api-plan, api-scope and api-tenant, as httpd users know Require.
+ *
+ * httpd asks a provider first with no user known, then again after authentication. Each line names one or more values;
+ * any of them will do.
+ */
+#include "httpd/phases.h"
+
+#include <http_core.h>
+#include <http_request.h>
+#include <mod_auth.h>
+#include <string.h>
+
+typedef int holds_fn(const aq_principal_t *principal, const char *name);
+
+static int holds_plan(const aq_principal_t *principal, const char *name)
+{
+    return strcmp(principal->plan, name) == 0;
+}
+
+static int holds_tenant(const aq_principal_t *principal, const char *name)
+{
+    return strcmp(principal->tenant, name) == 0;
+}
+
+static authz_status any_check(request_rec *r, const char *line, holds_fn *holds)
+{
+    const aq_principal_t *principal = aq_request_principal(r);
+    const char *name;
+
+    if (!r->user || !principal) {
+        return AUTHZ_DENIED_NO_USER;
+    }
+    while (*(name = ap_getword_conf(r->pool, &line))) {
+        if (holds(principal, name)) {
+            return AUTHZ_GRANTED;
+        }
+    }
+    return AUTHZ_DENIED;
+}
+
+static authz_status plan_check(request_rec *r, const char *line, const void *parsed)
+{
+    (void)parsed;
+    return any_check(r, line, holds_plan);
+}
+
+static authz_status scope_check(request_rec *r, const char *line, const void *parsed)
+{
+    (void)parsed;
+    return any_check(r, line, aq_principal_has_scope);
+}
+
+static authz_status tenant_check(request_rec *r, const char *line, const void *parsed)
+{
+    (void)parsed;
+    return any_check(r, line, holds_tenant);
+}
+
+/* A plan that nobody can have would lock everybody out, silently. */
+static const char *names_parse(cmd_parms *cmd, const char *line, const void **parsed)
+{
+    *parsed = NULL;
+    if (!*ap_getword_conf(cmd->temp_pool, &line)) {
+        return "Require api-plan, api-scope and api-tenant need one name or more";
+    }
+    return NULL;
+}
+
+static const authz_provider plan_provider = {plan_check, names_parse};
+static const authz_provider scope_provider = {scope_check, names_parse};
+static const authz_provider tenant_provider = {tenant_check, names_parse};
+
+void aq_authz_register(apr_pool_t *p)
+{
+    ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "api-plan", AUTHZ_PROVIDER_VERSION, &plan_provider,
+                              AP_AUTH_INTERNAL_PER_CONF);
+    ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "api-scope", AUTHZ_PROVIDER_VERSION, &scope_provider,
+                              AP_AUTH_INTERNAL_PER_CONF);
+    ap_register_auth_provider(p, AUTHZ_PROVIDER_GROUP, "api-tenant", AUTHZ_PROVIDER_VERSION, &tenant_provider,
+                              AP_AUTH_INTERNAL_PER_CONF);
+}

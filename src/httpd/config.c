@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Allocating and merging of settings. See config.h.
+ *
+ * httpd merges sections anew for each request, so the merger is part of a request's cost: where the outer section sets
+ * nothing of ours, the inner one is returned as it is.
+ */
+#include "httpd/config.h"
+
+#include <apr_strings.h>
+#include <stddef.h>
+#include <string.h>
+
+/* The main server's settings: one set a process. Replaced when httpd reads its configuration again. */
+static aq_server_config_t *main_config;
+
+void *aq_config_server_create(apr_pool_t *p, server_rec *s)
+{
+    if (s->is_virtual) {
+        return main_config;
+    }
+    main_config = apr_pcalloc(p, sizeof(*main_config));
+    main_config->store_size = AQ_UNSET;
+    main_config->store_failure = AQ_UNSET;
+    main_config->spool_max_bytes = AQ_UNSET;
+    main_config->worker = AQ_UNSET;
+    main_config->worker_threads = AQ_UNSET;
+    main_config->plans = apr_hash_make(p);
+    main_config->location_limits = apr_array_make(p, 4, sizeof(aq_limit_t *));
+    main_config->sections = apr_array_make(p, 8, sizeof(aq_location_config_t *));
+    return main_config;
+}
+
+aq_server_config_t *aq_config_server(const server_rec *s)
+{
+    return ap_get_module_config(s->module_config, &apiquota_module);
+}
+
+static void location_init(aq_location_config_t *location)
+{
+    location->quota = AQ_UNSET;
+    location->forward_key = AQ_UNSET;
+    location->free_count = AQ_UNSET;
+    location->batch.mode = AQ_UNSET;
+    location->batch.max_body_bytes = AQ_UNSET;
+    location->batch.timeout_ms = AQ_UNSET;
+    location->batch.attempts = AQ_UNSET;
+    location->batch.retention_ms = AQ_UNSET;
+    location->batch.target_is_idempotent = AQ_UNSET;
+}
+
+void *aq_config_location_create(apr_pool_t *p, char *section)
+{
+    aq_location_config_t *location = apr_pcalloc(p, sizeof(*location));
+
+    location_init(location);
+    location->section = apr_pstrdup(p, section);
+    location->is_default = section == NULL;
+    if (section && main_config) {
+        APR_ARRAY_PUSH(main_config->sections, aq_location_config_t *) = location;
+    }
+    return location;
+}
+
+/* Both lists; a limit of the inner section takes the place of the outer one of its name. */
+static apr_array_header_t *limits_merge(apr_pool_t *p, const apr_array_header_t *outer, const apr_array_header_t *inner)
+{
+    apr_array_header_t *merged = apr_array_copy(p, inner);
+
+    for (int i = 0; i < outer->nelts; i++) {
+        aq_limit_t *limit = APR_ARRAY_IDX(outer, i, aq_limit_t *);
+        int is_replaced = 0;
+        for (int j = 0; j < inner->nelts && !is_replaced; j++) {
+            is_replaced = strcmp(limit->name, APR_ARRAY_IDX(inner, j, aq_limit_t *)->name) == 0;
+        }
+        if (!is_replaced) {
+            APR_ARRAY_PUSH(merged, aq_limit_t *) = limit;
+        }
+    }
+    return merged;
+}
+
+static int64_t inner_or_outer(int64_t inner, int64_t outer)
+{
+    return inner == AQ_UNSET ? outer : inner;
+}
+
+static void batch_merge(aq_location_batch_t *merged, const aq_location_batch_t *outer, const aq_location_batch_t *inner)
+{
+    /* The name and the status URL belong to the section that switched batches on. */
+    const aq_location_batch_t *named = inner->name ? inner : outer;
+
+    merged->mode = (int)inner_or_outer(inner->mode, outer->mode);
+    merged->target = inner->target ? inner->target : outer->target;
+    merged->max_body_bytes = inner_or_outer(inner->max_body_bytes, outer->max_body_bytes);
+    merged->timeout_ms = inner_or_outer(inner->timeout_ms, outer->timeout_ms);
+    merged->attempts = (int)inner_or_outer(inner->attempts, outer->attempts);
+    merged->retention_ms = inner_or_outer(inner->retention_ms, outer->retention_ms);
+    merged->target_is_idempotent = (int)inner_or_outer(inner->target_is_idempotent, outer->target_is_idempotent);
+    merged->forward = inner->forward ? inner->forward : outer->forward;
+    merged->name = named->name;
+    merged->base_url = named->base_url;
+}
+
+void *aq_config_location_merge(apr_pool_t *p, void *outer_data, void *inner_data)
+{
+    const aq_location_config_t *outer = outer_data;
+    const aq_location_config_t *inner = inner_data;
+    aq_location_config_t *merged;
+
+    if (outer->is_default) {
+        return inner_data;
+    }
+    merged = apr_pmemdup(p, inner, sizeof(*inner));
+    merged->quota = (int)inner_or_outer(inner->quota, outer->quota);
+    merged->key_from = inner->key_from ? inner->key_from : outer->key_from;
+    merged->forward_key = (int)inner_or_outer(inner->forward_key, outer->forward_key);
+    if (inner->free_count == AQ_UNSET) {
+        memcpy(merged->free_statuses, outer->free_statuses, sizeof(merged->free_statuses));
+        merged->free_count = outer->free_count;
+    }
+    if (outer->limits && inner->limits) {
+        merged->limits = limits_merge(p, outer->limits, inner->limits);
+    } else if (outer->limits) {
+        merged->limits = outer->limits;
+    }
+    batch_merge(&merged->batch, &outer->batch, &inner->batch);
+    return merged;
+}
+
+void aq_config_server_default_mark(server_rec *s)
+{
+    aq_location_config_t fresh;
+
+    memset(&fresh, 0, sizeof(fresh));
+    location_init(&fresh);
+    for (; s; s = s->next) {
+        aq_location_config_t *location = ap_get_module_config(s->lookup_defaults, &apiquota_module);
+        if (location) {
+            fresh.section = location->section;
+            location->is_default = fresh.is_default = 0;
+            location->is_default = memcmp(location, &fresh, sizeof(fresh)) == 0;
+        }
+    }
+}
+
+int aq_config_is_free(const aq_location_config_t *location, int status)
+{
+    if (location->free_count == AQ_UNSET) {
+        return status == HTTP_NOT_MODIFIED;
+    }
+    for (int i = 0; i < location->free_count; i++) {
+        if (location->free_statuses[i] == status) {
+            return 1;
+        }
+    }
+    return 0;
+}

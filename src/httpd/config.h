@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Configuration: what the directives set, for the whole server and for a location.
+ *
+ * Server settings are those of the main server alone: virtual hosts share one state folder, one store, one set of plans
+ * and keys. Location settings merge like httpd's own: the inner section wins, member by member.
+ * directives.c fills these structs, lifecycle.c opens what they name, everything else only reads them.
+ */
+#ifndef AQ_CONFIG_H
+#define AQ_CONFIG_H
+
+#include "batch/batch_config.h"
+#include "batch/queue.h"
+#include "batch/spool.h"
+#include "identity/keyfile.h"
+#include "limit/charge.h"
+
+/* httpd.h first: http_config.h needs its types. */
+#include <httpd.h>
+#include <http_config.h>
+
+#define AQ_UNSET (-1)
+
+typedef enum { AQ_STORE_FAILURE_ALLOW, AQ_STORE_FAILURE_DENY } aq_store_failure_t;
+
+/* What is open while the server runs. Made by lifecycle.c; lives as long as the configuration. */
+typedef struct {
+    aq_counter_store_t *store;
+    aq_keys_t *keys;
+    aq_spool_t *spool; /* NULL unless a location takes batches; opened in each child */
+    aq_queue_t *queue; /* the same */
+} aq_runtime_t;
+
+typedef struct {
+    const char *state_dir;
+    const char *store_file; /* NULL: STATE_DIR/counters */
+    int64_t store_size;     /* bytes; AQ_UNSET: AQ_STORE_SIZE_DEFAULT */
+    int store_failure;      /* aq_store_failure_t or AQ_UNSET */
+    const char *key_file;
+    apr_hash_t *plans;                   /* name -> aq_plan_t *, in the pool of the configuration */
+    aq_plan_t *open_plan;                /* while <APIQuotaPlan> is being read, else NULL */
+    apr_array_header_t *location_limits; /* of aq_limit_t *: all that stand outside of plans */
+    apr_array_header_t *sections;        /* of aq_location_config_t *: every section that holds a directive of ours */
+    const char *queue_file;              /* NULL: STATE_DIR/batches/queue.db */
+    const char *spool_dir;               /* NULL: STATE_DIR/batches/spool */
+    int64_t spool_max_bytes;
+    int worker; /* 0, 1 or AQ_UNSET (on where a location takes batches) */
+    int worker_threads;
+    const char *worker_program; /* NULL: the one that was installed with the module */
+    aq_batch_config_t *batch;   /* made in post_config: all batch locations; empty where there are none */
+    aq_runtime_t *runtime;      /* NULL before post_config */
+} aq_server_config_t;
+
+/* One entry of APIQuotaKeyFrom, in the order written. */
+typedef struct {
+    const char *header; /* "Authorization" for bearer */
+    int is_bearer;
+} aq_key_source_t;
+
+#define AQ_FREE_STATUSES_MAX 8
+
+/* Batch settings of a location: see design/4 and docs/directives.md. AQ_UNSET where not set. */
+typedef struct {
+    int mode; /* 0 off, 1 on */
+    const char *target;
+    int64_t max_body_bytes;
+    int64_t timeout_ms;
+    int attempts;
+    int64_t retention_ms;
+    int target_is_idempotent;
+    apr_array_header_t *forward; /* of const char *: header names; NULL: none */
+    /* set in post_config, for locations that take batches */
+    const char *name;     /* as in worker.json: see aq_batch_location_t */
+    const char *base_url; /* path of the section with SetHandler apiquota-batches, "/v1/batches" */
+} aq_location_batch_t;
+
+typedef struct {
+    const char *section;          /* the argument of <Location> or <Directory>; NULL for the server's own */
+    int is_default;               /* nothing of ours is set: merging need not copy */
+    int quota;                    /* 0 off, 1 on, AQ_UNSET */
+    apr_array_header_t *key_from; /* of aq_key_source_t; NULL: bearer, then header:X-API-Key */
+    int forward_key;              /* 0: the client's key is taken off the request before the handler sees it */
+    int free_statuses[AQ_FREE_STATUSES_MAX];
+    int free_count;             /* AQ_UNSET: 304 alone */
+    apr_array_header_t *limits; /* of const aq_limit_t *; NULL: none of the location's own */
+    aq_location_batch_t batch;
+} aq_location_config_t;
+
+/* Defaults, in one place; docs/directives.md repeats them. */
+#define AQ_STORE_SIZE_DEFAULT (INT64_C(64) << 20)
+#define AQ_SPOOL_MAX_DEFAULT (INT64_C(10) << 30)
+#define AQ_WORKER_THREADS_DEFAULT 4
+#define AQ_BATCH_MAX_BODY_DEFAULT (INT64_C(50) << 20)
+#define AQ_BATCH_TIMEOUT_MS_DEFAULT (INT64_C(5) * 60 * 1000)
+#define AQ_BATCH_ATTEMPTS_DEFAULT 5
+#define AQ_BATCH_RETENTION_MS_DEFAULT (INT64_C(7) * 24 * 3600 * 1000)
+
+extern module AP_MODULE_DECLARE_DATA apiquota_module;
+
+/* Allocators and merger for the module record. */
+void *aq_config_server_create(apr_pool_t *p, server_rec *s);
+void *aq_config_location_create(apr_pool_t *p, char *section);
+void *aq_config_location_merge(apr_pool_t *p, void *outer, void *inner);
+
+/* The server's settings, the same from whichever virtual host is asked. Never NULL. */
+aq_server_config_t *aq_config_server(const server_rec *s);
+
+/* The location's settings, merged. Never NULL. */
+static inline aq_location_config_t *aq_config_location(const request_rec *r)
+{
+    return (aq_location_config_t *)ap_get_module_config(r->per_dir_config, &apiquota_module);
+}
+
+/* Notes for each server whether its own level sets anything of ours. Once, when the configuration is complete. */
+void aq_config_server_default_mark(server_rec *s);
+
+/* 1 where `status` costs nothing at this location. */
+int aq_config_is_free(const aq_location_config_t *location, int status);
+
+/* A setting, or its default where it is AQ_UNSET. */
+static inline int64_t aq_config_value(int64_t set, int64_t fallback)
+{
+    return set == AQ_UNSET ? fallback : set;
+}
+
+/* The directives (directives.c and batch_directives.c joined). */
+extern const command_rec aq_directives[];
+
+#endif

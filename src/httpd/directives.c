@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Directives: the table that httpd sees, and thin setters over pure parsers.
+ *
+ * Every refusal names the directive, the value and what is allowed; httpd adds file and line. Server settings stand in
+ * no section and no virtual host, location settings anywhere but in .htaccess. Those of batches are in
+ * batch_directives.h. docs/directives.md and conf/apiquota.conf hold each of them; `make lint` proves it.
+ */
+#include "httpd/batch_directives.h"
+
+#include "base/aq_units.h"
+
+#include <apr_cstr.h>
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <string.h>
+
+#define STORE_SIZE_MIN (INT64_C(64) << 10)
+#define LIMIT_WORDS_MAX 16
+
+static const char *not_allowed(const cmd_parms *cmd, const char *value, const char *allowed)
+{
+    return apr_psprintf(cmd->pool, "%s: \"%s\" is not allowed here; allowed: %s", cmd->cmd->name, value, allowed);
+}
+
+static const char *server_path_set(cmd_parms *cmd, const char *path, const char **setting)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    if (error) {
+        return error;
+    }
+    *setting = ap_server_root_relative(cmd->pool, path);
+    return *setting && *path ? NULL : not_allowed(cmd, path, "a path");
+}
+
+static const char *state_dir_set(cmd_parms *cmd, void *unused, const char *path)
+{
+    (void)unused;
+    return server_path_set(cmd, path, &aq_config_server(cmd->server)->state_dir);
+}
+
+static const char *key_file_set(cmd_parms *cmd, void *unused, const char *path)
+{
+    (void)unused;
+    return server_path_set(cmd, path, &aq_config_server(cmd->server)->key_file);
+}
+
+static const char *store_set(cmd_parms *cmd, void *unused, const char *store, const char *option)
+{
+    aq_server_config_t *server = aq_config_server(cmd->server);
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)unused;
+    if (error) {
+        return error;
+    }
+    if (strncmp(store, "shm:", 4) == 0) {
+        error = server_path_set(cmd, store + 4, &server->store_file);
+    } else if (strcmp(store, "shm") != 0) {
+        error = not_allowed(cmd, store, "shm or shm:FILE");
+    }
+    if (error || !option) {
+        return error;
+    }
+    if (strncmp(option, "size=", 5) != 0 || aq_units_size_parse(option + 5, &server->store_size) != APR_SUCCESS ||
+        server->store_size < STORE_SIZE_MIN) {
+        return not_allowed(cmd, option, "size= and a number of bytes from 64k on, such as size=64m");
+    }
+    return NULL;
+}
+
+static const char *store_failure_set(cmd_parms *cmd, void *unused, const char *policy)
+{
+    aq_server_config_t *server = aq_config_server(cmd->server);
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)unused;
+    if (error) {
+        return error;
+    }
+    if (ap_cstr_casecmp(policy, "allow") == 0) {
+        server->store_failure = AQ_STORE_FAILURE_ALLOW;
+    } else if (ap_cstr_casecmp(policy, "deny") == 0) {
+        server->store_failure = AQ_STORE_FAILURE_DENY;
+    } else {
+        return not_allowed(cmd, policy, "allow, deny");
+    }
+    return NULL;
+}
+
+/* ap_getword_conf knows quotes around a word only; here they may also stand behind "message=". */
+static const char *words_split(apr_pool_t *p, const char *line, const char **words, int *count)
+{
+    *count = 0;
+    for (;;) {
+        char *out;
+        char quote = 0;
+        while (apr_isspace(*line)) {
+            line++;
+        }
+        if (!*line) {
+            return NULL;
+        }
+        if (*count == LIMIT_WORDS_MAX) {
+            return "too many words";
+        }
+        words[(*count)++] = out = apr_palloc(p, strlen(line) + 1);
+        for (; *line && (quote || !apr_isspace(*line)); line++) {
+            if (*line == '\\' && quote && line[1]) {
+                *out++ = *++line;
+            } else if (*line == quote) {
+                quote = 0;
+            } else if (!quote && (*line == '"' || *line == '\'')) {
+                quote = *line;
+            } else {
+                *out++ = *line;
+            }
+        }
+        *out = '\0';
+        if (quote) {
+            return "a quotation mark is not closed";
+        }
+    }
+}
+
+static const char *limit_add(cmd_parms *cmd, void *location_data, const char *line)
+{
+    aq_server_config_t *server = aq_config_server(cmd->server);
+    aq_location_config_t *location = location_data;
+    const char *words[LIMIT_WORDS_MAX];
+    int count;
+    aq_limit_t *limit;
+    const char *error = words_split(cmd->pool, line, words, &count);
+
+    if (error) {
+        return apr_psprintf(cmd->pool, "APIQuotaLimit %s: %s", line, error);
+    }
+    if (aq_limit_parse(cmd->pool, words, count, &limit, &error) != APR_SUCCESS) {
+        return apr_pstrcat(cmd->pool, "APIQuotaLimit: ", error, NULL);
+    }
+    if (server->open_plan) {
+        if (aq_plan_limit_add(cmd->pool, server->open_plan, limit, &error) != APR_SUCCESS) {
+            return apr_pstrcat(cmd->pool, "APIQuotaLimit: ", error, NULL);
+        }
+        return NULL;
+    }
+    if (!location->limits) {
+        location->limits = apr_array_make(cmd->pool, 2, sizeof(aq_limit_t *));
+    }
+    for (int i = 0; i < location->limits->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(location->limits, i, aq_limit_t *)->name, limit->name) == 0) {
+            return apr_psprintf(cmd->pool, "APIQuotaLimit: the limit \"%s\" stands twice in one section", limit->name);
+        }
+    }
+    if (location->limits->nelts == AQ_LIMITS_MAX) {
+        return apr_psprintf(cmd->pool, "APIQuotaLimit: more than %d limits in one section", AQ_LIMITS_MAX);
+    }
+    APR_ARRAY_PUSH(location->limits, aq_limit_t *) = limit;
+    APR_ARRAY_PUSH(server->location_limits, aq_limit_t *) = limit;
+    return NULL;
+}
+
+/* `line` is what follows "<APIQuotaPlan", with the closing bracket. */
+static const char *plan_name_read(cmd_parms *cmd, const char *line, const char **name)
+{
+    const char *end = ap_strrchr_c(line, '>');
+
+    if (!end) {
+        return "<APIQuotaPlan> is not closed with \">\"";
+    }
+    line = apr_pstrmemdup(cmd->pool, line, (apr_size_t)(end - line));
+    *name = ap_getword_conf(cmd->pool, &line);
+    if (!**name || *line) {
+        return "<APIQuotaPlan> needs exactly one name, as in <APIQuotaPlan basic>";
+    }
+    return NULL;
+}
+
+static const char *plan_section(cmd_parms *cmd, void *location, const char *line)
+{
+    aq_server_config_t *server = aq_config_server(cmd->server);
+    const char *name;
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)location;
+    if (error || (error = plan_name_read(cmd, line, &name))) {
+        return error;
+    }
+    if (apr_hash_get(server->plans, name, APR_HASH_KEY_STRING)) {
+        return apr_psprintf(cmd->pool, "<APIQuotaPlan %s>: a plan of this name stands above already", name);
+    }
+    for (const ap_directive_t *child = cmd->directive->first_child; child; child = child->next) {
+        if (ap_cstr_casecmp(child->directive, "APIQuotaLimit") != 0) {
+            return apr_psprintf(cmd->pool, "<APIQuotaPlan %s>: %s is not allowed here; allowed: APIQuotaLimit", name,
+                                child->directive);
+        }
+    }
+    if (aq_plan_create(cmd->pool, name, &server->open_plan, &error) != APR_SUCCESS) {
+        return apr_pstrcat(cmd->pool, "<APIQuotaPlan>: ", error, NULL);
+    }
+    error = ap_walk_config(cmd->directive->first_child, cmd, cmd->context);
+    if (!error) {
+        aq_plan_seal(server->open_plan);
+        apr_hash_set(server->plans, server->open_plan->name, APR_HASH_KEY_STRING, server->open_plan);
+    }
+    server->open_plan = NULL;
+    return error;
+}
+
+static const char *flag_read(const cmd_parms *cmd, const char *text, int *flag)
+{
+    *flag = ap_cstr_casecmp(text, "on") == 0;
+    return *flag || ap_cstr_casecmp(text, "off") == 0 ? NULL : not_allowed(cmd, text, "On, Off");
+}
+
+static const char *quota_set(cmd_parms *cmd, void *location, const char *text)
+{
+    return flag_read(cmd, text, &((aq_location_config_t *)location)->quota);
+}
+
+static const char *forward_key_set(cmd_parms *cmd, void *location, const char *text)
+{
+    return flag_read(cmd, text, &((aq_location_config_t *)location)->forward_key);
+}
+
+/* A field name of RFC 9110. */
+static int is_header_name(const char *name)
+{
+    return *name && name[strspn(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ")] == '\0';
+}
+
+static const char *key_from_add(cmd_parms *cmd, void *location_data, const char *source)
+{
+    aq_location_config_t *location = location_data;
+    aq_key_source_t added;
+
+    if (ap_cstr_casecmp(source, "bearer") == 0) {
+        added = (aq_key_source_t){.header = "Authorization", .is_bearer = 1};
+    } else if (ap_cstr_casecmpn(source, "header:", 7) == 0 && is_header_name(source + 7)) {
+        added = (aq_key_source_t){.header = apr_pstrdup(cmd->pool, source + 7), .is_bearer = 0};
+    } else {
+        return not_allowed(cmd, source, "bearer, header:NAME");
+    }
+    if (!location->key_from) {
+        location->key_from = apr_array_make(cmd->pool, 2, sizeof(aq_key_source_t));
+    }
+    APR_ARRAY_PUSH(location->key_from, aq_key_source_t) = added;
+    return NULL;
+}
+
+static const char *free_add(cmd_parms *cmd, void *location_data, const char *text)
+{
+    static const char allowed[] = "none alone, or up to eight status codes from 200 to 599";
+    aq_location_config_t *location = location_data;
+    char *end;
+    apr_int64_t status = apr_strtoi64(text, &end, 10);
+    int is_first = location->free_count == AQ_UNSET;
+
+    if (ap_cstr_casecmp(text, "none") == 0 && is_first) {
+        location->free_count = 0;
+        return NULL;
+    }
+    if (*end || status < 200 || status > 599 || location->free_count == 0 ||
+        location->free_count == AQ_FREE_STATUSES_MAX) {
+        return not_allowed(cmd, text, allowed);
+    }
+    location->free_count = is_first ? 0 : location->free_count;
+    location->free_statuses[location->free_count++] = (int)status;
+    return NULL;
+}
+
+#define IN_SERVER RSRC_CONF
+#define IN_LOCATION (RSRC_CONF | ACCESS_CONF)
+
+const command_rec aq_directives[] = {
+    AP_INIT_TAKE1("APIQuotaStateDir", state_dir_set, NULL, IN_SERVER, "the folder that keeps counters and batches"),
+    AP_INIT_TAKE12("APIQuotaStore", store_set, NULL, IN_SERVER, "where counters live: shm[:FILE] [size=64m]"),
+    AP_INIT_TAKE1("APIQuotaStoreFailure", store_failure_set, NULL, IN_SERVER,
+                  "what a request gets that cannot be counted: allow or deny"),
+    AP_INIT_TAKE1("APIQuotaKeyFile", key_file_set, NULL, IN_SERVER, "the JSON file of keys and tenants"),
+    AP_INIT_RAW_ARGS("<APIQuotaPlan", plan_section, NULL, IN_SERVER, "a named set of limits"),
+    AP_INIT_RAW_ARGS("APIQuotaLimit", limit_add, NULL, IN_LOCATION,
+                     "NAME RATE [algorithm=] [per=] [headers=] [message=]"),
+    AP_INIT_TAKE1("APIQuota", quota_set, NULL, IN_LOCATION, "whether requests are counted and limited: On or Off"),
+    AP_INIT_ITERATE("APIQuotaKeyFrom", key_from_add, NULL, IN_LOCATION,
+                    "where clients put their key: bearer, header:NAME"),
+    AP_INIT_TAKE1("APIQuotaForwardKey", forward_key_set, NULL, IN_LOCATION,
+                  "whether the backend sees the client's key: On or Off"),
+    AP_INIT_ITERATE("APIQuotaFree", free_add, NULL, IN_LOCATION, "statuses that cost nothing: none, or 304 …"),
+    AQ_BATCH_DIRECTIVES,
+    {.name = NULL},
+};

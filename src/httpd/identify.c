@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Identify: from the key in a request's headers to its principal.
+ *
+ * With AuthType APIKey the look-up is httpd's authentication. Without one (no Require, Satisfy Any, Require local in a
+ * RequireAny) the charge asks for it. Either way it is made once a request. Who presents no valid key at a location with
+ * quota is refused: 401 with WWW-Authenticate (RFC 6750), 400 where two keys were presented.
+ */
+#include "httpd/phases.h"
+
+#include <apr_strings.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <string.h>
+
+#define AUTH_TYPE "APIKey"
+
+static const aq_key_source_t default_sources[] = {
+    {.header = "Authorization", .is_bearer = 1},
+    {.header = "X-API-Key", .is_bearer = 0},
+};
+
+typedef struct {
+    const char *text;
+    size_t size;
+    const char *header;
+} presented_t;
+
+/* httpd joins repeated headers with a comma, and no key of ours holds one. */
+static aq_identified_t source_read(const aq_key_source_t *source, const apr_table_t *headers, presented_t *key)
+{
+    const char *value = apr_table_get(headers, source->header);
+    int is_present;
+
+    if (!value) {
+        return AQ_KEY_MISSING;
+    }
+    is_present = source->is_bearer ? aq_bearer_token(value, &key->text, &key->size)
+                                   : aq_bare_token(value, &key->text, &key->size);
+    if (!is_present) {
+        return AQ_KEY_MISSING;
+    }
+    key->header = source->header;
+    return memchr(key->text, ',', key->size) ? AQ_KEY_AMBIGUOUS : AQ_IDENTIFIED;
+}
+
+static aq_identified_t key_read(const request_rec *r, const aq_location_config_t *location, presented_t *key)
+{
+    const aq_key_source_t *sources = default_sources;
+    int count = (int)(sizeof(default_sources) / sizeof(*default_sources));
+    aq_identified_t found = AQ_KEY_MISSING;
+
+    if (location->key_from) {
+        sources = (const aq_key_source_t *)location->key_from->elts;
+        count = location->key_from->nelts;
+    }
+    for (int i = 0; i < count; i++) {
+        presented_t one;
+        aq_identified_t read = source_read(&sources[i], r->headers_in, &one);
+        if (read == AQ_KEY_MISSING) {
+            continue;
+        }
+        if (read == AQ_KEY_AMBIGUOUS || found != AQ_KEY_MISSING) {
+            return AQ_KEY_AMBIGUOUS;
+        }
+        found = AQ_IDENTIFIED;
+        *key = one;
+    }
+    return found;
+}
+
+static apr_status_t key_set_drop(void *data)
+{
+    aq_key_set_release(data);
+    return APR_SUCCESS;
+}
+
+/* The backend has no use for the client's key, and could log it. A subrequest may hold a copy of the headers. */
+static void key_strip(request_rec *r, const aq_location_config_t *location, const char *header)
+{
+    if (location->forward_key != 1) {
+        apr_table_unset(r->headers_in, header);
+        if (r->main || r->prev) {
+            apr_table_unset(aq_request_initial(r)->headers_in, header);
+        }
+    }
+}
+
+static aq_identified_t principal_find(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
+{
+    const aq_server_config_t *server = aq_config_server(r->server);
+    presented_t key = {.text = NULL};
+    aq_identified_t found = key_read(r, location, &key);
+
+    if (found != AQ_IDENTIFIED) {
+        return found;
+    }
+    if (!server->runtime || !server->runtime->keys) {
+        return AQ_KEY_UNKNOWN;
+    }
+    request->key_set = aq_keys_acquire(server->runtime->keys);
+    if (!request->key_set) {
+        return AQ_KEY_UNKNOWN;
+    }
+    apr_pool_cleanup_register(request->pool, request->key_set, key_set_drop, apr_pool_cleanup_null);
+    found = aq_key_set_find(request->key_set, key.text, key.size, request->now_ms, &request->principal);
+    if (found == AQ_IDENTIFIED) {
+        key_strip(r, location, key.header);
+    }
+    return found;
+}
+
+static void challenge_set(request_rec *r, aq_identified_t why)
+{
+    const char *realm = ap_auth_name(r);
+    const char *error = why == AQ_KEY_MISSING ? "" : ", error=\"invalid_token\"";
+
+    apr_table_setn(r->err_headers_out, "WWW-Authenticate",
+                   apr_pstrcat(r->pool, "Bearer realm=\"", realm ? realm : "api", "\"", error, NULL));
+}
+
+/* Why a key did not lead to a principal, as the client reads it. */
+static const aq_problem_t refusals[] = {
+    [AQ_KEY_MISSING] = {.status = HTTP_UNAUTHORIZED,
+                        .code = "key-missing",
+                        .detail = "This API needs a key. Send it as \"Authorization: Bearer <key>\" or in the header "
+                                  "that the API's documentation names."},
+    [AQ_KEY_AMBIGUOUS] = {.status = HTTP_BAD_REQUEST,
+                          .code = "key-ambiguous",
+                          .detail = "More than one key was presented. Send exactly one."},
+    [AQ_KEY_UNKNOWN] = {.status = HTTP_UNAUTHORIZED, .code = "key-unknown", .detail = "The key is not known."},
+    [AQ_KEY_DISABLED] = {.status = HTTP_UNAUTHORIZED, .code = "key-disabled", .detail = "The key is disabled."},
+    [AQ_KEY_EXPIRED] = {.status = HTTP_UNAUTHORIZED, .code = "key-expired", .detail = "The key has expired."},
+};
+
+int aq_identify(request_rec *r, aq_request_t *request)
+{
+    if (!request->is_identified) {
+        request->is_identified = 1;
+        request->identified = principal_find(r, request, aq_config_location(r));
+    }
+    if (request->principal) {
+        return OK;
+    }
+    if (refusals[request->identified].status == HTTP_UNAUTHORIZED) {
+        challenge_set(r, request->identified);
+    }
+    return aq_problem_refuse(r, &refusals[request->identified]);
+}
+
+static int is_auth_type_ours(request_rec *r)
+{
+    const char *type = ap_auth_type(r);
+
+    return type && ap_cstr_casecmp(type, AUTH_TYPE) == 0;
+}
+
+int aq_identify_check_authn(request_rec *r)
+{
+    aq_request_t *request;
+    int status;
+
+    if (!is_auth_type_ours(r)) {
+        return DECLINED;
+    }
+    request = aq_request_state(r);
+    status = aq_identify(r, request);
+    if (status == OK) {
+        r->user = apr_pstrdup(r->pool, request->principal->key_id);
+        r->ap_auth_type = (char *)AUTH_TYPE;
+    }
+    return status;
+}
+
+int aq_identify_force_authn(request_rec *r)
+{
+    return aq_config_location(r)->quota == 1 && is_auth_type_ours(r) ? OK : DECLINED;
+}
+
+int aq_identify_note_auth_failure(request_rec *r, const char *auth_type)
+{
+    if (ap_cstr_casecmp(auth_type, AUTH_TYPE) != 0) {
+        return DECLINED;
+    }
+    challenge_set(r, AQ_KEY_MISSING);
+    return OK;
+}

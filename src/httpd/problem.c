@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Problem documents: noting why we refuse, and putting the document in place of httpd's HTML.
+ *
+ * httpd makes an error response by itself and clears the headers while it does so. The one seam it leaves is the custom
+ * response of a status: it is set when httpd has decided to make the response (insert_error_filter), and only where the
+ * operator has set none. The content type is set by the settle filter, the last to see the response.
+ */
+#include "httpd/problem.h"
+
+#include "base/aq_json.h"
+#include "httpd/request.h"
+
+#include <apr_strings.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <mod_core.h>
+
+#define TYPE_QUOTA_EXCEEDED "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+static int has_unread_body(const request_rec *r)
+{
+    const char *length = apr_table_get(r->headers_in, "Content-Length");
+
+    return (length && strcmp(length, "0") != 0) || apr_table_get(r->headers_in, "Transfer-Encoding");
+}
+
+int aq_problem_refuse(request_rec *r, const aq_problem_t *problem)
+{
+    aq_request_t *request = aq_request_state(r);
+
+    request->problem = apr_pmemdup(request->pool, problem, sizeof(*problem));
+    if (has_unread_body(r)) {
+        r->connection->keepalive = AP_CONN_CLOSE;
+    }
+    return problem->status;
+}
+
+/* "429 Too Many Requests" without its number. */
+static const char *reason_phrase(int status)
+{
+    const char *line = ap_get_status_line(status);
+
+    return strlen(line) > 4 ? line + 4 : line;
+}
+
+static void member_set(json_t *document, const char *name, json_t *value)
+{
+    /* A failure here is lack of memory: the member is missing then, the document still valid. */
+    (void)json_object_set_new(document, name, value);
+}
+
+static void quota_members_set(json_t *document, const aq_charge_t *charge)
+{
+    const aq_counter_t *counter = &charge->counters[charge->refusing];
+    int64_t wait_s = aq_charge_retry_after_s(charge);
+
+    member_set(document, "violated-policies", json_pack("[s]", counter->limit->name));
+    member_set(document, "limit", json_integer((json_int_t)counter->limit->rate.count));
+    member_set(document, "window", json_string(counter->limit->rate.text));
+    if (wait_s > 0) {
+        member_set(document, "retry_after", json_integer(wait_s));
+        member_set(document, "reset", json_integer((charge->now_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S + wait_s));
+    }
+}
+
+static const char *quota_detail(apr_pool_t *p, const aq_charge_t *charge)
+{
+    const aq_limit_t *limit = charge->counters[charge->refusing].limit;
+    int64_t wait_s = aq_charge_retry_after_s(charge);
+
+    if (limit->message) {
+        return limit->message;
+    }
+    if (wait_s < 0) {
+        return apr_psprintf(p, "The limit \"%s\" of %" APR_UINT64_T_FMT " is used up; waiting does not help.",
+                            limit->name, limit->rate.count);
+    }
+    return apr_psprintf(p,
+                        "The limit \"%s\" of %" APR_UINT64_T_FMT
+                        " requests per %s is used up. Try again after %" APR_INT64_T_FMT " seconds.",
+                        limit->name, limit->rate.count, limit->rate.text, wait_s);
+}
+
+static int is_over_quota(const aq_request_t *request, int status)
+{
+    return status == HTTP_TOO_MANY_REQUESTS && request && request->charge &&
+           request->charge->state == AQ_CHARGE_DENIED && request->charge->refusing >= 0;
+}
+
+const char *aq_problem_text(request_rec *r, int status)
+{
+    const aq_request_t *request = aq_request_find(r);
+    const aq_problem_t *problem = request && request->problem && request->problem->status == status
+                                      ? request->problem
+                                      : &(aq_problem_t){.status = status};
+    int is_quota = is_over_quota(request, status);
+    const char *id = aq_request_id(r);
+    const char *detail = is_quota ? quota_detail(r->pool, request->charge) : problem->detail;
+    const char *type = is_quota ? TYPE_QUOTA_EXCEEDED : problem->type;
+    json_t *document = json_pack("{s:s, s:s, s:i}", "type", type ? type : "about:blank", "title", reason_phrase(status),
+                                 "status", status);
+    const char *text;
+
+    if (!document) {
+        return "{}";
+    }
+    if (detail) {
+        member_set(document, "detail", json_string(detail));
+    }
+    if (problem->code) {
+        member_set(document, "code", json_string(problem->code));
+    }
+    if (is_quota) {
+        quota_members_set(document, request->charge);
+    } else if (problem->retry_after_s > 0) {
+        member_set(document, "retry_after", json_integer(problem->retry_after_s));
+    }
+    if (*id && !problem->hides_request_id) {
+        member_set(document, "request_id", json_string(id));
+    }
+    text = aq_json_text(r->pool, document);
+    json_decref(document);
+    return text ? text : "{}";
+}
+
+void aq_problem_insert(request_rec *r)
+{
+    aq_request_t *request;
+
+    if (r->main || aq_config_location(r)->quota != 1 || !ap_is_HTTP_ERROR(r->status)) {
+        return;
+    }
+    if (ap_response_code_string(r, ap_index_of_response(r->status))) {
+        return;
+    }
+    request = aq_request_state(r);
+    ap_custom_response(r, r->status, aq_problem_text(r, r->status));
+    request->problem_status = r->status;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Request state: what we know of one request of a client, kept on its initial request.
+ *
+ * httpd runs one request of a client as several request_recs: subrequests (r->main), internal redirects and
+ * ErrorDocuments (r->prev). All share the state of the initial one, so a request is identified and charged once.
+ */
+#ifndef AQ_REQUEST_H
+#define AQ_REQUEST_H
+
+#include "httpd/config.h"
+#include "httpd/problem.h"
+
+typedef struct {
+    apr_pool_t *pool;                     /* of the initial request */
+    const aq_location_config_t *location; /* the one that charged; NULL until then */
+    const aq_key_set_t *key_set;          /* held until the request's pool is cleared */
+    const aq_principal_t *principal;      /* NULL: not identified */
+    aq_identified_t identified;
+    int is_identified;     /* the look-up was made, whatever came of it */
+    aq_charge_t *charge;   /* NULL: not charged */
+    int status_to_return;  /* what the charge decided: OK, or 429 or 503, for later phases to repeat */
+    aq_problem_t *problem; /* what our own refusal says; NULL: httpd's own error */
+    int problem_status;    /* the status whose body is ours; 0: none */
+    aq_time_ms_t now_ms;   /* of the request's first phase with us */
+} aq_request_t;
+
+/* The initial request of a subrequest or internal redirect. */
+request_rec *aq_request_initial(request_rec *r);
+
+/* The state, or NULL where no phase of ours has made one. */
+aq_request_t *aq_request_find(request_rec *r);
+
+/* The state, made where there is none. */
+aq_request_t *aq_request_state(request_rec *r);
+
+/* Who asks; NULL where nobody was identified. */
+const aq_principal_t *aq_request_principal(request_rec *r);
+
+/* The id of a request, for bodies and logs: X-Request-Id of the client if it is sane, else mod_unique_id's, else "". */
+const char *aq_request_id(request_rec *r);
+
+#endif
