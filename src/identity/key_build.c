@@ -54,7 +54,7 @@ __attribute__((format(printf, 3, 4))) static void refuse(build_t *build, const c
 /* A text of the file, fit to stand in a sentence: what is no name could hold anything, at any length. */
 static const char *shown(const char *text)
 {
-    return aq_name_is_valid(text) ? text : "(no valid name)";
+    return aq_principal_name_is_valid(text) ? text : "(no valid name)";
 }
 
 /* ---- members ---------------------------------------------------------------------------------------------------- */
@@ -153,9 +153,10 @@ static void tenants_read(build_t *build, json_t *tenants)
 
     json_object_foreach(tenants, name, entry)
     {
-        if (!aq_name_is_valid(name)) {
+        if (!aq_principal_name_is_valid(name)) {
             refuse(build, apr_psprintf(build->ptemp, "tenants[%d]", index),
-                   "a tenant's name is visible ASCII without spaces, \" and \\, at most %d characters", AQ_NAME_MAX);
+                   "a tenant's name is visible ASCII without spaces, \" and \\, at most %d characters",
+                   AQ_PRINCIPAL_NAME_MAX);
         } else {
             tenant_t *tenant = apr_pcalloc(build->ptemp, sizeof(*tenant));
             tenant->name = apr_pstrdup(build->p, name);
@@ -185,7 +186,7 @@ static int scopes_read(build_t *build, const char *place, const json_t *entry, a
     const char **scopes = apr_pcalloc(build->p, json_array_size(array) * sizeof(*scopes));
     json_array_foreach(array, i, item)
     {
-        if (!aq_name_is_valid(json_string_value(item))) {
+        if (!aq_principal_name_is_valid(json_string_value(item))) {
             refuse(build, place, "scopes[%d]: a scope is visible ASCII without spaces, \" and \\", (int)i);
             return 0;
         }
@@ -224,9 +225,9 @@ static int key_read(build_t *build, const char *place, const json_t *entry, aq_k
 {
     const char *id = aq_json_string(entry, "id"), *hash = aq_json_string(entry, "sha256");
 
-    if (!aq_name_is_valid(id)) {
+    if (!aq_principal_name_is_valid(id)) {
         refuse(build, place, "a key needs an \"id\": visible ASCII without spaces, \" and \\, at most %d characters",
-               AQ_NAME_MAX);
+               AQ_PRINCIPAL_NAME_MAX);
         return 0;
     }
     if (apr_hash_get(build->ids, id, APR_HASH_KEY_STRING)) {
@@ -271,9 +272,9 @@ static void key_add(build_t *build, size_t index, const json_t *entry)
     aq_key_t *key = &build->set->keys[build->set->count];
     aq_principal_t *principal = &key->principal;
     const char *id = aq_json_string(entry, "id");
-    char place[AQ_NAME_MAX + 32];
+    char place[AQ_PRINCIPAL_NAME_MAX + 32];
 
-    if (aq_name_is_valid(id)) {
+    if (aq_principal_name_is_valid(id)) {
         (void)apr_snprintf(place, sizeof(place), "keys[%d] (%s)", (int)index, id);
     } else {
         (void)apr_snprintf(place, sizeof(place), "keys[%d]", (int)index);

@@ -10,13 +10,13 @@
 #define SCHEME "Bearer"
 #define EACH_BYTE(value) (UINT64_C(0x0101010101010101) * (value))
 
-int aq_name_is_valid(const char *name)
+int aq_principal_name_is_valid(const char *name)
 {
     size_t size = 0;
 
     for (; name && name[size]; size++) {
         unsigned char c = (unsigned char)name[size];
-        if (size == AQ_NAME_MAX || c <= 0x20 || c >= 0x7f || c == '"' || c == '\\') {
+        if (size == AQ_PRINCIPAL_NAME_MAX || c <= 0x20 || c >= 0x7f || c == '"' || c == '\\') {
             return 0;
         }
     }
@@ -33,33 +33,33 @@ int aq_principal_has_scope(const aq_principal_t *principal, const char *scope)
     return 0;
 }
 
-/* Not 0 where a byte of the word is 0 (Anderson, "Bit Twiddling Hacks": exact as a yes or no). */
-static inline uint64_t zero_byte(uint64_t word)
+/*
+ * The top bit of some byte is set where a byte of the word is a control, a space, a comma, or beyond ASCII. Each
+ * difference sets it for what it looks for; a borrow reaches other bytes only out of one that is found already.
+ */
+static inline uint64_t foreign_bytes(uint64_t word)
 {
-    return (word - EACH_BYTE(0x01)) & ~word & EACH_BYTE(0x80);
-}
-
-/* Not 0 where a byte is a control, a space, a comma or beyond ASCII. */
-static inline uint64_t foreign_byte(uint64_t word)
-{
-    uint64_t below_visible = (word - EACH_BYTE(0x21)) & ~word & EACH_BYTE(0x80);
-
-    return below_visible | (word & EACH_BYTE(0x80)) | zero_byte(word ^ EACH_BYTE(0x7f)) |
-           zero_byte(word ^ EACH_BYTE(','));
+    return word | (word - EACH_BYTE(0x21)) | ((word ^ EACH_BYTE(0x7f)) - EACH_BYTE(0x01)) |
+           ((word ^ EACH_BYTE(',')) - EACH_BYTE(0x01));
 }
 
 /* Eight bytes at a time: it runs on every request, where byte by byte it would cost as much as the keyed hash. */
 static int is_key_text(const char *text, size_t size)
 {
-    uint64_t word, foreign = 0;
+    uint64_t word = EACH_BYTE('a'), foreign;
 
-    for (; size >= sizeof(word); text += sizeof(word), size -= sizeof(word)) {
-        memcpy(&word, text, sizeof(word));
-        foreign |= foreign_byte(word);
+    if (size < sizeof(word)) {
+        memcpy(&word, text, size);
+        return (foreign_bytes(word) & EACH_BYTE(0x80)) == 0;
     }
-    word = EACH_BYTE('a');
-    memcpy(&word, text, size);
-    return (foreign | foreign_byte(word)) == 0;
+    /* The last eight first; the loop then need not care for a rest. */
+    memcpy(&word, text + size - sizeof(word), sizeof(word));
+    foreign = foreign_bytes(word);
+    for (size_t i = 0; i + sizeof(word) < size; i += sizeof(word)) {
+        memcpy(&word, text + i, sizeof(word));
+        foreign |= foreign_bytes(word);
+    }
+    return (foreign & EACH_BYTE(0x80)) == 0;
 }
 
 int aq_bare_token(const char *value, const char **token, size_t *size)

@@ -11,10 +11,10 @@
  * Key ids, tenants and scopes are visible ASCII without spaces, `"` and `\`, 1 to 128 characters (RFC 6750's
  * scope-token): they stand in logs, headers and URLs as they are.
  */
-#define AQ_NAME_MAX 128
+#define AQ_PRINCIPAL_NAME_MAX 128
 
 /* 1 when `name` is such a name. NULL is none. */
-int aq_name_is_valid(const char *name);
+int aq_principal_name_is_valid(const char *name);
 
 typedef struct {
     const char *key_id; /* public, "k_7f3a9c" */
