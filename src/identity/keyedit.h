@@ -2,8 +2,10 @@
 /*
  * Editing a keys file: create and revoke keys, set a tenant's plan. Used by apiquotactl.
  *
- * Every edit locks the file's lock file, loads, changes, and replaces the file atomically and durably with its old mode
- * and owner. Members of the JSON that we do not know are kept.
+ * Every edit locks the file's lock file (PATH.lock, waiting up to five seconds), loads, changes, and replaces the file
+ * atomically and durably with its old mode and owner; of a symbolic link, the target. Members of the JSON that we do
+ * not know are kept. Each function sets `*error` to a sentence in `p` on failure, else to NULL. Not for threads of one
+ * process at the same time.
  */
 #ifndef AQ_KEYEDIT_H
 #define AQ_KEYEDIT_H
@@ -20,7 +22,8 @@ typedef struct {
 
 /*
  * Makes a key: `text` receives it, the only time it is seen. Refuses (APR_EGENERAL and `*error` in `p`) an unknown
- * tenant, an id that exists, too many keys or scopes. `*id` in `p`.
+ * tenant, an id that exists, too many keys or scopes; another status where the file cannot be read or written. `text`
+ * is then empty. `*id` in `p`.
  */
 apr_status_t aq_keyedit_key_create(apr_pool_t *p, const char *path, const aq_key_spec_t *spec,
                                    char text[AQ_KEY_TEXT_SIZE], const char **id, const char **error);
@@ -30,7 +33,8 @@ apr_status_t aq_keyedit_key_revoke(apr_pool_t *p, const char *path, const char *
 
 /*
  * Creates or changes a tenant. `plan` NULL leaves it. `limits` (name -> rate text, "" removes one; may be NULL) are
- * checked with aq_rate_parse. Creates the file where there is none (mode 0640).
+ * checked with aq_limit_parse. A new tenant needs a plan, which is not looked up. Creates the file where there is none
+ * (mode 0640).
  */
 apr_status_t aq_keyedit_tenant_set(apr_pool_t *p, const char *path, const char *tenant, const char *plan,
                                    apr_hash_t *limits, const char **error);
