@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 /* Files above this are refused unread: a keys file of 50,000 keys has about 12 MB. */
-#define AQ_JSON_FILE_MAX_BYTES (64 * 1024 * 1024)
+#define AQ_JSON_FILE_MAX_BYTES ((size_t)64 * 1024 * 1024)
 
 /*
  * Loads a file: valid UTF-8, no duplicate names in an object, nesting as far as jansson allows (2,048), nothing after

@@ -73,18 +73,28 @@ def compile_commands():
         return [(entry["file"], shlex.split(entry["command"])[:-2]) for entry in json.load(file)]
 
 
+def headers_of(path):
+    """Our headers that a file includes, as the compiler noted them; all of ours where it has not."""
+    notes = os.path.join(BUILD, "obj", path[:-2] + ".d")
+    if not os.path.exists(notes):
+        return c_files(endings=(".h",))
+    with open(notes, encoding="utf-8") as file:
+        names = sorted(set(re.findall(r"(?:src|tests)/\S+\.h\b", file.read())))
+    return [name for name in names if os.path.exists(os.path.join(ROOT, name))]
+
+
 def unchanged(tool, path, salt):
     """A stamp file that exists when `tool` was content with this very text, its headers and its options."""
     digest = hashlib.sha256(salt.encode())
-    for name in [path] + c_files(endings=(".h",)):
-        digest.update(read(name).encode())
+    for name in [path] + headers_of(path) + [".clang-tidy"]:
+        digest.update(f"{name}\0{read(name)}\0".encode())
     folder = os.path.join(BUILD, "lint", tool)
     os.makedirs(folder, exist_ok=True)
     return os.path.join(folder, path.replace("/", "_") + "." + digest.hexdigest()[:20])
 
 
 DIAGNOSTIC = re.compile(r"^(?=\S+:\d+:\d+: (?:fatal error|error|warning): )", re.M)
-CHATTER = re.compile(r"^(\d+ (warnings?|errors?) .*generated\.|Error while processing .*|.*treated as error.*|cc1: .*)\n?", re.M)
+CHATTER = re.compile(r"^(In file included from .*|\d+ (warnings?|errors?) .*generated\.|Error while processing .*|.*treated as error.*|cc1: .*)\n?", re.M)
 
 
 def each_once(texts):

@@ -11,7 +11,6 @@ SYNONYMS = {
     "consumer": "principal, or tenant",
     "customer": "tenant",
     "refund": "settle, or give back",
-    "rollback": "give back",
     "tier": "plan",
     "throttle": "limit",
     "ratelimit": "limit",
