@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The mutex in front of the fcntl lock, and one deadline over both. Waiting is in real time, so this is one of the few
+ * places below the programs that read a clock.
+ */
+#include "store/sqlite_lock.h"
+
+#include "base/aq_file.h"
+#include "base/aq_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+apr_status_t aq_sqlite_lock_open(aq_sqlite_lock_t *lock, const char *path, int wait_ms)
+{
+    struct stat info;
+
+    *lock = (aq_sqlite_lock_t){.fd = -1, .wait_ms = wait_ms};
+    apr_status_t rv = aq_file_open(path, O_RDWR | O_CREAT, 0600, &lock->fd);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (fstat(lock->fd, &info) != 0) {
+        rv = errno;
+    } else if (!S_ISREG(info.st_mode) || info.st_uid != geteuid()) {
+        rv = EPERM;
+    } else {
+        rv = pthread_mutex_init(&lock->mutex, NULL);
+    }
+    if (rv != APR_SUCCESS) {
+        (void)close(lock->fd);
+        lock->fd = -1;
+    }
+    return rv;
+}
+
+void aq_sqlite_lock_close(aq_sqlite_lock_t *lock)
+{
+    if (lock->fd >= 0) {
+        (void)close(lock->fd);
+        lock->fd = -1;
+        (void)pthread_mutex_destroy(&lock->mutex);
+    }
+}
+
+/* The monotonic clock: a stepped wall clock must not stretch a wait. */
+static apr_status_t mutex_take(pthread_mutex_t *mutex, int wait_ms)
+{
+    struct timespec until;
+
+    if (pthread_mutex_trylock(mutex) == 0) {
+        return APR_SUCCESS;
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    int rc = pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until);
+    return rc == ETIMEDOUT ? APR_EBUSY : rc;
+}
+
+apr_status_t aq_sqlite_lock_take(aq_sqlite_lock_t *lock, int *left_ms)
+{
+    aq_time_ms_t began_ms = aq_clock_boot_ms();
+    apr_status_t rv = mutex_take(&lock->mutex, lock->wait_ms);
+
+    *left_ms = 0;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    aq_time_ms_t left = lock->wait_ms - (aq_clock_boot_ms() - began_ms);
+    rv = aq_file_lock(lock->fd, left > 0 ? (int)left : 0);
+    if (rv != APR_SUCCESS) {
+        (void)pthread_mutex_unlock(&lock->mutex);
+        return rv;
+    }
+    left = lock->wait_ms - (aq_clock_boot_ms() - began_ms);
+    *left_ms = left > 0 ? (int)left : 0;
+    return APR_SUCCESS;
+}
+
+void aq_sqlite_lock_give(aq_sqlite_lock_t *lock)
+{
+    apr_status_t rv = aq_file_unlock(lock->fd);
+
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_CRIT, 400, rv, "queue: the write lock cannot be given back");
+    }
+    (void)pthread_mutex_unlock(&lock->mutex);
+}

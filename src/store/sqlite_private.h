@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the SQLite queue share: the open queue, and the frame around everything that writes.
+ *
+ * Two connections: the writer, used only under the write lock, and the reader, used under its own mutex. So a reader
+ * never waits for a writer's sync.
+ */
+#ifndef AQ_SQLITE_PRIVATE_H
+#define AQ_SQLITE_PRIVATE_H
+
+#include "batch/queue.h"
+#include "store/sqlite_link.h"
+#include "store/sqlite_lock.h"
+
+typedef struct {
+    aq_queue_t queue; /* first: an aq_queue_t * is also a pointer to this */
+    apr_pool_t *pool;
+    pid_t owner; /* the process that opened it; a forked child must not touch it */
+    aq_sqlite_lock_t lock;
+    aq_sqlite_link_t writer;
+    aq_sqlite_link_t reader;
+    pthread_mutex_t reader_mutex;
+} aq_sqlite_queue_t;
+
+static inline aq_sqlite_queue_t *aq_sqlite_queue_of(aq_queue_t *q)
+{
+    return (aq_sqlite_queue_t *)(void *)q;
+}
+
+/*
+ * A write: take the lock, begin; then whatever the caller does with `writer`; end. `rv` is how that went: APR_SUCCESS
+ * commits, everything else rolls back and is returned. After a begin that failed there is nothing to end.
+ */
+apr_status_t aq_sqlite_write_begin(aq_sqlite_queue_t *queue);
+apr_status_t aq_sqlite_write_end(aq_sqlite_queue_t *queue, apr_status_t rv);
+
+extern const aq_queue_ops_t aq_sqlite_queue_ops;
+
+/* Closes the queue: the cleanup of its pool (sqlite_open.c). */
+apr_status_t aq_sqlite_queue_end(void *queue);
+
+/* The operations on jobs (sqlite_jobs.c); the others are in sqlite_queue.c. */
+apr_status_t aq_sqlite_claim(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
+                             aq_job_t *job);
+apr_status_t aq_sqlite_renew(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
+                             apr_array_header_t **held);
+apr_status_t aq_sqlite_progress(aq_queue_t *q, const char *id, int64_t token, int64_t done, int64_t total,
+                                int64_t failed);
+apr_status_t aq_sqlite_finish(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
+                              const aq_job_result_t *result);
+apr_status_t aq_sqlite_again(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now, int64_t wait_ms,
+                             const char *error_code, const char *error_detail);
+apr_status_t aq_sqlite_hand_back(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
+                                 int64_t wait_ms);
+apr_status_t aq_sqlite_recover(aq_queue_t *q, const aq_queue_now_t *now, const char *dead_worker, unsigned *recovered,
+                               unsigned *failed);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SQLite queue: writes, and what httpd and the janitor ask. What workers ask is in sqlite_jobs.c, how it is opened in
+ * sqlite_open.c, the statements in sqlite_sql.c.
+ *
+ * Every write is one transaction under the write lock, and is on disk when it returns (WAL, synchronous=FULL).
+ */
+#include "store/sqlite_private.h"
+
+#include "base/aq_log.h"
+
+#include <apr_strings.h>
+
+/* 4 MB of pages: few enough that a reader finds its pages soon, many enough that syncs of the database are rare. */
+#define CHECKPOINT_PAGES 1000
+
+static void checkpoint(aq_sqlite_queue_t *queue)
+{
+    int rc = sqlite3_wal_checkpoint_v2(queue->writer.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+
+    /* Nothing is lost: the WAL holds what the database does not, and the next commit tries again. */
+    if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY) {
+        AQ_LOG(AQ_LOG_ERROR, 404, aq_sqlite_status(rc), "queue: checkpoint failed: %s",
+               sqlite3_errmsg(queue->writer.db));
+    }
+}
+
+apr_status_t aq_sqlite_write_begin(aq_sqlite_queue_t *queue)
+{
+    int left_ms;
+
+    apr_status_t rv = aq_sqlite_lock_take(&queue->lock, &left_ms);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    /* Only a program that is none of ours can hold SQLite's own lock now. */
+    (void)sqlite3_busy_timeout(queue->writer.db, left_ms);
+    rv = aq_sqlite_run(&queue->writer, AQ_SQL_BEGIN, NULL, "");
+    if (rv != APR_SUCCESS) {
+        aq_sqlite_lock_give(&queue->lock);
+    }
+    return rv;
+}
+
+apr_status_t aq_sqlite_write_end(aq_sqlite_queue_t *queue, apr_status_t rv)
+{
+    if (rv == APR_SUCCESS) {
+        rv = aq_sqlite_run(&queue->writer, AQ_SQL_COMMIT, NULL, "");
+    }
+    /* Some failures have rolled back already; then there is no transaction left. */
+    if (rv != APR_SUCCESS && sqlite3_get_autocommit(queue->writer.db) == 0) {
+        (void)aq_sqlite_run(&queue->writer, AQ_SQL_ROLLBACK, NULL, "");
+    }
+    if (rv == APR_SUCCESS && queue->writer.wal_pages >= CHECKPOINT_PAGES) {
+        checkpoint(queue);
+    }
+    aq_sqlite_lock_give(&queue->lock);
+    return rv;
+}
+
+static apr_status_t sqlite_submit(aq_queue_t *q, const aq_batch_t *batch, apr_pool_t *ptemp)
+{
+    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+
+    (void)ptemp;
+    apr_status_t rv = aq_sqlite_write_begin(queue);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = aq_sqlite_run_row(&queue->writer, AQ_SQL_SUBMIT, batch);
+    if (rv == APR_SUCCESS && batch->idempotency_key != NULL) {
+        rv = aq_sqlite_run(&queue->writer, AQ_SQL_SUBMIT_KEY, NULL, "ttt", batch->tenant, batch->idempotency_key,
+                           batch->id);
+    }
+    return aq_sqlite_write_end(queue, rv);
+}
+
+/* The one batch that a statement with two text parameters finds. */
+static apr_status_t find_one(aq_queue_t *q, apr_pool_t *p, aq_sql_t sql, const char *types, const char *first,
+                             const char *second, aq_batch_t **batch)
+{
+    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+    sqlite3_stmt *row;
+
+    *batch = NULL;
+    (void)pthread_mutex_lock(&queue->reader_mutex);
+    apr_status_t rv = aq_sqlite_query(&queue->reader, sql, &row, types, first, second);
+    if (rv == APR_SUCCESS) {
+        *batch = aq_sqlite_row_read(row, p);
+        aq_sqlite_reset(row);
+    }
+    (void)pthread_mutex_unlock(&queue->reader_mutex);
+    return rv;
+}
+
+static apr_status_t sqlite_find(aq_queue_t *q, apr_pool_t *p, const char *id, aq_batch_t **batch)
+{
+    return find_one(q, p, AQ_SQL_FIND, "t", id, NULL, batch);
+}
+
+static apr_status_t sqlite_find_key(aq_queue_t *q, apr_pool_t *p, const char *tenant, const char *idempotency_key,
+                                    aq_batch_t **batch)
+{
+    return find_one(q, p, AQ_SQL_FIND_KEY, "tt", tenant, idempotency_key, batch);
+}
+
+static apr_status_t read_totals(aq_sqlite_link_t *reader, const char *tenant, aq_queue_counts_t *counts)
+{
+    aq_batch_status_t status;
+    sqlite3_stmt *row;
+
+    apr_status_t rv = tenant != NULL ? aq_sqlite_query(reader, AQ_SQL_COUNTS, &row, "t", tenant)
+                                     : aq_sqlite_query(reader, AQ_SQL_COUNTS_ALL, &row, "");
+    for (; rv == APR_SUCCESS; rv = aq_sqlite_next(reader, row)) {
+        if (aq_batch_status_parse((const char *)sqlite3_column_text(row, 0), &status) == APR_SUCCESS) {
+            counts->by_status[status] = sqlite3_column_int64(row, 1);
+        }
+    }
+    aq_sqlite_reset(row);
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+}
+
+static apr_status_t read_oldest(aq_sqlite_link_t *reader, const char *tenant, aq_queue_counts_t *counts)
+{
+    sqlite3_stmt *row;
+
+    apr_status_t rv = tenant != NULL ? aq_sqlite_query(reader, AQ_SQL_OLDEST, &row, "t", tenant)
+                                     : aq_sqlite_query(reader, AQ_SQL_OLDEST_ALL, &row, "");
+    if (rv == APR_SUCCESS) {
+        counts->oldest_queued_at_ms = sqlite3_column_int64(row, 0); /* NULL reads as 0 */
+        aq_sqlite_reset(row);
+    }
+    return rv;
+}
+
+static apr_status_t sqlite_counts(aq_queue_t *q, const char *tenant, aq_queue_counts_t *counts)
+{
+    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+
+    *counts = (aq_queue_counts_t){.oldest_queued_at_ms = 0};
+    (void)pthread_mutex_lock(&queue->reader_mutex);
+    apr_status_t rv = read_totals(&queue->reader, tenant, counts);
+    if (rv == APR_SUCCESS) {
+        rv = read_oldest(&queue->reader, tenant, counts);
+    }
+    (void)pthread_mutex_unlock(&queue->reader_mutex);
+    return rv;
+}
+
+static apr_status_t has_expired(aq_sqlite_queue_t *queue, int64_t wall_ms)
+{
+    sqlite3_stmt *row;
+
+    (void)pthread_mutex_lock(&queue->reader_mutex);
+    apr_status_t rv = aq_sqlite_query(&queue->reader, AQ_SQL_HAS_EXPIRED, &row, "i", wall_ms);
+    if (rv == APR_SUCCESS) {
+        aq_sqlite_reset(row);
+    }
+    (void)pthread_mutex_unlock(&queue->reader_mutex);
+    return rv;
+}
+
+static apr_status_t sqlite_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
+                                  apr_array_header_t **expired)
+{
+    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+    sqlite3_stmt *row;
+
+    *expired = apr_array_make(p, 0, sizeof(aq_expired_t));
+    apr_status_t rv = has_expired(queue, now->wall_ms);
+    if (rv != APR_SUCCESS) {
+        return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
+    }
+    if ((rv = aq_sqlite_write_begin(queue)) != APR_SUCCESS) {
+        return rv;
+    }
+    rv = aq_sqlite_query(&queue->writer, AQ_SQL_EXPIRE, &row, "ii", now->wall_ms, (int64_t)most);
+    for (; rv == APR_SUCCESS; rv = aq_sqlite_next(&queue->writer, row)) {
+        aq_expired_t *gone = apr_array_push(*expired);
+        apr_cpystrn(gone->id, (const char *)sqlite3_column_text(row, 0), AQ_BATCH_ID_SIZE);
+        gone->result_token = sqlite3_column_int64(row, 1);
+    }
+    aq_sqlite_reset(row);
+    rv = aq_sqlite_write_end(queue, rv == APR_NOTFOUND ? APR_SUCCESS : rv);
+    if (rv != APR_SUCCESS) {
+        apr_array_clear(*expired);
+    }
+    return rv;
+}
+
+static void sqlite_close(aq_queue_t *q)
+{
+    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+
+    (void)apr_pool_cleanup_run(queue->pool, queue, aq_sqlite_queue_end);
+}
+
+const aq_queue_ops_t aq_sqlite_queue_ops = {
+    .name = "sqlite",
+    .submit = sqlite_submit,
+    .find = sqlite_find,
+    .find_key = sqlite_find_key,
+    .claim = aq_sqlite_claim,
+    .renew = aq_sqlite_renew,
+    .progress = aq_sqlite_progress,
+    .finish = aq_sqlite_finish,
+    .again = aq_sqlite_again,
+    .hand_back = aq_sqlite_hand_back,
+    .recover = aq_sqlite_recover,
+    .counts = sqlite_counts,
+    .expire = sqlite_expire,
+    .close = sqlite_close,
+};

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every statement of the SQLite queue, and its layout on disk. sqlite_sql.c is the place to read how it works.
+ */
+#ifndef AQ_SQLITE_SQL_H
+#define AQ_SQLITE_SQL_H
+
+typedef enum {
+    AQ_SQL_BEGIN,
+    AQ_SQL_COMMIT,
+    AQ_SQL_ROLLBACK,
+    AQ_SQL_SUBMIT,
+    AQ_SQL_SUBMIT_KEY,
+    AQ_SQL_FIND,
+    AQ_SQL_FIND_KEY,
+    AQ_SQL_IS_DUE,
+    AQ_SQL_WAKE,
+    AQ_SQL_CLAIM,
+    AQ_SQL_TURN_TAKEN,
+    AQ_SQL_RENEW,
+    AQ_SQL_PROGRESS,
+    AQ_SQL_FINISH,
+    AQ_SQL_AGAIN,
+    AQ_SQL_LAPSED,
+    AQ_SQL_COUNTS,
+    AQ_SQL_COUNTS_ALL,
+    AQ_SQL_OLDEST,
+    AQ_SQL_OLDEST_ALL,
+    AQ_SQL_HAS_EXPIRED,
+    AQ_SQL_EXPIRE,
+    AQ_SQL_COUNT
+} aq_sql_t;
+
+/* The text of a statement; static. */
+const char *aq_sql_text(aq_sql_t sql);
+
+/* "AQqu": marks a database as a queue of ours (PRAGMA application_id). */
+#define AQ_SQL_APPLICATION_ID 0x41517175
+
+/* The layout this program knows, and the texts, ended by NULL, that lead from layout `from` to the next one. */
+#define AQ_SQL_LAYOUT 1
+const char *const *aq_sql_migration(int from);
+
+#endif
