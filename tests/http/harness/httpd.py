@@ -225,10 +225,10 @@ class Httpd(Client):
 
     def _environment(self):
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("LD_PRELOAD", "APACHE_"))}
-        preload = paths.sanitizer_preload() + ([library()] if self.clock else [])
+        preload = ([library()] if self.clock else []) + paths.sanitizer_preload()
         ours = {processes.TAG_VARIABLE: str(self.root.path), "LC_ALL": "C"}
         if preload:
-            ours["LD_PRELOAD"] = ":".join(preload)
+            ours.update(paths.sanitizer_environment(), LD_PRELOAD=":".join(preload))
         clock = self.clock.environment() if self.clock else {}
         return {**kept, **ours, **clock, **self.spec.env}
 

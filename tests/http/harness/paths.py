@@ -25,6 +25,17 @@ def sanitizer_preload():
     return os.environ.get("AQ_LD_PRELOAD", "").replace(":", " ").split()
 
 
+def sanitizer_environment():
+    """How the sanitizers behave inside httpd; what the caller's environment says comes last and wins.
+
+    httpd and APR never free what lives as long as they do, so leaks are not looked for. libfaketime must
+    be loaded before ASan's runtime (the other order hangs), which ASan otherwise refuses.
+    """
+    ours = {"ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0",
+            "UBSAN_OPTIONS": "print_stacktrace=1"}
+    return {name: f"{value}:{os.environ.get(name, '')}".rstrip(":") for name, value in ours.items()}
+
+
 @functools.lru_cache(maxsize=None)
 def compiled_in_modules():
     """Names like `unixd` of the modules that this httpd holds without LoadModule."""
