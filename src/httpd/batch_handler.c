@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Batch handler: whether a request is an upload to a batch location, a question about a batch, or neither.
+ */
+#include "httpd/batch_handler.h"
+
+#include "httpd/phases.h"
+
+#include <apr_strings.h>
+#include <http_protocol.h>
+#include <string.h>
+
+#define STATUS_HANDLER "apiquota-batches"
+
+/* GET, HEAD and OPTIONS ask for something that is there; what carries work has a body, or is one of these three. */
+static int is_upload(request_rec *r)
+{
+    switch (r->method_number) {
+    case M_POST:
+    case M_PUT:
+    case M_PATCH:
+        return 1;
+    case M_GET:
+    case M_OPTIONS:
+    case M_TRACE:
+    case M_CONNECT:
+        return 0;
+    default:
+        return ap_request_has_body(r);
+    }
+}
+
+/* A location that lets anybody in has no tenant to whom a batch could belong. */
+static int refuse_unknown(request_rec *r)
+{
+    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_UNAUTHORIZED,
+                                                .code = "key-missing",
+                                                .detail = "Batches belong to tenants: send a key."});
+}
+
+int aq_batch_handler(request_rec *r)
+{
+    const aq_location_config_t *location = aq_config_location(r);
+    int is_status = r->handler && strcmp(r->handler, STATUS_HANDLER) == 0;
+    const aq_principal_t *principal;
+
+    if (!is_status && (location->batch.mode != 1 || !is_upload(r))) {
+        return DECLINED;
+    }
+    principal = aq_request_principal(r);
+    if (!principal) {
+        return refuse_unknown(r);
+    }
+    return is_status ? aq_batch_status(r, location, principal) : aq_batch_upload(r, location, principal);
+}
+
+const char *aq_batch_text(request_rec *r, const aq_batch_t *batch, const char *base_url)
+{
+    json_t *json = aq_batch_json(batch, base_url);
+    const char *text = json ? aq_json_text(r->pool, json) : NULL;
+
+    json_decref(json);
+    return text;
+}
+
+int aq_batch_text_send(request_rec *r, const char *text)
+{
+    size_t size = strlen(text);
+
+    ap_set_content_type(r, "application/json");
+    ap_set_content_length(r, (apr_off_t)size);
+    /* A client that has gone away is no error of ours: httpd notes it on the connection. */
+    (void)ap_rwrite(text, (int)size, r);
+    return OK;
+}
+
+int aq_batch_refuse_unavailable(request_rec *r, const char *detail)
+{
+    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_SERVICE_UNAVAILABLE,
+                                                .code = "queue-unavailable",
+                                                .detail = detail,
+                                                .retry_after_s = AQ_BATCH_RETRY_AFTER_S});
+}

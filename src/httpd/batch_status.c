@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Batch status: what is asked of a URL below the status URL, by a table of forms and methods.
+ *
+ *     /v1/batches/ID           GET, HEAD   the batch
+ *     /v1/batches/ID/result    GET, HEAD   the answer of its target
+ *
+ * A batch of another tenant, an ID that is none and a path of no form are the same 404, to the byte, so that nobody
+ * learns what others have. A method is refused by the form of the path alone, for the same reason.
+ */
+#include "httpd/batch_handler.h"
+
+#include "base/aq_log.h"
+
+#include <apr_strings.h>
+#include <http_protocol.h>
+#include <string.h>
+
+typedef struct {
+    const char *id;   /* not checked yet */
+    const char *rest; /* "" or "result", NULL where the path has no ID */
+} status_path_t;
+
+typedef int status_fn(request_rec *r, const aq_batch_t *batch, const char *base_url);
+
+static int batch_show(request_rec *r, const aq_batch_t *batch, const char *base_url);
+static int result_show(request_rec *r, const aq_batch_t *batch, const char *base_url);
+
+typedef struct {
+    const char *rest;
+    int method_number; /* M_GET is HEAD too */
+    status_fn *run;
+} operation_t;
+
+static const operation_t operations[] = {
+    {.rest = "", .method_number = M_GET, .run = batch_show},
+    {.rest = "result", .method_number = M_GET, .run = result_show},
+};
+
+static int refuse_unknown(request_rec *r)
+{
+    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_NOT_FOUND, .hides_request_id = 1});
+}
+
+/* "/v1/batches/ID/result" behind "/v1/batches". */
+static status_path_t path_split(apr_pool_t *p, const char *uri, const char *base_url)
+{
+    size_t size = strlen(base_url);
+    status_path_t path = {0};
+
+    if (strncmp(uri, base_url, size) == 0 && uri[size] == '/') {
+        const char *id = uri + size + 1;
+        const char *slash = strchr(id, '/');
+        path.id = slash ? apr_pstrmemdup(p, id, (size_t)(slash - id)) : id;
+        path.rest = slash ? slash + 1 : "";
+    }
+    return path;
+}
+
+/* The operation, or NULL with `*status` saying why there is none; 405 has the methods that there are in Allow. */
+static const operation_t *operation_find(request_rec *r, const char *rest, int *status)
+{
+    *status = HTTP_NOT_FOUND;
+    for (size_t i = 0; rest && i < sizeof operations / sizeof operations[0]; i++) {
+        if (strcmp(operations[i].rest, rest) != 0) {
+            continue;
+        }
+        if (operations[i].method_number == r->method_number) {
+            return &operations[i];
+        }
+        r->allowed |= AP_METHOD_BIT << operations[i].method_number;
+        *status = HTTP_METHOD_NOT_ALLOWED;
+    }
+    return NULL;
+}
+
+/* OK and the batch, where there is one and this tenant owns it; else the status of the refusal. */
+static int batch_find(request_rec *r, const char *id, const aq_principal_t *principal, aq_batch_t **batch)
+{
+    apr_status_t rv;
+
+    if (!aq_batch_id_is_valid(id)) {
+        return refuse_unknown(r);
+    }
+    if (aq_batch_runtime_open(r->server) != APR_SUCCESS) {
+        return aq_batch_refuse_unavailable(r, "Batches cannot be looked up now.");
+    }
+    rv = aq_queue_find(aq_config_server(r->server)->runtime->queue, r->pool, id, batch);
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && strcmp((*batch)->tenant, principal->tenant) != 0)) {
+        return refuse_unknown(r);
+    }
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_ERROR, 1230, rv, "a batch cannot be looked up");
+        return aq_batch_refuse_unavailable(r, "Batches cannot be looked up now.");
+    }
+    return OK;
+}
+
+int aq_batch_status(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal)
+{
+    const char *base_url = location->batch.base_url;
+    status_path_t path = base_url ? path_split(r->pool, r->uri, base_url) : (status_path_t){0};
+    aq_batch_t *batch = NULL;
+    int status;
+    const operation_t *operation = operation_find(r, path.rest, &status);
+
+    if (!operation) {
+        return status == HTTP_NOT_FOUND ? refuse_unknown(r) : aq_problem_refuse(r, &(aq_problem_t){.status = status});
+    }
+    status = batch_find(r, path.id, principal, &batch);
+    return status == OK ? operation->run(r, batch, base_url) : status;
+}
+
+/* A tenant's own, so for no shared cache; to be asked for again each time, which costs nothing while nothing changed. */
+static int batch_show(request_rec *r, const aq_batch_t *batch, const char *base_url)
+{
+    const char *text = aq_batch_text(r, batch, base_url);
+    int status;
+
+    if (!text) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    apr_table_setn(r->headers_out, "ETag", apr_psprintf(r->pool, "\"%" APR_INT64_T_FMT "\"", batch->version));
+    apr_table_setn(r->headers_out, "Cache-Control", "private, no-cache");
+    if (!aq_batch_is_over(batch->status)) {
+        int wait_s = aq_batch_poll_after_s(batch, aq_request_state(r)->now_ms);
+        apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait_s));
+    }
+    status = ap_meets_conditions(r);
+    return status == OK ? aq_batch_text_send(r, text) : status;
+}
+
+static int result_show(request_rec *r, const aq_batch_t *batch, const char *base_url)
+{
+    (void)base_url;
+    return aq_batch_result(r, batch);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Batch upload: from a request to a batch on disk, then 202.
+ *
+ * What can be refused without the body is refused before it is read. The body passes to the spool in pieces of 64 kB;
+ * its file is removed on every way out but the last. Order: body durable, row durable, answer.
+ */
+#include "httpd/batch_handler.h"
+
+#include "base/aq_hash.h"
+#include "base/aq_log.h"
+#include "httpd/batch_headers.h"
+
+#include <apr_strings.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <string.h>
+#include <util_filter.h>
+
+#define READ_BYTES 65536
+#define IDEMPOTENCY_KEY_MAX 255
+#define RESPOND_ASYNC "respond-async"
+
+typedef struct {
+    request_rec *r;
+    apr_pool_t *pool; /* of the file: when it is destroyed before the commit, the file is removed */
+    aq_spool_t *spool;
+    aq_queue_t *queue;
+    aq_spool_file_t *file;
+    int64_t max_bytes;
+    int64_t bytes;
+} upload_t;
+
+static int refuse(request_rec *r, int status, const char *code, const char *detail)
+{
+    return aq_problem_refuse(r, &(aq_problem_t){.status = status, .code = code, .detail = detail});
+}
+
+static int refuse_too_large(const upload_t *upload)
+{
+    return refuse(upload->r, HTTP_REQUEST_ENTITY_TOO_LARGE, "body-too-large",
+                  apr_psprintf(upload->r->pool, "The body may have %" APR_INT64_T_FMT " bytes.", upload->max_bytes));
+}
+
+/* A full spool or disk is the client's to know; anything else is the operator's. */
+static int refuse_spool(request_rec *r, apr_status_t rv)
+{
+    if (APR_STATUS_IS_ENOSPC(rv) || rv == EDQUOT) {
+        AQ_LOG(AQ_LOG_WARNING, 1220, rv, "the spool is full: a batch was refused");
+        return refuse(r, HTTP_INSUFFICIENT_STORAGE, "spool-full", "There is no room for this body now.");
+    }
+    AQ_LOG(AQ_LOG_ERROR, 1221, rv, "a body cannot be written to the spool");
+    return aq_batch_refuse_unavailable(r, "The body cannot be stored now.");
+}
+
+/* The declared length of the body, -1 where it comes in chunks. httpd has refused what is no number. */
+static int64_t declared_length(request_rec *r)
+{
+    const char *length = apr_table_get(r->headers_in, "Content-Length");
+    apr_off_t bytes;
+
+    if (apr_table_get(r->headers_in, "Transfer-Encoding")) {
+        return -1;
+    }
+    return length && ap_parse_strict_length(&bytes, length) ? bytes : 0;
+}
+
+/* Optional. Kept to be told apart later; what is no such key is refused rather than ignored. */
+static int idempotency_key_check(request_rec *r, const char **key)
+{
+    *key = apr_table_get(r->headers_in, "Idempotency-Key");
+    if (!*key) {
+        return OK;
+    }
+    size_t size = strlen(*key);
+    for (const char *at = *key; *at; at++) {
+        size = *at >= ' ' && *at < 0x7f ? size : 0;
+    }
+    if (size == 0 || size > IDEMPOTENCY_KEY_MAX) {
+        return refuse(r, HTTP_BAD_REQUEST, "idempotency-key-invalid",
+                      "Idempotency-Key must have 1 to 255 characters of visible ASCII.");
+    }
+    return OK;
+}
+
+/* One brigade to the spool, bucket by bucket, each freed when written. OK, or the status of a refusal. */
+static int brigade_store(upload_t *upload, apr_bucket_brigade *brigade, int *is_over)
+{
+    while (!APR_BRIGADE_EMPTY(brigade)) {
+        apr_bucket *bucket = APR_BRIGADE_FIRST(brigade);
+        const char *data = NULL;
+        apr_size_t size = 0;
+        apr_status_t rv = APR_SUCCESS;
+
+        if (APR_BUCKET_IS_EOS(bucket)) {
+            *is_over = 1;
+            return OK;
+        }
+        if (!APR_BUCKET_IS_METADATA(bucket)) {
+            rv = apr_bucket_read(bucket, &data, &size, APR_BLOCK_READ);
+        }
+        if (rv != APR_SUCCESS) {
+            return ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
+        }
+        upload->bytes += (int64_t)size;
+        if (upload->bytes > upload->max_bytes) {
+            return refuse_too_large(upload);
+        }
+        if (size > 0 && (rv = aq_spool_write(upload->file, data, size)) != APR_SUCCESS) {
+            return refuse_spool(upload->r, rv);
+        }
+        apr_bucket_delete(bucket);
+    }
+    return OK;
+}
+
+static int body_store(upload_t *upload)
+{
+    request_rec *r = upload->r;
+    apr_bucket_brigade *brigade = apr_brigade_create(upload->pool, r->connection->bucket_alloc);
+    int is_over = 0;
+    int status = OK;
+
+    while (!is_over && status == OK) {
+        apr_status_t rv = ap_get_brigade(r->input_filters, brigade, AP_MODE_READBYTES, APR_BLOCK_READ, READ_BYTES);
+        /* AP_FILTER_ERROR comes through unchanged: httpd has answered already. */
+        status = rv == APR_SUCCESS ? brigade_store(upload, brigade, &is_over)
+                                   : ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
+        apr_brigade_cleanup(brigade);
+    }
+    return status;
+}
+
+static apr_status_t id_make(char id[AQ_BATCH_ID_SIZE], aq_time_ms_t now_ms)
+{
+    unsigned char random[10];
+    apr_status_t rv = aq_hash_random(random, sizeof random);
+
+    if (rv == APR_SUCCESS) {
+        aq_batch_id_write(id, now_ms, random);
+    }
+    return rv;
+}
+
+static int max_attempts_of(const aq_server_config_t *server, const char *name)
+{
+    const aq_batch_location_t *location = apr_hash_get(server->batch->locations, name, APR_HASH_KEY_STRING);
+
+    return location ? location->max_attempts : AQ_BATCH_ATTEMPTS_DEFAULT;
+}
+
+/* All but what the body's commit tells. OK, or the status of a refusal. */
+static int batch_describe(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal,
+                          aq_batch_t *batch)
+{
+    const apr_uri_t *uri = &aq_request_initial(r)->parsed_uri;
+    const char *bad;
+
+    batch->status = AQ_BATCH_QUEUED;
+    batch->tenant = principal->tenant;
+    batch->key_id = principal->key_id;
+    batch->location = location->batch.name;
+    batch->max_attempts = max_attempts_of(aq_config_server(r->server), location->batch.name);
+    batch->method = r->method;
+    batch->path = aq_batch_uri_escape(r->pool, uri->path ? uri->path : r->uri);
+    batch->query = aq_batch_uri_escape(r->pool, uri->query);
+    batch->headers = aq_batch_headers_keep(r->pool, r->headers_in, location, &bad);
+    batch->request.content_type = apr_table_get(r->headers_in, "Content-Type");
+    batch->response.bytes = -1;
+    batch->version = 1;
+    if (batch->headers) {
+        return OK;
+    }
+    return bad ? refuse(r, HTTP_BAD_REQUEST, "header-invalid",
+                        apr_psprintf(r->pool, "The header %s is not valid UTF-8.", bad))
+               : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static void accepted_headers_set(request_rec *r, const aq_batch_t *batch, const char *base_url)
+{
+    const char *url = apr_pstrcat(r->pool, base_url, "/", batch->id, NULL);
+    const char *preference = apr_table_get(r->headers_in, "Prefer");
+
+    apr_table_setn(r->headers_out, "Location", url);
+    apr_table_setn(r->headers_out, "Operation-Location", url);
+    apr_table_setn(r->headers_out, "Retry-After",
+                   apr_itoa(r->pool, aq_batch_poll_after_s(batch, batch->created_at_ms)));
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    if (preference && ap_find_token(r->pool, preference, RESPOND_ASYNC)) {
+        apr_table_setn(r->headers_out, "Preference-Applied", RESPOND_ASYNC);
+    }
+}
+
+/* The answer is made before the row: when the row is on disk, nothing may keep the client from knowing it. */
+static int row_submit(const upload_t *upload, const aq_batch_t *batch, const char *base_url)
+{
+    request_rec *r = upload->r;
+    const char *text = aq_batch_text(r, batch, base_url);
+    apr_status_t rv = text ? aq_queue_submit(upload->queue, batch, upload->pool) : APR_ENOMEM;
+
+    if (rv == APR_SUCCESS) {
+        accepted_headers_set(r, batch, base_url);
+        r->status = HTTP_ACCEPTED;
+        return aq_batch_text_send(r, text);
+    }
+    AQ_LOG(APR_STATUS_IS_EBUSY(rv) ? AQ_LOG_WARNING : AQ_LOG_ERROR, 1222, rv, "a batch cannot be queued");
+    rv = aq_spool_body_remove(upload->spool, upload->pool, batch->id);
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_ERROR, 1223, rv, "the body of %s, which was refused, cannot be removed now", batch->id);
+    }
+    return aq_batch_refuse_unavailable(r, "The batch cannot be queued now.");
+}
+
+static int upload_take(upload_t *upload, int64_t declared_bytes, aq_batch_t *batch, const char *base_url)
+{
+    request_rec *r = upload->r;
+    apr_status_t rv = aq_spool_body_begin(upload->spool, upload->pool, declared_bytes, &upload->file);
+    int status;
+
+    if (rv != APR_SUCCESS) {
+        return refuse_spool(r, rv);
+    }
+    if ((status = body_store(upload)) != OK) {
+        return status;
+    }
+    batch->created_at_ms = aq_clock_now_ms();
+    if ((rv = id_make(batch->id, batch->created_at_ms)) != APR_SUCCESS ||
+        (rv = aq_spool_body_commit(upload->file, batch->id, &batch->request)) != APR_SUCCESS) {
+        return refuse_spool(r, rv);
+    }
+    return row_submit(upload, batch, base_url);
+}
+
+int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal)
+{
+    upload_t upload = {.r = r, .max_bytes = aq_config_value(location->batch.max_body_bytes, AQ_BATCH_MAX_BODY_DEFAULT)};
+    int64_t declared_bytes = declared_length(r);
+    aq_batch_t batch = {.id = ""};
+    int status = idempotency_key_check(r, &batch.idempotency_key);
+
+    if (status != OK || (status = batch_describe(r, location, principal, &batch)) != OK) {
+        return status;
+    }
+    if (declared_bytes > upload.max_bytes) {
+        return refuse_too_large(&upload);
+    }
+    if (aq_batch_runtime_open(r->server) != APR_SUCCESS) {
+        return aq_batch_refuse_unavailable(r, "Batches cannot be taken now.");
+    }
+    upload.spool = aq_config_server(r->server)->runtime->spool;
+    upload.queue = aq_config_server(r->server)->runtime->queue;
+    if (apr_pool_create(&upload.pool, r->pool) != APR_SUCCESS) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    status = upload_take(&upload, declared_bytes, &batch, location->batch.base_url);
+    apr_pool_destroy(upload.pool);
+    return status;
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Worker process: httpd's parent starts apiquota-worker, watches it, starts it again when it dies, and ends it.
+ *
+ *   start              fork, a session of its own, SIGPIPE as usual, httpd's user, exec
+ *   it died            started again after 1 s, then 2 s, and so on to 60 s; a minute of life makes it 1 s again
+ *   graceful restart   the process stays: it is told to read runtime.json again (SIGHUP)
+ *   restart, stop      SIGTERM: it hands its jobs back; the parent waits, so that nothing is left behind
+ *   the parent died    the worker sees that by itself (--parent-pid)
+ *
+ * A delayed start is a forked process that waits before it execs: httpd offers its parent no timer. What must outlive a
+ * graceful restart, in which this very module is unloaded, is retained by httpd. What httpd tells of a process of ours
+ * ("other child"): DEATH; RESTART at a stop or restart, often; UNREGISTER when the configuration goes, at a graceful
+ * restart without RESTART before it.
+ */
+#include "httpd/phases.h"
+
+#include "base/aq_log.h"
+
+#include <ap_mpm.h>
+#include <apr_file_info.h>
+#include <apr_strings.h>
+#include <apr_thread_proc.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <mpm_common.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RETAINED_KEY "apiquota-worker"
+#define PROCESS_NAME "apiquota-worker"
+#define BACKOFF_MAX_S 60
+#define HEALTHY_S 60
+#define STOP_WAIT_MS 10000
+#define WAIT_STEP_MS 20
+#define EXIT_NO_USER 126
+#define EXIT_NO_PROGRAM 127
+
+/* What outlives a graceful restart. */
+typedef struct {
+    apr_proc_t proc; /* pid 0: there is none */
+    apr_time_t started;
+    int deaths;           /* one after the other, each in less than HEALTHY_S */
+    int is_stopping;      /* SIGTERM was sent */
+    int starts;           /* of the parent: the first may fail, a restart must not end the server */
+    const char *identity; /* program and state folder of the process, in the pool of the process */
+} worker_t;
+
+/* Of this configuration. NULL where no worker is wanted. */
+static server_rec *watched_server;
+static apr_pool_t *watched_pool;
+
+static worker_t *worker_get(void)
+{
+    worker_t *worker = ap_retained_data_get(RETAINED_KEY);
+
+    return worker ? worker : ap_retained_data_create(RETAINED_KEY, sizeof(*worker));
+}
+
+static const char *program_of(const aq_server_config_t *server)
+{
+    return server->worker_program ? server->worker_program : AQ_WORKER_PATH;
+}
+
+static void sleep_ms(int64_t ms)
+{
+    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
+
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
+
+/* ---- in the forked process ----------------------------------------------------------------------------------------- */
+
+/*
+ * None of httpd's sockets, logs and handlers; a session of its own, so that a signal to httpd's process group does not
+ * reach it. SIGHUP stays ignored until the worker has set its handler.
+ */
+static void child_detach(void)
+{
+    static const int defaults[] = {SIGTERM, SIGINT, SIGPIPE, SIGCHLD, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM};
+    sigset_t none;
+    int null_fd;
+
+    (void)setsid();
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
+        (void)signal(defaults[i], SIG_DFL);
+    }
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    aq_log_sink_set(NULL, NULL);
+    if (close_range(3, ~0U, 0) != 0) {
+        for (int fd = (int)sysconf(_SC_OPEN_MAX) - 1; fd > 2; fd--) {
+            (void)close(fd);
+        }
+    }
+    null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null_fd >= 0) {
+        (void)dup2(null_fd, STDIN_FILENO);
+    }
+    (void)prctl(PR_SET_NAME, PROCESS_NAME);
+}
+
+/* Ends early where nobody is left to work for. */
+static void child_wait(pid_t parent, int64_t delay_ms)
+{
+    for (int64_t waited_ms = 0; waited_ms < delay_ms; waited_ms += WAIT_STEP_MS) {
+        if (getppid() != parent) {
+            _exit(0);
+        }
+        sleep_ms(WAIT_STEP_MS);
+    }
+}
+
+static void child_run(apr_pool_t *p, server_rec *s, pid_t parent, int64_t delay_ms) __attribute__((noreturn));
+
+static void child_run(apr_pool_t *p, server_rec *s, pid_t parent, int64_t delay_ms)
+{
+    const aq_server_config_t *server = aq_config_server(s);
+    const char *program = program_of(server);
+    const char *parent_text = apr_psprintf(p, "%ld", (long)parent);
+
+    child_detach();
+    child_wait(parent, delay_ms);
+    if (ap_run_drop_privileges(p, s) != OK) {
+        AQ_LOG(AQ_LOG_CRIT, 1300, 0, "apiquota-worker is not started: httpd's user cannot be taken");
+        _exit(EXIT_NO_USER);
+    }
+    (void)execl(program, PROCESS_NAME, "--state-dir", server->state_dir, "--parent-pid", parent_text, (char *)NULL);
+    AQ_LOG(AQ_LOG_CRIT, 1301, errno, "apiquota-worker is not started: %s cannot be run", program);
+    _exit(EXIT_NO_PROGRAM);
+}
+
+/* ---- in the parent ------------------------------------------------------------------------------------------------- */
+
+static void maintain(int reason, void *data, int status);
+
+/* Watched from now on, by httpd's main loop. */
+static void process_register(worker_t *worker)
+{
+    apr_proc_other_child_register(&worker->proc, maintain, worker, NULL, watched_pool);
+}
+
+static apr_status_t process_begin(worker_t *worker, int64_t delay_ms)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        child_run(watched_pool, watched_server, parent, delay_ms);
+    }
+    if (pid < 0) {
+        apr_status_t rv = errno;
+        AQ_LOG(AQ_LOG_ERROR, 1302, rv, "apiquota-worker cannot be started now");
+        return rv;
+    }
+    worker->proc.pid = pid;
+    worker->started = apr_time_now() + delay_ms * 1000;
+    worker->is_stopping = 0;
+    process_register(worker);
+    AQ_LOG(AQ_LOG_INFO, 1303, 0, "apiquota-worker is process %ld", (long)pid);
+    return APR_SUCCESS;
+}
+
+/* 1 when it has ended and was reaped. */
+static int process_has_ended(worker_t *worker)
+{
+    int status;
+    pid_t pid;
+
+    do {
+        pid = waitpid(worker->proc.pid, &status, WNOHANG);
+    } while (pid < 0 && errno == EINTR);
+    if (pid == 0) {
+        return 0;
+    }
+    worker->proc.pid = 0;
+    return 1;
+}
+
+static void process_terminate(worker_t *worker)
+{
+    if (worker->proc.pid && !worker->is_stopping) {
+        worker->is_stopping = 1;
+        (void)kill(worker->proc.pid, SIGTERM);
+    }
+}
+
+/* Ends it and waits: it hands its jobs back meanwhile, which takes well below a second. */
+static void process_stop(worker_t *worker)
+{
+    process_terminate(worker);
+    for (int waited_ms = 0; worker->proc.pid && !process_has_ended(worker); waited_ms += WAIT_STEP_MS) {
+        if (waited_ms == STOP_WAIT_MS) {
+            AQ_LOG(AQ_LOG_WARNING, 1304, 0, "apiquota-worker does not end by itself and is killed");
+            (void)kill(worker->proc.pid, SIGKILL);
+        }
+        sleep_ms(WAIT_STEP_MS);
+    }
+}
+
+static int is_server_stopping(void)
+{
+    int state;
+
+    return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) != APR_SUCCESS || state == AP_MPMQ_STOPPING;
+}
+
+/* One line a death, and deaths get rare: an installation that is broken does not fill the log. */
+static void process_died(worker_t *worker, int status)
+{
+    apr_time_t life = apr_time_now() - worker->started;
+    pid_t pid = worker->proc.pid;
+    int delay_s;
+
+    worker->proc.pid = 0;
+    apr_proc_other_child_unregister(worker);
+    if (worker->is_stopping || is_server_stopping() || !watched_server) {
+        return;
+    }
+    worker->deaths = life < apr_time_from_sec(HEALTHY_S) ? worker->deaths : 0;
+    delay_s = worker->deaths < 6 ? 1 << worker->deaths : BACKOFF_MAX_S;
+    worker->deaths++;
+    AQ_LOG(AQ_LOG_ERROR, 1305, 0, "apiquota-worker (process %ld) ended with %s %d; it is started again in %d s",
+           (long)pid, WIFSIGNALED(status) ? "signal" : "exit code",
+           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), delay_s);
+    /* Where this fails, the next round of the monitor tries again. */
+    (void)process_begin(worker, delay_s * AQ_MS_PER_S);
+}
+
+/* Called by httpd's main loop. The process of a graceful restart is left alone: the new configuration takes it over. */
+static void maintain(int reason, void *data, int status)
+{
+    worker_t *worker = data;
+
+    if (worker->proc.pid == 0) {
+        return;
+    }
+    switch (reason) {
+    case APR_OC_REASON_DEATH:
+    case APR_OC_REASON_LOST:
+        process_died(worker, status);
+        break;
+    case APR_OC_REASON_RESTART:
+        process_terminate(worker);
+        break;
+    case APR_OC_REASON_UNREGISTER:
+        if (worker->is_stopping || ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_DESTROY_CONFIG) {
+            process_stop(worker);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static int is_wanted(const aq_server_config_t *server)
+{
+    return server->batch && server->worker != 0;
+}
+
+static int is_program(apr_pool_t *p, const char *path)
+{
+    const apr_fileperms_t executable = APR_FPROT_UEXECUTE | APR_FPROT_GEXECUTE | APR_FPROT_WEXECUTE;
+    apr_finfo_t info;
+
+    return apr_stat(&info, path, APR_FINFO_TYPE | APR_FINFO_PROT, p) == APR_SUCCESS && info.filetype == APR_REG &&
+           (info.protection & executable);
+}
+
+/* Goes on with the process of before the restart, unless it died or is no longer the right one. */
+static apr_status_t process_continue(worker_t *worker, const char *identity)
+{
+    if (worker->proc.pid && strcmp(worker->identity, identity) != 0) {
+        process_stop(worker);
+    }
+    if (worker->proc.pid && !process_has_ended(worker)) {
+        process_register(worker);
+        return kill(worker->proc.pid, SIGHUP) == 0 ? APR_SUCCESS : errno;
+    }
+    worker->identity = apr_pstrdup(watched_server->process->pool, identity);
+    return process_begin(worker, 0);
+}
+
+int aq_worker_process_start(apr_pool_t *pconf, server_rec *s)
+{
+    const aq_server_config_t *server = aq_config_server(s);
+    worker_t *worker = worker_get();
+    int is_first = worker->starts++ == 0;
+    apr_status_t rv;
+
+    watched_server = is_wanted(server) ? s : NULL;
+    watched_pool = pconf;
+    if (!watched_server) {
+        process_stop(worker);
+        return OK;
+    }
+    if (!is_program(pconf, program_of(server))) {
+        AQ_LOG(is_first ? AQ_LOG_CRIT : AQ_LOG_ERROR, 1306, 0, "APIQuotaWorkerProgram: %s is no program",
+               program_of(server));
+        return is_first ? HTTP_INTERNAL_SERVER_ERROR : OK;
+    }
+    rv = process_continue(worker, apr_pstrcat(pconf, program_of(server), "\n", server->state_dir, NULL));
+    return rv == APR_SUCCESS || !is_first ? OK : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+int aq_worker_process_monitor(apr_pool_t *p, server_rec *s)
+{
+    worker_t *worker = worker_get();
+
+    (void)p;
+    (void)s;
+    if (watched_server && worker->proc.pid == 0 && !is_server_stopping() &&
+        is_program(p, program_of(aq_config_server(watched_server)))) {
+        (void)process_begin(worker, 0);
+    }
+    return DECLINED;
+}
