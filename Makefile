@@ -56,7 +56,6 @@ OPTIMISE := $(if $(SANITIZER),-O1,-O2) -g
 CPPFLAGS_LIB   = $(strip $(APR_CPPFLAGS) -Isrc -isystem $(APR_INC) -isystem $(APU_INC) $(PKG_CFLAGS) \
                  -DAQ_WORKER_PATH='"$(libexecdir)/apiquota-worker"')
 CPPFLAGS_HTTPD = $(CPPFLAGS_LIB) -isystem $(HTTPD_INC)
-CPPFLAGS_TEST  = $(CPPFLAGS_HTTPD) -Itests
 VISIBILITY := hidden
 CFLAGS_ALL     = $(strip -std=c11 $(OPTIMISE) -fPIC -pthread -fvisibility=$(VISIBILITY) $(HARDEN) $(WARNINGS) $(CFLAGS))
 LDFLAGS_ALL    = $(strip -pthread -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \
@@ -73,9 +72,10 @@ ALL_SRC     := $(LIB_SRC) $(HTTPD_SRC) $(WORKER_SRC) $(CTL_SRC) $(TEST_SRC)
 
 objects      = $(patsubst %.c,$(O)/obj/%.o,$(1))
 TEST_PROGS  := $(patsubst tests/%.c,$(O)/tests/%,$(TEST_MAINS))
-# What unit tests may link beside the library: everything but the programs' main(), and the tests' own helpers.
-AUX_OBJ     := $(call objects,$(filter-out $(TEST_MAINS) %/main.c mod_apiquota.c,\
-                 $(HTTPD_SRC) $(WORKER_SRC) $(CTL_SRC) $(TEST_SRC)))
+# What tests may link beside the library: the programs but their main(), and the tests' own helpers. Only tests of
+# src/httpd see the module's files (those that call nothing of httpd): all others build without httpd.
+AUX_OBJ       := $(call objects,$(filter-out $(TEST_MAINS) %/main.c,$(WORKER_SRC) $(CTL_SRC) $(TEST_SRC)))
+AUX_HTTPD_OBJ := $(call objects,$(filter-out mod_apiquota.c,$(HTTPD_SRC)))
 
 LIB    := $(O)/libapiquota.a
 MODULE := $(if $(HTTPD_SRC),$(O)/mod_apiquota.so)
@@ -91,7 +91,7 @@ deps:
 # ---- rules ---------------------------------------------------------------------------------------
 # A stamp changes only when its text does; what depends on it is then built anew.
 .PHONY: always
-$(O)/stamp-flags: text = $(CC) $(CFLAGS_ALL) $(CPPFLAGS_TEST) $(LDFLAGS_ALL)
+$(O)/stamp-flags: text = $(CC) $(CFLAGS_ALL) $(CPPFLAGS_HTTPD) $(LDFLAGS_ALL)
 $(O)/stamp-sources: text = $(ALL_SRC)
 $(O)/stamp-flags $(O)/stamp-sources: always
 	@for tool in $(firstword $(CC)) $(APXS) apr-1-config pkg-config; do command -v $$tool >/dev/null || \
@@ -100,7 +100,8 @@ $(O)/stamp-flags $(O)/stamp-sources: always
 	@printf '%s\n' $(call quote,$(text)) | cmp -s - $@ || printf '%s\n' $(call quote,$(text)) > $@
 quote = '$(subst ','\'',$(1))'
 
-cppflags_of = $(if $(filter tests/%,$(1)),$(CPPFLAGS_TEST),$(if $(filter mod_apiquota.c src/httpd/%,$(1)),$(CPPFLAGS_HTTPD),$(CPPFLAGS_LIB)))
+cppflags_of = $(strip $(if $(filter mod_apiquota.c src/httpd/% tests/unit/httpd/%,$(1)),$(CPPFLAGS_HTTPD),$(CPPFLAGS_LIB)) \
+              $(if $(filter tests/%,$(1)),-Itests))
 
 # The module record alone is visible to httpd.
 $(O)/obj/mod_apiquota.o: private VISIBILITY := default
@@ -118,7 +119,10 @@ $(LIB): $(call objects,$(LIB_SRC)) $(O)/stamp-sources
 $(O)/tests/libaux.a: $(AUX_OBJ) $(O)/stamp-sources
 	$(archive)
 
-link = @mkdir -p $(@D) && echo "  LINK    $@" && $(CC) $(1) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS_ALL)
+$(O)/tests/libaux-httpd.a: $(AUX_HTTPD_OBJ) $(O)/stamp-sources
+	$(archive)
+
+link = @mkdir -p $(@D) && echo "  LINK    $@" && $(CC) $(1) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS_ALL)
 
 $(O)/module.map: | $(O)/stamp-flags
 	@echo '{ global: apiquota_module; local: *; };' > $@
@@ -133,6 +137,7 @@ $(O)/apiquota-worker: $(call objects,$(WORKER_SRC)) $(LIB)
 $(O)/apiquotactl: $(call objects,$(CTL_SRC)) $(LIB)
 	$(call link) $(PKG_LIBS) $(APR_LIBS)
 
+$(filter $(O)/tests/unit/httpd/%,$(TEST_PROGS)): $(O)/tests/libaux-httpd.a
 $(TEST_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(O)/tests/libaux.a $(LIB)
 	$(call link) $(CHECK_LIBS) $(CURL_LIBS) $(PKG_LIBS) $(APR_LIBS)
 
