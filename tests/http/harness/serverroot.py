@@ -196,4 +196,5 @@ def _own_conf(spec):
         return ""
     worker = {None: "", True: "APIQuotaWorker on\n", False: "APIQuotaWorker off\n"}[spec.worker]
     return ('LogLevel apiquota:debug\nAPIQuotaStateDir "${ROOT}/state"\n'
-            'APIQuotaKeyFile "${ROOT}/keys.json"\n' + worker)
+            'APIQuotaKeyFile "${ROOT}/keys.json"\n'
+            f'APIQuotaWorkerProgram "{paths.WORKER}"\n' + worker)
