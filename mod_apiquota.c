@@ -20,6 +20,7 @@
 #include <http_protocol.h>
 #include <http_request.h>
 #include <mod_auth.h>
+#include <mpm_common.h>
 
 static void hooks_register(apr_pool_t *p)
 {
@@ -40,8 +41,9 @@ static void hooks_register(apr_pool_t *p)
     ap_hook_fixups(aq_charge_phase_fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(aq_charge_phase_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
 
-    /* Batches. */
-    ap_hook_handler(aq_batch_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    /* Batches: behind the charge, and ahead of mod_proxy, whose locations may take batches too. */
+    ap_hook_handler(aq_batch_handler, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
+    ap_hook_monitor(aq_worker_process_monitor, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* Settle: on every way to a response, also httpd's own errors. The problem document comes before the filter. */
     aq_settle_phase_register();

@@ -36,10 +36,14 @@ void aq_settle_phase_insert(request_rec *r);
 int aq_batch_handler(request_rec *r);
 /* batch_setup.c: names the batch locations and finds their status URL. OK, or a configuration error, logged. */
 int aq_batch_setup(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
-/* Opens spool and queue in a child, as its user. */
+/* In post_config: the files of queue and spool, and their folders, which belong to httpd's user. OK, or logged. */
+int aq_batch_folders_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+/* Makes a child ready to open spool and queue, as its user, when the first request needs them. */
 void aq_batch_child_init(apr_pool_t *pchild, server_rec *s);
 
 /* worker_process.c: starts, watches and restarts apiquota-worker from httpd's parent. */
 int aq_worker_process_start(apr_pool_t *pconf, server_rec *s);
+/* Hook monitor, every ten seconds in the parent: starts a worker that could not be started when it was due. */
+int aq_worker_process_monitor(apr_pool_t *p, server_rec *s);
 
 #endif
