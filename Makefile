@@ -152,6 +152,10 @@ $(O)/compile_commands.json: $(O)/stamp-flags $(O)/stamp-sources
 # tests/run prints what failed and, last, `N passed, N failed`.  T= narrows it, for instance
 # `make check-unit T=test_rate` or `make check-http T='-k retry_after'`.
 parallel = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+# Two of these goals at once would build the same files twice, side by side.
+ifneq ($(word 2,$(filter check% lint demo bench,$(MAKECMDGOALS))),)
+.NOTPARALLEL:
+endif
 again    = @$(MAKE) --no-print-directory $(parallel)
 
 RUNTIME_SO = $(strip $(if $(findstring address,$(SANITIZER)),$(call runtime,asan),$(if $(findstring thread,$(SANITIZER)),$(call runtime,tsan),\
