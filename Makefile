@@ -156,7 +156,7 @@ parallel = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 ifneq ($(word 2,$(filter check% lint demo bench,$(MAKECMDGOALS))),)
 .NOTPARALLEL:
 endif
-again    = @$(MAKE) --no-print-directory $(parallel)
+again    = +@$(MAKE) --no-print-directory $(parallel)
 
 RUNTIME_SO = $(strip $(if $(findstring address,$(SANITIZER)),$(call runtime,asan),$(if $(findstring thread,$(SANITIZER)),$(call runtime,tsan),\
              $(if $(findstring undefined,$(SANITIZER)),$(call runtime,ubsan)))))
