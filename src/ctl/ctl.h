@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apiquotactl: what its commands share.
+ *
+ * A command is a row of the table in main.c and a function. It makes its answer as JSON; with --json that is printed as
+ * it is, else as a table or a sentence made of it, so that people and programs are told the same. Errors are sentences
+ * on standard error. What the server is configured to comes from STATE_DIR/runtime.json, which httpd writes.
+ */
+#ifndef AQ_CTL_H
+#define AQ_CTL_H
+
+#include "base/aq_json.h"
+#include "identity/keyfile.h"
+#include "limit/counter_store.h"
+
+typedef enum {
+    AQ_CTL_DONE = 0,
+    AQ_CTL_REFUSED = 1, /* not found, refused, or something was found by a check */
+    AQ_CTL_USAGE = 2
+} aq_ctl_exit_t;
+
+/* What was asked. Members that an option sets are NULL or empty where it was not given. */
+typedef struct {
+    apr_pool_t *p;
+    aq_time_ms_t now_ms;
+    int is_json;
+    const char *config, *state_dir, *key_file;
+    const char *tenant, *key, *id, *plan, *expires;
+    apr_array_header_t *scopes; /* of const char * */
+    apr_array_header_t *limits; /* of const char *, "NAME=RATE" */
+    const char *argument;       /* behind noun and verb; NULL: none */
+    json_t *runtime;            /* NULL until aq_ctl_runtime_load */
+} aq_ctl_t;
+
+typedef aq_ctl_exit_t aq_ctl_command_fn(aq_ctl_t *ctl);
+
+aq_ctl_command_fn aq_ctl_key_create, aq_ctl_key_list, aq_ctl_key_revoke;
+aq_ctl_command_fn aq_ctl_tenant_set, aq_ctl_tenant_show;
+aq_ctl_command_fn aq_ctl_usage_show;
+aq_ctl_command_fn aq_ctl_config_check;
+aq_ctl_command_fn aq_ctl_store_info;
+
+/* ---- output.c --------------------------------------------------------------------------------------------------- */
+
+/* Says on standard error what is wrong, one line, and returns `code`. */
+aq_ctl_exit_t aq_ctl_fail(aq_ctl_exit_t code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A column of a table: its heading, and the member of a row that it shows. */
+typedef struct {
+    const char *heading, *member;
+} aq_ctl_column_t;
+
+/*
+ * Prints an answer: with --json `answer` itself, else the rows of its array member `rows` as a table of `columns`
+ * (ended by a NULL heading). Takes the reference to `answer`, which may be NULL for memory that ran out.
+ */
+aq_ctl_exit_t aq_ctl_rows_print(const aq_ctl_t *ctl, json_t *answer, const char *rows, const aq_ctl_column_t *columns);
+
+/* Prints an answer: with --json `answer` itself, else `sentence` (NULL: nothing). Takes the reference to `answer`. */
+aq_ctl_exit_t aq_ctl_answer_print(const aq_ctl_t *ctl, json_t *answer, const char *sentence);
+
+/* ---- runtime.c -------------------------------------------------------------------------------------------------- */
+
+/* Sets ctl->state_dir and ctl->key_file from -f CONFIG, where they are not given and CONFIG says them. */
+aq_ctl_exit_t aq_ctl_config_read(aq_ctl_t *ctl);
+
+/* Reads STATE_DIR/runtime.json into ctl->runtime. Says why it cannot, unless `is_optional`. */
+aq_ctl_exit_t aq_ctl_runtime_load(aq_ctl_t *ctl, int is_optional);
+
+/* Sets ctl->key_file from runtime.json where it is not known yet. */
+aq_ctl_exit_t aq_ctl_key_file_find(aq_ctl_t *ctl);
+
+/* The keys file as JSON; gone with ctl->p. */
+aq_ctl_exit_t aq_ctl_key_file_load(aq_ctl_t *ctl, json_t **file);
+
+/* The server's plans by name, identified for `secret`; and the keys of its keys file, as the server sees them. */
+aq_ctl_exit_t aq_ctl_plans_load(aq_ctl_t *ctl, const aq_hash_secret_t *secret, apr_hash_t **plans);
+aq_ctl_exit_t aq_ctl_keys_load(aq_ctl_t *ctl, apr_hash_t *plans, const aq_hash_secret_t *secret,
+                               const aq_key_set_t **set, aq_keys_report_t *report);
+
+/* The server's counters, to be looked at. */
+aq_ctl_exit_t aq_ctl_store_open(aq_ctl_t *ctl, aq_counter_store_t **store);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apiquotactl key: create, list and revoke. They work on the keys file alone, so also while no server runs.
+ */
+#include "ctl/ctl.h"
+
+#include "base/aq_units.h"
+#include "identity/keyedit.h"
+
+#include <apr_strings.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A time, or a duration from now. */
+static aq_ctl_exit_t expiry_parse(const aq_ctl_t *ctl, aq_time_ms_t *expires_at_ms)
+{
+    int64_t duration_ms;
+
+    *expires_at_ms = 0;
+    if (!ctl->expires) {
+        return AQ_CTL_DONE;
+    }
+    if (aq_units_duration_parse(ctl->expires, &duration_ms) == APR_SUCCESS && duration_ms < INT64_MAX - ctl->now_ms) {
+        *expires_at_ms = ctl->now_ms + duration_ms;
+    } else if (aq_clock_rfc3339_parse(ctl->expires, expires_at_ms) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "--expires %s: is neither a time like 2027-01-01T00:00:00Z nor a duration: %s",
+                           ctl->expires, AQ_UNITS_DURATION_FORM);
+    }
+    if (*expires_at_ms <= ctl->now_ms) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "--expires %s: is over already", ctl->expires);
+    }
+    return AQ_CTL_DONE;
+}
+
+aq_ctl_exit_t aq_ctl_key_create(aq_ctl_t *ctl)
+{
+    char text[AQ_KEY_TEXT_SIZE];
+    const char *id, *error;
+    aq_key_spec_t spec = {.id = ctl->id, .tenant = ctl->tenant};
+
+    if (!ctl->tenant) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "a key needs --tenant NAME");
+    }
+    aq_ctl_exit_t code = expiry_parse(ctl, &spec.expires_at_ms);
+    if (code == AQ_CTL_DONE) {
+        code = aq_ctl_key_file_find(ctl);
+    }
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    spec.scopes = (const char *const *)(const void *)ctl->scopes->elts;
+    spec.scope_count = (unsigned)ctl->scopes->nelts;
+    if (aq_keyedit_key_create(ctl->p, ctl->key_file, &spec, text, &id, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
+    }
+    json_t *answer = json_pack("{s:s, s:s, s:s}", "id", id, "key", text, "tenant", spec.tenant);
+    if (answer && spec.expires_at_ms != 0 &&
+        json_object_set_new(answer, "expires_at", aq_json_time(spec.expires_at_ms)) != 0) {
+        json_decref(answer);
+        answer = NULL;
+    }
+    if (!ctl->is_json) {
+        (void)fprintf(stderr, "Key %s of tenant %s. It is shown this once and stored nowhere:\n", id, spec.tenant);
+    }
+    return aq_ctl_answer_print(ctl, answer, text);
+}
+
+aq_ctl_exit_t aq_ctl_key_revoke(aq_ctl_t *ctl)
+{
+    const char *error;
+    aq_ctl_exit_t code = aq_ctl_key_file_find(ctl);
+
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    if (aq_keyedit_key_revoke(ctl->p, ctl->key_file, ctl->argument, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
+    }
+    return aq_ctl_answer_print(ctl, json_pack("{s:s}", "revoked", ctl->argument),
+                               apr_pstrcat(ctl->p, "Revoked ", ctl->argument, ".", NULL));
+}
+
+static const char *key_state(const aq_ctl_t *ctl, const json_t *key)
+{
+    const char *expires = aq_json_string(key, "expires_at");
+    aq_time_ms_t expires_at_ms;
+
+    if (json_is_true(json_object_get(key, "disabled"))) {
+        return "disabled";
+    }
+    if (expires && aq_clock_rfc3339_parse(expires, &expires_at_ms) == APR_SUCCESS && expires_at_ms <= ctl->now_ms) {
+        return "expired";
+    }
+    return "active";
+}
+
+/* What of a key is shown: never its hash. */
+static json_t *key_row(const aq_ctl_t *ctl, const json_t *key, const json_t *tenants)
+{
+    const char *tenant = aq_json_string(key, "tenant");
+    const json_t *of = tenant ? json_object_get(tenants, tenant) : NULL;
+
+    return json_pack("{s:s?, s:s?, s:s?, s:O?, s:O?, s:s}", "id", aq_json_string(key, "id"), "tenant", tenant, "plan",
+                     aq_json_string(of, "plan"), "scopes", json_object_get(key, "scopes"), "expires_at",
+                     json_object_get(key, "expires_at"), "state", key_state(ctl, key));
+}
+
+aq_ctl_exit_t aq_ctl_key_list(aq_ctl_t *ctl)
+{
+    static const aq_ctl_column_t columns[] = {{"ID", "id"},       {"TENANT", "tenant"},      {"PLAN", "plan"},
+                                              {"STATE", "state"}, {"EXPIRES", "expires_at"}, {"SCOPES", "scopes"},
+                                              {.heading = NULL}};
+    json_t *file, *rows = json_array();
+    const json_t *key;
+    size_t i;
+
+    aq_ctl_exit_t code = aq_ctl_key_file_load(ctl, &file);
+    if (code != AQ_CTL_DONE) {
+        json_decref(rows);
+        return code;
+    }
+    const json_t *tenants = json_object_get(file, "tenants");
+    if (ctl->tenant && !json_object_get(tenants, ctl->tenant)) {
+        json_decref(rows);
+        return aq_ctl_fail(AQ_CTL_REFUSED, "the tenant \"%s\" is unknown", ctl->tenant);
+    }
+    json_array_foreach(json_object_get(file, "keys"), i, key)
+    {
+        const char *tenant = aq_json_string(key, "tenant");
+        if (!ctl->tenant || (tenant && strcmp(tenant, ctl->tenant) == 0)) {
+            (void)json_array_append_new(rows, key_row(ctl, key, tenants));
+        }
+    }
+    return aq_ctl_rows_print(ctl, json_pack("{s:o}", "keys", rows), "keys", columns);
+}

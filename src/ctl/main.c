@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apiquotactl: keys, tenants, usage and checks from the command line. Two tables say what there is: options, commands.
+ */
+#include "ctl/ctl.h"
+
+#include "base/aq_log.h"
+
+#include <apr_general.h>
+#include <apr_strings.h>
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Options that only some commands take; their bits stand in a command's row. */
+enum {
+    TAKES_TENANT = 1 << 0,
+    TAKES_KEY = 1 << 1,
+    TAKES_ID = 1 << 2,
+    TAKES_PLAN = 1 << 3,
+    TAKES_EXPIRES = 1 << 4,
+    TAKES_SCOPE = 1 << 5,
+    TAKES_LIMIT = 1 << 6,
+};
+
+typedef struct {
+    const char *noun, *verb;
+    const char *usage; /* what may stand behind noun and verb */
+    const char *help;
+    aq_ctl_command_fn *run;
+    unsigned takes;
+    int least_arguments, most_arguments;
+} command_t;
+
+static const command_t commands[] = {
+    {.noun = "key",
+     .verb = "create",
+     .usage = "--tenant NAME [--scope SCOPE]... [--expires TIME|DURATION] [--id ID]",
+     .help = "make a key and print it, this once",
+     .run = aq_ctl_key_create,
+     .takes = TAKES_TENANT | TAKES_SCOPE | TAKES_EXPIRES | TAKES_ID},
+    {.noun = "key",
+     .verb = "list",
+     .usage = "[--tenant NAME]",
+     .help = "list the keys of the keys file",
+     .run = aq_ctl_key_list,
+     .takes = TAKES_TENANT},
+    {.noun = "key",
+     .verb = "revoke",
+     .usage = "ID",
+     .help = "remove a key; the server knows within a second",
+     .run = aq_ctl_key_revoke,
+     .least_arguments = 1,
+     .most_arguments = 1},
+    {.noun = "tenant",
+     .verb = "set",
+     .usage = "NAME [--plan PLAN] [--limit LIMIT=RATE]...",
+     .help = "create or change a tenant; LIMIT= takes an override away",
+     .run = aq_ctl_tenant_set,
+     .takes = TAKES_PLAN | TAKES_LIMIT,
+     .least_arguments = 1,
+     .most_arguments = 1},
+    {.noun = "tenant",
+     .verb = "show",
+     .usage = "[NAME]",
+     .help = "show a tenant, or all",
+     .run = aq_ctl_tenant_show,
+     .most_arguments = 1},
+    {.noun = "usage",
+     .verb = "show",
+     .usage = "[--tenant NAME] [--key ID]",
+     .help = "show what is used of each limit",
+     .run = aq_ctl_usage_show,
+     .takes = TAKES_TENANT | TAKES_KEY},
+    {.noun = "config",
+     .verb = "check",
+     .usage = "",
+     .help = "look for mistakes in plans, keys file and folders",
+     .run = aq_ctl_config_check},
+    {.noun = "store", .verb = "info", .usage = "", .help = "show the counter store", .run = aq_ctl_store_info},
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+/* Where an option's value goes: a text, or the end of a list. */
+typedef struct {
+    const char *name;
+    size_t text_offset, list_offset; /* in aq_ctl_t; one of them is not 0 */
+    unsigned bit;                    /* 0: every command takes it */
+} option_t;
+
+static const option_t options[] = {
+    {.name = "config", .text_offset = offsetof(aq_ctl_t, config)},
+    {.name = "state-dir", .text_offset = offsetof(aq_ctl_t, state_dir)},
+    {.name = "key-file", .text_offset = offsetof(aq_ctl_t, key_file)},
+    {.name = "tenant", .text_offset = offsetof(aq_ctl_t, tenant), .bit = TAKES_TENANT},
+    {.name = "key", .text_offset = offsetof(aq_ctl_t, key), .bit = TAKES_KEY},
+    {.name = "id", .text_offset = offsetof(aq_ctl_t, id), .bit = TAKES_ID},
+    {.name = "plan", .text_offset = offsetof(aq_ctl_t, plan), .bit = TAKES_PLAN},
+    {.name = "expires", .text_offset = offsetof(aq_ctl_t, expires), .bit = TAKES_EXPIRES},
+    {.name = "scope", .list_offset = offsetof(aq_ctl_t, scopes), .bit = TAKES_SCOPE},
+    {.name = "limit", .list_offset = offsetof(aq_ctl_t, limits), .bit = TAKES_LIMIT},
+};
+#define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
+
+/* What getopt_long returns for the others, and for an option of the table: 256 + its index. */
+enum { OPTION_JSON = 'j', OPTION_CONFIG = 'f', OPTION_HELP = 'h', OPTION_OF_TABLE = 256 };
+
+static void help_print(FILE *to)
+{
+    (void)fputs("usage: apiquotactl [--json] [--state-dir DIR | -f HTTPD.CONF] [--key-file FILE] COMMAND\n\n", to);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        (void)fprintf(to, "  %s %s%s%s\n        %s\n", commands[i].noun, commands[i].verb,
+                      commands[i].usage[0] ? " " : "", commands[i].usage, commands[i].help);
+    }
+    (void)fputs("\nExit code: 0 done, 1 not found or refused, 2 usage.\n", to);
+}
+
+static void option_set(aq_ctl_t *ctl, const option_t *option, const char *value)
+{
+    char *base = (char *)ctl;
+
+    if (option->list_offset) {
+        APR_ARRAY_PUSH(*(apr_array_header_t **)(void *)(base + option->list_offset), const char *) = value;
+    } else {
+        *(const char **)(void *)(base + option->text_offset) = value;
+    }
+}
+
+/* Sets `ctl` from the options; `*given` are their bits. AQ_CTL_DONE with `*is_help` where help was asked for. */
+static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned *given, int *is_help)
+{
+    struct option longs[OPTION_COUNT + 3] = {
+        [OPTION_COUNT] = {"json", no_argument, NULL, OPTION_JSON},
+        [OPTION_COUNT + 1] = {"help", no_argument, NULL, OPTION_HELP},
+    };
+    int got;
+
+    for (int i = 0; i < (int)OPTION_COUNT; i++) {
+        longs[i] = (struct option){options[i].name, required_argument, NULL, OPTION_OF_TABLE + i};
+    }
+    while ((got = getopt_long(argc, argv, "f:h", longs, NULL)) != -1) {
+        if (got >= OPTION_OF_TABLE) {
+            option_set(ctl, &options[got - OPTION_OF_TABLE], optarg);
+            *given |= options[got - OPTION_OF_TABLE].bit;
+        } else if (got == OPTION_CONFIG) {
+            ctl->config = optarg;
+        } else if (got == OPTION_JSON) {
+            ctl->is_json = 1;
+        } else if (got == OPTION_HELP) {
+            *is_help = 1;
+        } else {
+            return AQ_CTL_USAGE; /* getopt_long has said why */
+        }
+    }
+    return AQ_CTL_DONE;
+}
+
+static const command_t *command_find(const char *noun, const char *verb)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].noun, noun) == 0 && strcmp(commands[i].verb, verb) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static aq_ctl_exit_t command_run(aq_ctl_t *ctl, char **words, int count, unsigned given)
+{
+    const command_t *command = count >= 2 ? command_find(words[0], words[1]) : NULL;
+
+    if (!command) {
+        help_print(stderr);
+        return AQ_CTL_USAGE;
+    }
+    if (count - 2 < command->least_arguments || count - 2 > command->most_arguments || (given & ~command->takes) != 0) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "usage: apiquotactl %s %s %s", command->noun, command->verb, command->usage);
+    }
+    ctl->argument = count > 2 ? words[2] : NULL;
+    aq_ctl_exit_t code = ctl->config ? aq_ctl_config_read(ctl) : AQ_CTL_DONE;
+    return code == AQ_CTL_DONE ? command->run(ctl) : code;
+}
+
+int main(int argc, char **argv)
+{
+    apr_pool_t *p;
+    unsigned given = 0;
+    int is_help = 0;
+
+    if (apr_initialize() != APR_SUCCESS || apr_pool_create(&p, NULL) != APR_SUCCESS) {
+        return (int)aq_ctl_fail(AQ_CTL_REFUSED, "no memory");
+    }
+    aq_log_level_set(AQ_LOG_CRIT); /* what the library would tell a server's log, the commands say in their own way */
+    aq_ctl_t ctl = {.p = p, .now_ms = aq_clock_now_ms()};
+    ctl.scopes = apr_array_make(p, 4, sizeof(const char *));
+    ctl.limits = apr_array_make(p, 4, sizeof(const char *));
+    aq_ctl_exit_t code = options_read(&ctl, argc, argv, &given, &is_help);
+    if (code == AQ_CTL_DONE && is_help) {
+        help_print(stdout);
+    } else if (code == AQ_CTL_DONE) {
+        code = command_run(&ctl, argv + optind, argc - optind, given);
+    }
+    apr_pool_destroy(p);
+    apr_terminate();
+    return (int)code;
+}

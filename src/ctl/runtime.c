@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apiquotactl: what it knows of the server, from options, from the lines of an httpd.conf, and from runtime.json.
+ */
+#include "ctl/ctl.h"
+
+#include "limit/runtime_plans.h"
+#include "store/shm_counters.h"
+
+#include <apr_cstr.h>
+#include <apr_strings.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STATE_DIR_DEFAULT "/var/lib/apiquota"
+#define LINE_MAX_BYTES 8192
+
+/* ---- options and httpd.conf ------------------------------------------------------------------------------------- */
+
+/*
+ * The argument of directive `name` in a line of configuration, unquoted, or NULL. The line is cut up.
+ */
+static char *directive_argument(char *line, const char *name)
+{
+    char *rest = line + strspn(line, " \t");
+    size_t size = strcspn(rest, " \t\r\n");
+
+    if (size != strlen(name) || apr_cstr_casecmpn(rest, name, size) != 0) {
+        return NULL;
+    }
+    rest += size + strspn(rest + size, " \t");
+    if (*rest == '"') {
+        rest++;
+        rest[strcspn(rest, "\"\r\n")] = '\0';
+    } else {
+        rest[strcspn(rest, " \t\r\n")] = '\0';
+    }
+    return *rest ? rest : NULL;
+}
+
+/* httpd takes relative paths from its ServerRoot. */
+static const char *path_join(apr_pool_t *p, const char *root, const char *path)
+{
+    return !path || path[0] == '/' || !root ? path : apr_pstrcat(p, root, "/", path, NULL);
+}
+
+aq_ctl_exit_t aq_ctl_config_read(aq_ctl_t *ctl)
+{
+    static const char *const names[] = {"ServerRoot", "APIQuotaStateDir", "APIQuotaKeyFile"};
+    const char *values[3] = {NULL};
+    char line[LINE_MAX_BYTES];
+    FILE *file = fopen(ctl->config, "re");
+
+    if (!file) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s: %s", ctl->config, strerror(errno));
+    }
+    while (fgets(line, sizeof(line), file)) {
+        for (int i = 0; i < 3; i++) {
+            const char *value = directive_argument(line, names[i]);
+            values[i] = value ? apr_pstrdup(ctl->p, value) : values[i];
+        }
+    }
+    int failed = ferror(file);
+    (void)fclose(file);
+    if (failed) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s: cannot be read", ctl->config);
+    }
+    for (int i = 1; i < 3; i++) {
+        if (values[i] && strstr(values[i], "${")) {
+            return aq_ctl_fail(AQ_CTL_REFUSED, "%s: %s %s holds a variable: give --state-dir DIR or --key-file FILE",
+                               ctl->config, names[i], values[i]);
+        }
+    }
+    ctl->state_dir = ctl->state_dir ? ctl->state_dir : path_join(ctl->p, values[0], values[1]);
+    ctl->key_file = ctl->key_file ? ctl->key_file : path_join(ctl->p, values[0], values[2]);
+    return AQ_CTL_DONE;
+}
+
+/* ---- runtime.json ----------------------------------------------------------------------------------------------- */
+
+static apr_status_t json_release(void *json)
+{
+    json_decref(json);
+    return APR_SUCCESS;
+}
+
+aq_ctl_exit_t aq_ctl_runtime_load(aq_ctl_t *ctl, int is_optional)
+{
+    const char *state_dir = ctl->state_dir ? ctl->state_dir : STATE_DIR_DEFAULT, *error;
+
+    if (ctl->runtime) {
+        return AQ_CTL_DONE;
+    }
+    if (aq_json_file_load(ctl->p, apr_pstrcat(ctl->p, state_dir, "/" AQ_RUNTIME_FILE, NULL), AQ_JSON_FILE_MAX_BYTES,
+                          &ctl->runtime, &error) != APR_SUCCESS) {
+        return is_optional ? AQ_CTL_REFUSED
+                           : aq_ctl_fail(AQ_CTL_REFUSED, "%s (httpd writes it when it starts; see --state-dir)", error);
+    }
+    apr_pool_cleanup_register(ctl->p, ctl->runtime, json_release, apr_pool_cleanup_null);
+    return AQ_CTL_DONE;
+}
+
+aq_ctl_exit_t aq_ctl_key_file_find(aq_ctl_t *ctl)
+{
+    if (ctl->key_file) {
+        return AQ_CTL_DONE;
+    }
+    aq_ctl_exit_t code = aq_ctl_runtime_load(ctl, 0);
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    ctl->key_file = aq_json_string(ctl->runtime, "key_file");
+    return ctl->key_file ? AQ_CTL_DONE
+                         : aq_ctl_fail(AQ_CTL_REFUSED, "the server has no APIQuotaKeyFile; give --key-file");
+}
+
+aq_ctl_exit_t aq_ctl_key_file_load(aq_ctl_t *ctl, json_t **file)
+{
+    const char *error;
+    aq_ctl_exit_t code = aq_ctl_key_file_find(ctl);
+
+    *file = NULL;
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    if (aq_json_file_load(ctl->p, ctl->key_file, AQ_JSON_FILE_MAX_BYTES, file, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
+    }
+    apr_pool_cleanup_register(ctl->p, *file, json_release, apr_pool_cleanup_null);
+    return AQ_CTL_DONE;
+}
+
+/* ---- plans, keys, counters -------------------------------------------------------------------------------------- */
+
+aq_ctl_exit_t aq_ctl_plans_load(aq_ctl_t *ctl, const aq_hash_secret_t *secret, apr_hash_t **plans)
+{
+    const char *error;
+    aq_ctl_exit_t code = aq_ctl_runtime_load(ctl, 0);
+
+    if (code == AQ_CTL_DONE &&
+        aq_runtime_plans_read(ctl->p, json_object_get(ctl->runtime, "plans"), secret, plans, &error) != APR_SUCCESS) {
+        code = aq_ctl_fail(AQ_CTL_REFUSED, AQ_RUNTIME_FILE ": %s", error);
+    }
+    return code;
+}
+
+aq_ctl_exit_t aq_ctl_keys_load(aq_ctl_t *ctl, apr_hash_t *plans, const aq_hash_secret_t *secret,
+                               const aq_key_set_t **set, aq_keys_report_t *report)
+{
+    const char *error = "no memory";
+    aq_keys_t *keys;
+    aq_ctl_exit_t code = aq_ctl_key_file_find(ctl);
+
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    if (aq_keys_create(ctl->p, ctl->key_file, plans, secret, &keys) != APR_SUCCESS ||
+        aq_keys_load(keys, ctl->p, ctl->now_ms, report, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
+    }
+    *set = aq_keys_acquire(keys); /* never released: it goes with the pool */
+    return AQ_CTL_DONE;
+}
+
+aq_ctl_exit_t aq_ctl_store_open(aq_ctl_t *ctl, aq_counter_store_t **store)
+{
+    const char *error = NULL;
+    aq_ctl_exit_t code = aq_ctl_runtime_load(ctl, 0);
+
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    const json_t *where = json_object_get(ctl->runtime, "store");
+    const char *kind = aq_json_string(where, "kind"), *path = aq_json_string(where, "path");
+    if (!kind || strcmp(kind, "shm") != 0 || !path) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, AQ_RUNTIME_FILE ": names no store that this version knows");
+    }
+    if (aq_shm_counters_open_readonly(ctl->p, path, store, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error ? error : path);
+    }
+    return AQ_CTL_DONE;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apiquotactl tenant: set and show.
+ */
+#include "ctl/ctl.h"
+
+#include "identity/keyedit.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+/* --limit NAME=RATE … as a hash for aq_keyedit_tenant_set. */
+static aq_ctl_exit_t limits_parse(const aq_ctl_t *ctl, apr_hash_t **limits)
+{
+    *limits = apr_hash_make(ctl->p);
+    for (int i = 0; i < ctl->limits->nelts; i++) {
+        const char *text = APR_ARRAY_IDX(ctl->limits, i, const char *), *equals = strchr(text, '=');
+        if (!equals || equals == text) {
+            return aq_ctl_fail(AQ_CTL_USAGE, "--limit %s: is not LIMIT=RATE, as in day=20000/day", text);
+        }
+        apr_hash_set(*limits, apr_pstrmemdup(ctl->p, text, (size_t)(equals - text)), APR_HASH_KEY_STRING, equals + 1);
+    }
+    return AQ_CTL_DONE;
+}
+
+/* A tenant of an unknown plan would be refused by the server, with all its keys: where we can know, we say so first. */
+static aq_ctl_exit_t plan_check(aq_ctl_t *ctl)
+{
+    if (!ctl->plan || aq_ctl_runtime_load(ctl, 1) != AQ_CTL_DONE ||
+        json_object_get(json_object_get(ctl->runtime, "plans"), ctl->plan)) {
+        return AQ_CTL_DONE;
+    }
+    return aq_ctl_fail(AQ_CTL_REFUSED, "the plan \"%s\" is unknown to the server", ctl->plan);
+}
+
+aq_ctl_exit_t aq_ctl_tenant_set(aq_ctl_t *ctl)
+{
+    const char *error;
+    apr_hash_t *limits;
+
+    if (!ctl->plan && ctl->limits->nelts == 0) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "nothing to set: give --plan PLAN or --limit LIMIT=RATE");
+    }
+    aq_ctl_exit_t code = limits_parse(ctl, &limits);
+    if (code == AQ_CTL_DONE) {
+        code = plan_check(ctl);
+    }
+    if (code == AQ_CTL_DONE) {
+        code = aq_ctl_key_file_find(ctl);
+    }
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    if (aq_keyedit_tenant_set(ctl->p, ctl->key_file, ctl->argument, ctl->plan, limits, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
+    }
+    return aq_ctl_answer_print(ctl, json_pack("{s:s}", "tenant", ctl->argument),
+                               apr_pstrcat(ctl->p, "Set tenant ", ctl->argument, ".", NULL));
+}
+
+static json_t *limits_text(const json_t *tenant)
+{
+    json_t *limits = json_object_get(tenant, "limits"), *rate, *texts = json_array();
+    const char *name;
+
+    json_object_foreach(limits, name, rate)
+    {
+        (void)json_array_append_new(texts, json_sprintf("%s=%s", name, json_string_value(rate)));
+    }
+    return texts;
+}
+
+/* What of a tenant is shown: never its webhook, which holds a secret. */
+static json_t *tenant_row(const char *name, const json_t *tenant, const json_t *keys)
+{
+    const json_t *key, *max_keys = json_object_get(tenant, "max_keys");
+    json_int_t count = 0;
+    size_t i;
+
+    json_array_foreach(keys, i, key)
+    {
+        const char *of = aq_json_string(key, "tenant");
+        count += of && strcmp(of, name) == 0;
+    }
+    return json_pack("{s:s, s:s?, s:I, s:I, s:o}", "tenant", name, "plan", aq_json_string(tenant, "plan"), "keys",
+                     count, "max_keys",
+                     max_keys ? json_integer_value(max_keys) : (json_int_t)AQ_KEYS_PER_TENANT_DEFAULT, "limits",
+                     limits_text(tenant));
+}
+
+aq_ctl_exit_t aq_ctl_tenant_show(aq_ctl_t *ctl)
+{
+    static const aq_ctl_column_t columns[] = {{"TENANT", "tenant"}, {"PLAN", "plan"},     {"KEYS", "keys"},
+                                              {"MAX", "max_keys"},  {"LIMITS", "limits"}, {.heading = NULL}};
+    json_t *file, *tenant, *rows;
+    const char *name;
+
+    aq_ctl_exit_t code = aq_ctl_key_file_load(ctl, &file);
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    json_t *tenants = json_object_get(file, "tenants");
+    if (ctl->argument && !json_object_get(tenants, ctl->argument)) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "the tenant \"%s\" is unknown", ctl->argument);
+    }
+    rows = json_array();
+    json_object_foreach(tenants, name, tenant)
+    {
+        if (!ctl->argument || strcmp(name, ctl->argument) == 0) {
+            (void)json_array_append_new(rows, tenant_row(name, tenant, json_object_get(file, "keys")));
+        }
+    }
+    return aq_ctl_rows_print(ctl, json_pack("{s:o}", "tenants", rows), "tenants", columns);
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apiquotactl usage: what is used of each limit, looked at in the counter store without changing it.
+ *
+ * The limits are those of plans and their overrides. Limits of a location alone are no part of a plan and do not show.
+ */
+#include "ctl/ctl.h"
+
+#include "limit/runtime_plans.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+/* What the rows are gathered with. */
+typedef struct {
+    const aq_ctl_t *ctl;
+    aq_counter_store_t *store;
+    apr_hash_t *tenants_seen; /* limits per tenant that have a row already, by tenant, limit and rate */
+    json_t *rows;
+} usage_t;
+
+/* A limit per tenant is the same for all its keys: one row will do. */
+static int is_seen(usage_t *usage, const aq_principal_t *principal, const aq_limit_t *limit)
+{
+    const char *name;
+
+    if (limit->per != AQ_PER_TENANT) {
+        return 0;
+    }
+    name = apr_pstrcat(usage->ctl->p, principal->tenant, " ", limit->name, " ",
+                       aq_rate_text(usage->ctl->p, &limit->rate), NULL);
+    if (apr_hash_get(usage->tenants_seen, name, APR_HASH_KEY_STRING)) {
+        return 1;
+    }
+    apr_hash_set(usage->tenants_seen, name, APR_HASH_KEY_STRING, name);
+    return 0;
+}
+
+static json_t *number_or_null(uint64_t number, int is_null)
+{
+    return is_null ? json_null() : json_integer((json_int_t)number);
+}
+
+static json_t *row_of(const aq_ctl_t *ctl, const aq_principal_t *principal, const aq_counter_t *counter)
+{
+    const aq_limit_t *limit = counter->limit;
+    int is_unlimited = limit->rate.is_unlimited, is_endless = counter->reset_at_ms == AQ_TIME_NEVER;
+
+    return json_pack("{s:s, s:s, s:s?, s:s, s:s, s:I, s:o, s:o, s:o}", "tenant", principal->tenant, "plan",
+                     principal->plan, "key", limit->per == AQ_PER_KEY ? principal->key_id : NULL, "limit", limit->name,
+                     "rate", aq_rate_text(ctl->p, &limit->rate), "used", (json_int_t)counter->used, "count",
+                     number_or_null(limit->rate.count, is_unlimited), "remaining",
+                     number_or_null(counter->remaining, is_unlimited), "reset",
+                     is_endless ? json_null() : aq_json_time(counter->reset_at_ms));
+}
+
+static aq_ctl_exit_t principal_look(usage_t *usage, const aq_principal_t *principal)
+{
+    aq_counter_t counters[AQ_LIMITS_MAX];
+    unsigned count = (unsigned)principal->limits->nelts;
+
+    memset(counters, 0, sizeof(counters));
+    for (unsigned i = 0; i < count; i++) {
+        const aq_limit_t *limit = APR_ARRAY_IDX(principal->limits, (int)i, const aq_limit_t *);
+        counters[i].limit = limit;
+        counters[i].key = aq_hash_join(limit->identity, principal->subject[limit->per]);
+    }
+    apr_status_t rv = aq_counter_store_look(usage->store, counters, count, usage->ctl->now_ms);
+    if (rv != APR_SUCCESS) {
+        char reason[128];
+        return aq_ctl_fail(AQ_CTL_REFUSED, "the counter store: %s", apr_strerror(rv, reason, sizeof(reason)));
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (!is_seen(usage, principal, counters[i].limit)) {
+            (void)json_array_append_new(usage->rows, row_of(usage->ctl, principal, &counters[i]));
+        }
+    }
+    return AQ_CTL_DONE;
+}
+
+static int is_wanted(const aq_ctl_t *ctl, const aq_principal_t *principal)
+{
+    return (!ctl->tenant || strcmp(ctl->tenant, principal->tenant) == 0) &&
+           (!ctl->key || strcmp(ctl->key, principal->key_id) == 0);
+}
+
+static aq_ctl_exit_t rows_gather(usage_t *usage, const aq_key_set_t *set)
+{
+    const apr_array_header_t *principals = aq_key_set_list(set, usage->ctl->p);
+    aq_ctl_exit_t code = AQ_CTL_DONE;
+    int wanted = 0;
+
+    for (int i = 0; code == AQ_CTL_DONE && i < principals->nelts; i++) {
+        const aq_principal_t *principal = APR_ARRAY_IDX(principals, i, const aq_principal_t *);
+        if (is_wanted(usage->ctl, principal)) {
+            wanted++;
+            code = principal_look(usage, principal);
+        }
+    }
+    if (code == AQ_CTL_DONE && wanted == 0 && (usage->ctl->tenant || usage->ctl->key)) {
+        code = aq_ctl_fail(AQ_CTL_REFUSED, "no key in force is of that tenant or id (see apiquotactl config check)");
+    }
+    return code;
+}
+
+aq_ctl_exit_t aq_ctl_usage_show(aq_ctl_t *ctl)
+{
+    static const aq_ctl_column_t columns[] = {{"TENANT", "tenant"}, {"KEY", "key"},   {"LIMIT", "limit"},
+                                              {"RATE", "rate"},     {"USED", "used"}, {"REMAINING", "remaining"},
+                                              {"RESET", "reset"},   {.heading = NULL}};
+    usage_t usage = {.ctl = ctl};
+    const aq_key_set_t *set;
+    apr_hash_t *plans;
+
+    aq_ctl_exit_t code = aq_ctl_store_open(ctl, &usage.store);
+    if (code == AQ_CTL_DONE) {
+        code = aq_ctl_plans_load(ctl, &usage.store->secret, &plans);
+    }
+    if (code == AQ_CTL_DONE) {
+        code = aq_ctl_keys_load(ctl, plans, &usage.store->secret, &set, NULL);
+    }
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    usage.tenants_seen = apr_hash_make(ctl->p);
+    usage.rows = json_array();
+    code = rows_gather(&usage, set);
+    if (code != AQ_CTL_DONE) {
+        json_decref(usage.rows);
+        return code;
+    }
+    return aq_ctl_rows_print(ctl, json_pack("{s:o}", "usage", usage.rows), "usage", columns);
+}
