@@ -72,6 +72,7 @@ def test_killed_parent_and_orphans_make_room_for_a_new_start(server):
     with pytest.raises(StartError, match="AH00072"):
         web.start()
     web.expect_log("AH00072|AH00015|no listening sockets", must=True)
+    assert web.get("/item.json").status == 200
     web.kill9_parent_and_orphans()
     web.start()
     assert web.get("/item.json").status == 200

@@ -7,6 +7,7 @@ import http.client
 import itertools
 import threading
 
+from . import h2
 from .wire import RawConnection, collect, pairs_of, request_bytes
 
 Continued = collections.namedtuple("Continued", "got_100 response")
@@ -148,6 +149,14 @@ class Client:
             beginning = connection.read(after)
             connection.abort()
             return beginning
+
+    def nghttp(self, *paths, **how):
+        """h2.nghttp to this server: Responses of one HTTP/2 connection."""
+        return h2.nghttp(self.port, *paths, **how)
+
+    def h2load(self, path, requests, **how):
+        """h2.h2load to this server."""
+        return h2.h2load(self.port, path, requests, **how)
 
 
 def statuses(responses):

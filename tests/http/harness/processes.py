@@ -19,7 +19,7 @@ from .waiting import wait_until
 TAG_VARIABLE = "APIQUOTA_TEST_SERVER"
 PR_SET_CHILD_SUBREAPER = 36
 
-Process = collections.namedtuple("Process", "pid parent group state name started")
+Process = collections.namedtuple("Process", "pid parent group state name threads started")
 
 
 def become_subreaper():
@@ -36,7 +36,13 @@ def read_process(pid):
     before, _, after = stat.rpartition(")")
     fields = after.split()
     return Process(int(pid), int(fields[1]), int(fields[2]), fields[0], before.partition("(")[2],
-                   int(fields[19]))
+                   int(fields[17]), int(fields[19]))
+
+
+def is_alive(process):
+    """False for zombies. A killed process whose first thread is a zombie, while others still end, lives:
+    it holds its sockets."""
+    return process.state not in "ZX" or process.threads > 1
 
 
 def all_processes():
@@ -63,8 +69,8 @@ class Family:
         ids = _with_descendants({p.pid for p in everything if self._is_ours(p)}, everything)
         ours = [p for p in everything if p.pid in ids and p.pid != os.getpid()]
         self._seen |= {(p.pid, p.started) for p in ours}
-        _reap({p.pid for p in ours if p.state == "Z"} - {self._leader})
-        return {p.pid: p for p in ours if p.state not in "ZX"}
+        _reap({p.pid for p in ours if not is_alive(p)} - {self._leader})
+        return {p.pid: p for p in ours if is_alive(p)}
 
     def wait_gone(self, timeout_s):
         """Waits until none lives; returns those that still do."""
