@@ -156,6 +156,19 @@ def test_line_of_trouble_is_unexpected(server, line):
     assert web.verdict() == []
 
 
+@pytest.fixture(scope="module")
+def shared(shared_server):
+    return shared_server(module=False, allow=("AH10244",))
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_shared_server_is_judged_after_each_test_and_allows_lines_for_good(shared, turn):
+    shared.get("/../../../etc/passwd")
+    assert shared.verdict() == [], turn
+    _append(shared, "free(): invalid pointer")
+    assert "unexpected" in shared.verdict()[0]
+
+
 def test_killed_child_is_expected_only_for_its_pid(server):
     web = plain(server)
     pid = web.kill_child(number=signal.SIGABRT)
