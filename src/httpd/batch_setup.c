@@ -90,11 +90,13 @@ static const char *base_url_make(apr_pool_t *p, section_t *section)
     return apr_pstrmemdup(p, path, size);
 }
 
+/* "host:port"; the port is left out where ServerName does not tell it and the server is no virtual host. */
 static const char *server_name(apr_pool_t *p, const server_rec *s)
 {
     unsigned port = s->port ? s->port : s->addrs ? s->addrs->host_port : 0;
+    const char *host = s->server_hostname ? s->server_hostname : "default";
 
-    return apr_psprintf(p, "%s:%u", s->server_hostname ? s->server_hostname : "default", port);
+    return port ? apr_psprintf(p, "%s:%u", host, port) : host;
 }
 
 /* "host:port/path", with "#2" and so on where two sections have one path: the same after each restart. */

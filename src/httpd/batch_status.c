@@ -14,6 +14,7 @@
 
 #include <apr_strings.h>
 #include <http_protocol.h>
+#include <http_request.h>
 #include <string.h>
 
 typedef struct {
@@ -68,7 +69,7 @@ static const operation_t *operation_find(request_rec *r, const char *rest, int *
         if (operations[i].method_number == r->method_number) {
             return &operations[i];
         }
-        r->allowed |= AP_METHOD_BIT << operations[i].method_number;
+        ap_allow_standard_methods(r, MERGE_ALLOW, operations[i].method_number, -1);
         *status = HTTP_METHOD_NOT_ALLOWED;
     }
     return NULL;

@@ -49,7 +49,7 @@ typedef struct {
     int deaths;           /* one after the other, each in less than HEALTHY_S */
     int is_stopping;      /* SIGTERM was sent */
     int starts;           /* of the parent: the first may fail, a restart must not end the server */
-    const char *identity; /* program and state folder of the process, in the pool of the process */
+    const char *identity; /* see identity_make; in the pool of httpd's parent */
 } worker_t;
 
 /* Of this configuration. NULL where no worker is wanted. */
@@ -275,6 +275,15 @@ static int is_program(apr_pool_t *p, const char *path)
            (info.protection & executable);
 }
 
+/* What a running process cannot change. A new one is started where it differs. */
+static const char *identity_make(apr_pool_t *p, const aq_server_config_t *server)
+{
+    const aq_batch_config_t *batch = server->batch;
+
+    return apr_psprintf(p, "%s\n%s\n%s\n%s\n%" APR_INT64_T_FMT "\n%d", program_of(server), server->state_dir,
+                        batch->queue_file, batch->spool_folder, batch->spool_max_bytes, batch->threads);
+}
+
 /* Goes on with the process of before the restart, unless it died or is no longer the right one. */
 static apr_status_t process_continue(worker_t *worker, const char *identity)
 {
@@ -307,7 +316,7 @@ int aq_worker_process_start(apr_pool_t *pconf, server_rec *s)
                program_of(server));
         return is_first ? HTTP_INTERNAL_SERVER_ERROR : OK;
     }
-    rv = process_continue(worker, apr_pstrcat(pconf, program_of(server), "\n", server->state_dir, NULL));
+    rv = process_continue(worker, identity_make(pconf, server));
     return rv == APR_SUCCESS || !is_first ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
