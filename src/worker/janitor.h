@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Janitor: what must happen now and then, in the main thread of the worker.
+ */
+#ifndef AQ_JANITOR_H
+#define AQ_JANITOR_H
+
+#include "worker/worker.h"
+
+/* Takes the jobs of dead workers, and those whose lease is over, back into the queue. Cheap when there are none. */
+void aq_janitor_recover(aq_worker_t *worker);
+
+/* Removes expired batches with their files, and files that a crash left. */
+void aq_janitor_sweep(aq_worker_t *worker);
+
+#endif

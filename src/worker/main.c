@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * apiquota-worker: runs the batches that httpd has taken.
+ *
+ * Started by httpd's parent, as httpd's user, or by an operator's own unit. It learns where the queue and the spool are,
+ * and which target each location has, from runtime.json, which httpd's parent writes. SIGHUP: read it again. SIGTERM and
+ * SIGINT: stop, giving back what cannot be ended. It writes to standard error, in the form of httpd's error log.
+ */
+#include "base/aq_log.h"
+#include "worker/worker.h"
+
+#include <apr_general.h>
+#include <apr_strings.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+#define LEASE_MS 30000
+#define STOP_WAIT_MS 8000 /* httpd kills what is left of its children about nine seconds after it told them to stop */
+#define RESULT_MAX_BYTES (INT64_C(1) << 30)
+
+static const char usage[] =
+    "usage: apiquota-worker --state-dir DIR [--config FILE] [--parent-pid PID] [--log-level LEVEL]\n"
+    "\n"
+    "  --state-dir DIR    where httpd keeps the state (APIQuotaStateDir)\n"
+    "  --config FILE      what httpd wrote for the worker (default: DIR/runtime.json)\n"
+    "  --parent-pid PID   stop when this parent is gone\n"
+    "  --log-level LEVEL  crit, error, warn, notice, info (default) or debug\n";
+
+static const char *const level_names[] = {
+    [AQ_LOG_CRIT] = "crit",     [AQ_LOG_ERROR] = "error", [AQ_LOG_WARNING] = "warn",
+    [AQ_LOG_NOTICE] = "notice", [AQ_LOG_INFO] = "info",   [AQ_LOG_DEBUG] = "debug",
+};
+
+/* "[Sun Nov 22 01:29:17.123456 2026] [apiquota-worker:info] [pid 42] AQ00610: …", in one write. */
+static void write_line(void *data, aq_log_level_t level, unsigned number, apr_status_t status, const char *text)
+{
+    char line[4096], reason[256] = "", day[32] = "", year[8] = "";
+    struct timeval now;
+    struct tm local;
+
+    (void)data;
+    (void)gettimeofday(&now, NULL);
+    if (localtime_r(&now.tv_sec, &local) != NULL) {
+        (void)strftime(day, sizeof day, "%a %b %d %H:%M:%S", &local);
+        (void)strftime(year, sizeof year, "%Y", &local);
+    }
+    if (status != APR_SUCCESS) {
+        char words[160];
+        (void)snprintf(reason, sizeof reason, "(%d)%s: ", status, apr_strerror(status, words, sizeof words));
+    }
+    int size = snprintf(line, sizeof line, "[%s.%06ld %s] [apiquota-worker:%s] [pid %ld] %sAQ%05u: %s\n", day,
+                        (long)now.tv_usec, year, level_names[level], (long)getpid(), reason, number, text);
+    if (size > 0) {
+        size_t length = (size_t)size < sizeof line ? (size_t)size : sizeof line - 1;
+        line[length - 1] = '\n';
+        /* A log that cannot be written has nowhere to say so. */
+        ssize_t written = write(STDERR_FILENO, line, length);
+        (void)written;
+    }
+}
+
+static int number_parse(const char *text, long long least, long long most, long long *number)
+{
+    char *end;
+
+    errno = 0;
+    *number = strtoll(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' && *number >= least && *number <= most;
+}
+
+static int level_parse(const char *text)
+{
+    for (int level = AQ_LOG_CRIT; level <= AQ_LOG_DEBUG; level++) {
+        if (strcmp(text, level_names[level]) == 0) {
+            aq_log_level_set((aq_log_level_t)level);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Takes one option; 0 where its value is wrong. The last three are for tests. */
+static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_options_t *options)
+{
+    long long number = 0;
+    int is_good = 1;
+
+    switch (option) {
+    case 's':
+        options->config_file =
+            options->config_file != NULL ? options->config_file : apr_pstrcat(p, value, "/runtime.json", NULL);
+        break;
+    case 'c':
+        options->config_file = value;
+        break;
+    case 'l':
+        is_good = level_parse(value);
+        break;
+    case 'p':
+        is_good = number_parse(value, 1, INT_MAX, &number);
+        options->parent_pid = (pid_t)number;
+        break;
+    case 'L':
+        is_good = number_parse(value, 60, 3600000, &number);
+        options->lease_ms = (int)number;
+        break;
+    case 'S':
+        is_good = number_parse(value, 0, 3600000, &number);
+        options->stop_wait_ms = (int)number;
+        break;
+    case 'R':
+        is_good = number_parse(value, 1, LLONG_MAX, &number);
+        options->result_max_bytes = number;
+        break;
+    default:
+        is_good = 0;
+        break;
+    }
+    return is_good;
+}
+
+static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options_t *options)
+{
+    static const struct option known[] = {
+        {"state-dir", required_argument, NULL, 's'},        {"config", required_argument, NULL, 'c'},
+        {"parent-pid", required_argument, NULL, 'p'},       {"log-level", required_argument, NULL, 'l'},
+        {"lease-ms", required_argument, NULL, 'L'},         {"stop-wait-ms", required_argument, NULL, 'S'},
+        {"result-max-bytes", required_argument, NULL, 'R'}, {NULL, 0, NULL, 0},
+    };
+    int option;
+
+    *options =
+        (aq_worker_options_t){.lease_ms = LEASE_MS, .stop_wait_ms = STOP_WAIT_MS, .result_max_bytes = RESULT_MAX_BYTES};
+    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        if (!option_take(option, optarg, p, options)) {
+            return 0;
+        }
+    }
+    return optind == argc && options->config_file != NULL;
+}
+
+int main(int argc, char **argv)
+{
+    aq_worker_options_t options;
+    apr_pool_t *pool;
+
+    if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS) {
+        return 1;
+    }
+    aq_log_sink_set(write_line, NULL);
+    if (!options_parse(argc, argv, pool, &options)) {
+        (void)fputs(usage, stderr);
+        return EXIT_USAGE;
+    }
+    /* A target or a log that closes its end is told by errors. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        AQ_LOG(AQ_LOG_ERROR, 638, APR_SUCCESS, "libcurl cannot start");
+        return 1;
+    }
+    int code = aq_worker_run(&options, pool);
+    curl_global_cleanup();
+    apr_pool_destroy(pool);
+    apr_terminate();
+    return code;
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The worker's threads.
+ *
+ * Idle: one thread at a time asks the queue, every 100 ms and without its write lock; the others wait for it. When it has
+ * a job the next one asks. So a new batch starts within about 100 ms, and idle threads cost nothing however many.
+ *
+ * Stop (SIGTERM, SIGINT, a parent that is gone): nothing is claimed any more; jobs in hand may end for stop_wait_ms; those
+ * left are told to stop and hand their jobs back; then, should the queue be out of reach, they are abandoned, and
+ * recovered from the lock of this worker's file, which the kernel frees.
+ *
+ * The parent is watched by its number: a death signal (PR_SET_PDEATHSIG) comes for the death of the parent's thread, not
+ * its process, and is dropped where the user changes between fork and exec.
+ */
+#include "base/aq_log.h"
+#include "store/sqlite_queue.h"
+#include "worker/attempt.h"
+#include "worker/janitor.h"
+
+#include <apr_thread_proc.h>
+#include <apr_time.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#define QUEUE_WAIT_MS 5000
+#define ASK_EVERY_US 100000
+#define TROUBLE_PAUSE_US 1000000
+#define TICK_MS 250
+#define RECOVER_EVERY_MS 2000
+#define SWEEP_EVERY_MS 60000
+#define HAND_BACK_MS 2000
+#define ABANDON_MS 3000
+
+aq_queue_now_t aq_worker_now(const aq_worker_t *worker)
+{
+    return (aq_queue_now_t){.wall_ms = aq_clock_now_ms(), .boot_ms = aq_clock_boot_ms(), .boot_id = worker->boot_id};
+}
+
+/* Waits for this thread's turn to ask. 0 when the worker stops. */
+static int asking_begin(aq_worker_t *worker)
+{
+    (void)pthread_mutex_lock(&worker->asking_mutex);
+    while (worker->is_asking && !atomic_load(&worker->stopping)) {
+        (void)pthread_cond_wait(&worker->asking_ended, &worker->asking_mutex);
+    }
+    int goes_on = !atomic_load(&worker->stopping);
+    if (goes_on) {
+        worker->is_asking = 1;
+    }
+    (void)pthread_mutex_unlock(&worker->asking_mutex);
+    return goes_on;
+}
+
+static void asking_end(aq_worker_t *worker)
+{
+    (void)pthread_mutex_lock(&worker->asking_mutex);
+    worker->is_asking = 0;
+    (void)pthread_cond_signal(&worker->asking_ended);
+    (void)pthread_mutex_unlock(&worker->asking_mutex);
+}
+
+/* Asks until there is a job, in `p`; 0 when the worker stops. */
+static int next_job(aq_worker_t *worker, apr_pool_t *p, aq_job_t *job, aq_queue_now_t *claimed_at)
+{
+    apr_status_t rv = APR_NOTFOUND, before = APR_SUCCESS;
+
+    if (!asking_begin(worker)) {
+        return 0;
+    }
+    while (!atomic_load(&worker->stopping)) {
+        *claimed_at = aq_worker_now(worker);
+        rv = aq_queue_claim(worker->queue, p, worker->presence.name, claimed_at, worker->options.lease_ms, job);
+        if (rv == APR_SUCCESS) {
+            break;
+        }
+        if (rv != APR_NOTFOUND && rv != before) {
+            AQ_LOG(AQ_LOG_ERROR, 604, rv, "no job can be claimed");
+        }
+        before = rv;
+        apr_sleep(rv == APR_NOTFOUND ? ASK_EVERY_US : TROUBLE_PAUSE_US);
+    }
+    asking_end(worker);
+    return rv == APR_SUCCESS;
+}
+
+static void *APR_THREAD_FUNC run_jobs(apr_thread_t *thread, void *data)
+{
+    aq_worker_t *worker = data;
+    aq_queue_now_t claimed_at;
+    apr_pool_t *pool = apr_thread_pool_get(thread), *job_pool;
+    aq_job_t job;
+
+    aq_target_t *target = aq_target_open(pool);
+    apr_status_t rv = target != NULL ? apr_pool_create(&job_pool, pool) : APR_ENOMEM;
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_CRIT, 605, rv, "a thread cannot start");
+        goto cleanup;
+    }
+    while (next_job(worker, job_pool, &job, &claimed_at)) {
+        aq_attempt_run(worker, target, job_pool, &job, &claimed_at);
+        apr_pool_clear(job_pool);
+    }
+cleanup:
+    atomic_fetch_sub(&worker->threads, 1);
+    return NULL;
+}
+
+static void *APR_THREAD_FUNC renew_leases(apr_thread_t *thread, void *data)
+{
+    aq_worker_t *worker = data;
+    const int period_ms = worker->options.lease_ms / 6;
+
+    (void)thread;
+    while (aq_leases_wait(&worker->leases, period_ms)) {
+        aq_queue_now_t now = aq_worker_now(worker);
+        apr_status_t rv = aq_leases_renew(&worker->leases, worker->queue, worker->presence.name, &now,
+                                          worker->options.lease_ms, period_ms);
+        if (rv != APR_SUCCESS) {
+            AQ_LOG(AQ_LOG_WARNING, 606, rv, "leases cannot be renewed");
+        }
+    }
+    return NULL;
+}
+
+static apr_status_t fail(const char *what, const char *error, apr_status_t rv)
+{
+    AQ_LOG(AQ_LOG_ERROR, 607, error != NULL ? APR_SUCCESS : rv, "cannot start: %s", error != NULL ? error : what);
+    return rv;
+}
+
+static apr_status_t worker_open(aq_worker_t *worker, apr_pool_t *p)
+{
+    const char *error = NULL;
+    apr_status_t rv;
+
+    aq_clock_boot_id(worker->boot_id);
+    if ((rv = aq_settings_load(&worker->settings, p, worker->options.config_file, &error)) != APR_SUCCESS) {
+        return fail("the configuration", error, rv);
+    }
+    const aq_batch_config_t *config = worker->settings.config;
+    if ((rv = aq_spool_open(p, config->spool_folder, config->spool_max_bytes, &worker->spool, &error)) != APR_SUCCESS ||
+        (rv = aq_sqlite_queue_open(p, config->queue_file, QUEUE_WAIT_MS, &worker->queue, &error)) != APR_SUCCESS) {
+        return fail("the queue", error, rv);
+    }
+    if ((rv = aq_presence_begin(&worker->presence, p, config->queue_file, aq_clock_boot_ms())) != APR_SUCCESS) {
+        return fail("a file that shows that this worker lives cannot be made beside the queue", NULL, rv);
+    }
+    if ((rv = aq_leases_init(&worker->leases)) != APR_SUCCESS ||
+        (rv = pthread_mutex_init(&worker->asking_mutex, NULL)) != APR_SUCCESS ||
+        (rv = pthread_cond_init(&worker->asking_ended, NULL)) != APR_SUCCESS) {
+        return fail("locks", NULL, rv);
+    }
+    return APR_SUCCESS;
+}
+
+/* What a signal or the parent's death asks for. */
+typedef enum { NOTHING, RELOAD, STOP } wish_t;
+
+static wish_t wait_for_wish(const aq_worker_t *worker, const sigset_t *signals)
+{
+    const struct timespec tick = {.tv_nsec = TICK_MS * 1000000L};
+    int number = sigtimedwait(signals, NULL, &tick);
+
+    if (number == SIGHUP) {
+        return RELOAD;
+    }
+    if (number > 0) {
+        AQ_LOG(AQ_LOG_NOTICE, 608, APR_SUCCESS, "stopping: signal %d", number);
+        return STOP;
+    }
+    if (worker->options.parent_pid != 0 && getppid() != worker->options.parent_pid) {
+        AQ_LOG(AQ_LOG_NOTICE, 609, APR_SUCCESS, "stopping: the parent %ld is gone", (long)worker->options.parent_pid);
+        return STOP;
+    }
+    return NOTHING;
+}
+
+static void keep_house(aq_worker_t *worker, const sigset_t *signals)
+{
+    aq_time_ms_t recover_at_ms = 0, sweep_at_ms = 0;
+    wish_t wish = NOTHING;
+
+    while (wish != STOP && atomic_load(&worker->threads) > 0) {
+        aq_time_ms_t now_ms = aq_clock_boot_ms();
+        if (now_ms >= recover_at_ms) {
+            aq_janitor_recover(worker);
+            recover_at_ms = now_ms + RECOVER_EVERY_MS;
+        }
+        if (now_ms >= sweep_at_ms) {
+            aq_janitor_sweep(worker);
+            sweep_at_ms = now_ms + SWEEP_EVERY_MS;
+        }
+        wish = wait_for_wish(worker, signals);
+        if (wish == RELOAD &&
+            aq_settings_reload(&worker->settings, worker->options.config_file) == AQ_SETTINGS_RESTART) {
+            AQ_LOG(AQ_LOG_NOTICE, 617, APR_SUCCESS,
+                   "stopping: queue, spool or threads changed, which takes a new start");
+            wish = STOP;
+        }
+    }
+}
+
+/* 1 when all threads have ended within `ms`. */
+static int wait_for_threads(aq_worker_t *worker, int ms)
+{
+    aq_time_ms_t until_ms = aq_clock_boot_ms() + ms;
+
+    while (atomic_load(&worker->threads) > 0 && aq_clock_boot_ms() < until_ms) {
+        apr_sleep(10000);
+    }
+    return atomic_load(&worker->threads) == 0;
+}
+
+/* 1 when all threads have ended. */
+static int stop_threads(aq_worker_t *worker)
+{
+    atomic_store(&worker->stopping, 1);
+    (void)pthread_mutex_lock(&worker->asking_mutex);
+    (void)pthread_cond_broadcast(&worker->asking_ended);
+    (void)pthread_mutex_unlock(&worker->asking_mutex);
+    if (wait_for_threads(worker, worker->options.stop_wait_ms)) {
+        return 1;
+    }
+    aq_leases_stop(&worker->leases, AQ_STOP_ASKED);
+    if (wait_for_threads(worker, HAND_BACK_MS)) {
+        return 1;
+    }
+    aq_leases_stop(&worker->leases, AQ_STOP_LOST);
+    return wait_for_threads(worker, ABANDON_MS);
+}
+
+int aq_worker_run(const aq_worker_options_t *options, apr_pool_t *p)
+{
+    aq_worker_t *worker = apr_pcalloc(p, sizeof(*worker));
+    apr_thread_t *thread, *renewer;
+    apr_status_t rv, ended;
+    sigset_t signals;
+
+    worker->pool = p;
+    worker->options = *options;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGHUP);
+    /* Before any thread: they inherit it, so that only the main thread takes these signals. */
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if (worker_open(worker, p) != APR_SUCCESS) {
+        return 1;
+    }
+    /* Before the first claim, so that what a killed worker left comes first in its tenants' lines. */
+    aq_janitor_recover(worker);
+    if ((rv = apr_thread_create(&renewer, NULL, renew_leases, worker, p)) != APR_SUCCESS) {
+        (void)fail("threads", NULL, rv);
+        return 1;
+    }
+    const int threads = worker->settings.config->threads;
+    for (int i = 0; i < threads; i++) {
+        atomic_fetch_add(&worker->threads, 1);
+        if ((rv = apr_thread_create(&thread, NULL, run_jobs, worker, p)) != APR_SUCCESS) {
+            atomic_fetch_sub(&worker->threads, 1);
+            AQ_LOG(AQ_LOG_ERROR, 618, rv, "only %d of %d threads can start", i, threads);
+            break;
+        }
+    }
+    AQ_LOG(AQ_LOG_NOTICE, 600, APR_SUCCESS, "worker %s started: %d threads, %u batch locations", worker->presence.name,
+           threads, apr_hash_count(worker->settings.config->locations));
+    keep_house(worker, &signals);
+    if (!stop_threads(worker)) {
+        AQ_LOG(AQ_LOG_WARNING, 619, APR_SUCCESS, "stopped with jobs in hand; they are recovered by the next worker");
+        _exit(0);
+    }
+    aq_leases_end(&worker->leases);
+    (void)apr_thread_join(&ended, renewer);
+    aq_queue_close(worker->queue);
+    aq_presence_end(&worker->presence);
+    AQ_LOG(AQ_LOG_NOTICE, 637, APR_SUCCESS, "stopped");
+    return 0;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading runtime.json. Attempts take copies of their location, so a reading may replace the old one at any time.
+ */
+#include "worker/settings.h"
+
+#include "base/aq_log.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+static apr_status_t read_config(apr_pool_t *p, const char *file, aq_batch_config_t **config, const char **error)
+{
+    json_t *json;
+
+    apr_status_t rv = aq_json_file_load(p, file, AQ_JSON_FILE_MAX_BYTES, &json, error);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    const json_t *member = json_object_get(json, "worker");
+    if (member == NULL) {
+        *error = apr_psprintf(p, "%s has no member \"worker\"", file);
+        rv = APR_EGENERAL;
+    } else if ((rv = aq_batch_config_parse(p, member, config, error)) != APR_SUCCESS) {
+        *error = apr_psprintf(p, "%s: %s", file, *error);
+    }
+    json_decref(json);
+    return rv;
+}
+
+apr_status_t aq_settings_load(aq_settings_t *settings, apr_pool_t *p, const char *file, const char **error)
+{
+    aq_batch_config_t *config;
+    apr_pool_t *pool;
+    apr_status_t rv;
+
+    *error = "out of memory";
+    *settings = (aq_settings_t){.config = NULL};
+    if ((rv = pthread_mutex_init(&settings->mutex, NULL)) != 0 || (rv = apr_pool_create(&pool, p)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = read_config(pool, file, &config, error)) != APR_SUCCESS) {
+        *error = apr_pstrdup(p, *error);
+        apr_pool_destroy(pool);
+        return rv;
+    }
+    settings->pool = pool;
+    settings->config = config;
+    return APR_SUCCESS;
+}
+
+static int is_same_place(const aq_batch_config_t *a, const aq_batch_config_t *b)
+{
+    return strcmp(a->queue_file, b->queue_file) == 0 && strcmp(a->spool_folder, b->spool_folder) == 0 &&
+           a->spool_max_bytes == b->spool_max_bytes && a->threads == b->threads;
+}
+
+aq_settings_change_t aq_settings_reload(aq_settings_t *settings, const char *file)
+{
+    aq_settings_change_t change = AQ_SETTINGS_IN_FORCE;
+    aq_batch_config_t *config;
+    const char *error;
+    apr_pool_t *pool;
+
+    apr_status_t rv = apr_pool_create(&pool, apr_pool_parent_get(settings->pool));
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_ERROR, 601, rv, "the configuration cannot be read again");
+        return change;
+    }
+    if ((rv = read_config(pool, file, &config, &error)) != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_ERROR, 602, rv, "the configuration stays as it was: %s", error);
+        apr_pool_destroy(pool);
+        return change;
+    }
+    (void)pthread_mutex_lock(&settings->mutex);
+    if (!is_same_place(settings->config, config)) {
+        change = AQ_SETTINGS_RESTART;
+    }
+    apr_pool_t *old = settings->pool;
+    settings->pool = pool;
+    settings->config = config;
+    (void)pthread_mutex_unlock(&settings->mutex);
+    apr_pool_destroy(old);
+    AQ_LOG(AQ_LOG_NOTICE, 603, APR_SUCCESS, "configuration read again: %u batch locations",
+           apr_hash_count(config->locations));
+    return change;
+}
+
+const aq_batch_location_t *aq_settings_location(aq_settings_t *settings, apr_pool_t *p, const char *name)
+{
+    aq_batch_location_t *copy = NULL;
+
+    (void)pthread_mutex_lock(&settings->mutex);
+    const aq_batch_location_t *location = apr_hash_get(settings->config->locations, name, APR_HASH_KEY_STRING);
+    if (location != NULL) {
+        copy = apr_pmemdup(p, location, sizeof(*location));
+        copy->name = apr_pstrdup(p, location->name);
+        copy->target = apr_pstrdup(p, location->target);
+    }
+    (void)pthread_mutex_unlock(&settings->mutex);
+    return copy;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Settings: the "worker" member of runtime.json as it was last read well.
+ */
+#ifndef AQ_SETTINGS_H
+#define AQ_SETTINGS_H
+
+#include "batch/batch_config.h"
+
+#include <pthread.h>
+
+typedef struct {
+    pthread_mutex_t mutex;
+    apr_pool_t *pool; /* of `config` */
+    const aq_batch_config_t *config;
+} aq_settings_t;
+
+/* What a new reading means for a running worker. */
+typedef enum {
+    AQ_SETTINGS_IN_FORCE, /* locations may have changed; they hold from the next attempt on */
+    AQ_SETTINGS_RESTART   /* the queue, the spool or the threads changed: that takes a new start */
+} aq_settings_change_t;
+
+/* Reads `file` for the first time. `*error`, in `p`, says what is wrong. */
+apr_status_t aq_settings_load(aq_settings_t *settings, apr_pool_t *p, const char *file, const char **error);
+
+/* Reads it again; what cannot be read is logged and leaves the last good one in force. */
+aq_settings_change_t aq_settings_reload(aq_settings_t *settings, const char *file);
+
+/* A copy, in `p`, of the location of this name; NULL where there is none. Thread-safe. */
+const aq_batch_location_t *aq_settings_location(aq_settings_t *settings, apr_pool_t *p, const char *name);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Worker: what its parts share.
+ *
+ *   main.c       options, and the log on standard error        settings.c   runtime.json, read again on SIGHUP
+ *   run.c        threads, signals, the loop that keeps house   presence.c   a lock that shows that this worker lives
+ *   leases.c     the jobs in hand, and their renewal           attempt.c    one attempt of one job
+ *   target.c     the call of the target                        answer.c     which headers of an answer are kept
+ *   janitor.c    recovery, expiry, orphans
+ *
+ * Threads claim one job at a time. One more thread renews the leases of all jobs in hand and nothing else, so that no
+ * slow disk walk makes a job lose its lease; the main thread takes signals and keeps house.
+ */
+#ifndef AQ_WORKER_H
+#define AQ_WORKER_H
+
+#include "batch/queue.h"
+#include "batch/spool.h"
+#include "worker/leases.h"
+#include "worker/presence.h"
+#include "worker/settings.h"
+
+typedef struct {
+    const char *config_file;
+    pid_t parent_pid; /* 0: it has no parent to follow */
+    int lease_ms;
+    int stop_wait_ms; /* how long jobs may go on after a stop was asked for */
+    int64_t result_max_bytes;
+} aq_worker_options_t;
+
+typedef struct {
+    apr_pool_t *pool;
+    aq_worker_options_t options;
+    char boot_id[40];
+    aq_presence_t presence;
+    aq_settings_t settings;
+    aq_leases_t leases;
+    aq_queue_t *queue;
+    aq_spool_t *spool;
+
+    _Atomic int stopping; /* claim no more */
+    _Atomic int threads;  /* that still claim or run jobs */
+    pthread_mutex_t asking_mutex;
+    pthread_cond_t asking_ended;
+    int is_asking; /* a thread looks for a job; the others wait for it, so that idle threads cost nothing */
+} aq_worker_t;
+
+/* Both clocks, now. */
+aq_queue_now_t aq_worker_now(const aq_worker_t *worker);
+
+/* Runs until it is told to stop. The exit code of the program. */
+int aq_worker_run(const aq_worker_options_t *options, apr_pool_t *p);
+
+#endif
