@@ -64,6 +64,12 @@ typedef struct {
 struct aq_counter_store_t {
     const aq_counter_store_ops_t *ops;
     aq_hash_secret_t secret; /* of this store's content: hashes made with it are good for this store alone */
+    /*
+     * The clock, for the one case in which a store must know whether a moment it was given is still the present: it has
+     * found counts of a future more than a window away, and either the clock stepped back or the caller slept. NULL (as
+     * a new store has it): the caller never sleeps.
+     */
+    aq_time_ms_t (*clock)(void);
 };
 
 /*

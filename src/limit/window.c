@@ -80,40 +80,41 @@ static uint32_t sub_count(const aq_window_t *window, const uint64_t words[AQ_WIN
     return word_start(word) == (uint32_t)(number * window->period_s) ? word_count(word) : 0;
 }
 
-/*
- * What is used at `place`, which lies in sub-window `number`. `*ahead` is set where a word lies behind the place in
- * time: the caller must then move there.
- */
-static uint64_t sliding_used(const aq_window_t *window, const uint64_t words[AQ_WINDOW_WORDS],
-                             const aq_window_place_t *place, uint64_t number, int *ahead)
+/* What the words of a sliding window hold, seen from one of its sub-windows. */
+typedef struct {
+    uint64_t whole;  /* the sum of the six that count in full */
+    uint32_t oldest; /* the one that slides out */
+    int is_ahead;    /* a word may name a sub-window of the future */
+} sliding_sum_t;
+
+/* Runs over the words from the present one back; each must name just the sub-window that is so much older. */
+static inline sliding_sum_t sliding_sum(const uint64_t words[AQ_WINDOW_WORDS], const aq_window_place_t *place)
 {
-    const uint64_t length = sub_length(window);
-    uint32_t start = place->start;
+    sliding_sum_t sum = {0};
+    uint32_t behind_any = 0;
+    uint32_t behind_due = 0;
     unsigned index = place->index;
-    uint64_t whole = 0;
-    uint64_t oldest = 0;
 
-    *ahead = 0;
     for (unsigned age = 0; age < AQ_WINDOW_WORDS; age++) {
-        uint64_t word = words[index];
+        const uint64_t word = words[index];
+        const uint32_t behind = place->start - word_start(word);
 
-        if (word_start(word) == start) {
-            whole += oldest;
-            oldest = word_count(word);
-        } else {
-            whole += oldest;
-            oldest = 0;
-            *ahead |= word_count(word) != 0 && ticks_ahead(word_start(word), place->start) > 0;
-        }
-        start -= place->length;
+        sum.whole += sum.oldest;
+        sum.oldest = behind == behind_due ? word_count(word) : 0;
+        behind_any |= behind;
+        behind_due += place->length;
         index = index != 0 ? index - 1 : AQ_WINDOW_WORDS - 1;
     }
-    if (oldest != 0) {
-        uint64_t into = (uint64_t)place->now_ms * SIXTHS_PER_MS - number * length;
+    sum.is_ahead = (int32_t)behind_any < 0;
+    return sum;
+}
 
-        whole += scale_up(oldest, length - into, length);
-    }
-    return whole;
+/* What is used `into` sixths of a millisecond after the start of the present sub-window. */
+static uint64_t sliding_used(const aq_window_t *window, const sliding_sum_t *sum, uint64_t into)
+{
+    const uint64_t length = sub_length(window);
+
+    return sum->whole + (sum->oldest != 0 ? scale_up(sum->oldest, length - into, length) : 0);
 }
 
 /*
@@ -133,18 +134,18 @@ static uint64_t sliding_mend(const aq_window_place_t *place, unsigned index, uin
     return word_make(place->start + later * place->length, word_count(word));
 }
 
-/* The look where words lie ahead: the newest of them, once they are mended, is the present. */
-static aq_window_look_t sliding_look_ahead(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS],
-                                           const aq_window_place_t *present, uint64_t number)
+/* Goes on with a look where words lie ahead: the newest of them, once they are mended, is the present. */
+static void sliding_look_ahead(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], uint64_t number,
+                               aq_window_look_t *look)
 {
-    aq_window_look_t look = {.place = *present};
+    const aq_window_place_t present = look->place;
     uint64_t newest = number;
-    int ahead;
+    sliding_sum_t sum;
 
     for (unsigned i = 0; i < AQ_WINDOW_WORDS; i++) {
-        uint64_t mended = sliding_mend(present, i, words[i]);
+        const uint64_t mended = sliding_mend(&present, i, words[i]);
 
-        look.mended |= (unsigned)(mended != words[i]) << i;
+        look->mended |= (unsigned)(mended != words[i]) << i;
         words[i] = mended;
     }
     for (uint64_t n = number + 1; n <= number + AQ_WINDOW_SUBS; n++) {
@@ -153,20 +154,26 @@ static aq_window_look_t sliding_look_ahead(const aq_window_t *window, uint64_t w
         }
     }
     if (newest != number) {
-        look.place = sub_place(window, newest, sub_time_ms(window, newest, 0));
+        look->place = sub_place(window, newest, sub_time_ms(window, newest, 0));
     }
-    look.used = sliding_used(window, words, &look.place, newest, &ahead);
-    return look;
+    sum = sliding_sum(words, &look->place);
+    look->used = sliding_used(window, &sum, (uint64_t)look->place.now_ms * SIXTHS_PER_MS - newest * sub_length(window));
 }
 
-static aq_window_look_t sliding_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms)
+static void sliding_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms,
+                         aq_window_look_t *look)
 {
     const uint64_t number = sub_number(window, now_ms);
-    aq_window_look_t look = {.place = sub_place(window, number, now_ms)};
-    int ahead;
+    sliding_sum_t sum;
 
-    look.used = sliding_used(window, words, &look.place, number, &ahead);
-    return ahead ? sliding_look_ahead(window, words, &look.place, number) : look;
+    look->place = sub_place(window, number, now_ms);
+    look->mended = 0;
+    sum = sliding_sum(words, &look->place);
+    if (sum.is_ahead) {
+        sliding_look_ahead(window, words, number, look);
+    } else {
+        look->used = sliding_used(window, &sum, (uint64_t)now_ms * SIXTHS_PER_MS - number * sub_length(window));
+    }
 }
 
 /*
@@ -237,33 +244,30 @@ static int fixed_start_is_valid(const aq_window_t *window, const aq_window_place
     return ahead % TICKS_PER_S == 0 && fixed_start_ms(window, start_ms, 0) == start_ms;
 }
 
-/* The look where the word lies ahead: in the next window, which is then the present, or further, and then mended. */
-static aq_window_look_t fixed_look_ahead(const aq_window_t *window, uint64_t *word, const aq_window_place_t *present)
+/* Goes on with a look where the word lies ahead: in the next window, which is then the present; or further: mended. */
+static void fixed_look_ahead(const aq_window_t *window, uint64_t *word, aq_window_look_t *look)
 {
-    aq_window_look_t look = {.place = *present};
+    const aq_window_place_t present = look->place;
 
-    if (word_start(*word) == present->start + present->length) {
-        look.place = fixed_place(window, fixed_start_ms(window, present->now_ms, 1));
-    } else if (fixed_start_is_valid(window, present, word_start(*word))) {
-        *word = word_make(present->start, word_count(*word));
-        look.mended = 1;
+    if (word_start(*word) == present.start + present.length) {
+        look->place = fixed_place(window, fixed_start_ms(window, present.now_ms, 1));
+    } else if (fixed_start_is_valid(window, &present, word_start(*word))) {
+        *word = word_make(present.start, word_count(*word));
+        look->mended = 1;
     } else {
-        return look;
+        return;
     }
-    look.used = word_count(*word);
-    return look;
+    look->used = word_count(*word);
 }
 
-static aq_window_look_t fixed_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms)
+static void fixed_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms, aq_window_look_t *look)
 {
-    aq_window_look_t look = {.place = fixed_place(window, now_ms)};
-
-    if (word_start(*word) == look.place.start) {
-        look.used = word_count(*word);
-    } else if (word_count(*word) != 0 && ticks_ahead(word_start(*word), look.place.start) > 0) {
-        return fixed_look_ahead(window, word, &look.place);
+    look->place = fixed_place(window, now_ms);
+    look->mended = 0;
+    look->used = word_start(*word) == look->place.start ? word_count(*word) : 0;
+    if (look->used == 0 && word_count(*word) != 0 && ticks_ahead(word_start(*word), look->place.start) > 0) {
+        fixed_look_ahead(window, word, look);
     }
-    return look;
 }
 
 aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_ms)
@@ -279,17 +283,20 @@ aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_m
     return (aq_window_place_t){.now_ms = now_ms};
 }
 
-aq_window_look_t aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms)
+void aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms,
+                    aq_window_look_t *look)
 {
     switch (window->algorithm) {
     case AQ_ALGORITHM_SLIDING:
-        return sliding_look(window, words, now_ms);
+        sliding_look(window, words, now_ms, look);
+        return;
     case AQ_ALGORITHM_FIXED:
-        return fixed_look(window, words, now_ms);
+        fixed_look(window, words, now_ms, look);
+        return;
     case AQ_ALGORITHM_TOTAL:
         break;
     }
-    return (aq_window_look_t){
+    *look = (aq_window_look_t){
         .used = word_start(words[0]) == 0 ? word_count(words[0]) : 0,
         .place.now_ms = now_ms,
     };

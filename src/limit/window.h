@@ -71,7 +71,8 @@ aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_m
  * behind, it is rewritten to the present, its count kept, and its bit in `mended` set. A store writes such a word back
  * when it charges, or tries to.
  */
-aq_window_look_t aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms);
+void aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms,
+                    aq_window_look_t *look);
 
 /* The word at `look->place.index` after `cost` more. `word` is its present value. Saturates. */
 uint64_t aq_window_word_add(const aq_window_place_t *place, uint64_t word, uint32_t cost);

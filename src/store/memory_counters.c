@@ -82,13 +82,15 @@ static aq_window_look_t counter_look(const memory_store_t *store, const aq_count
                                      uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms)
 {
     const memory_counter_t *found = counter_find(store, &counter->key);
+    aq_window_look_t look;
 
     if (found != NULL) {
         memcpy(words, found->words, sizeof(found->words));
     } else {
         memset(words, 0, sizeof(found->words));
     }
-    return aq_window_look(&counter->limit->window, words, now_ms);
+    aq_window_look(&counter->limit->window, words, now_ms, &look);
+    return look;
 }
 
 static int counter_admits(const aq_counter_t *counter, const aq_window_look_t *look, uint32_t cost)
@@ -138,7 +140,9 @@ static void counters_mend(memory_store_t *store, const aq_counter_t *counters, u
         memory_counter_t *found = counter_find(store, &counters[i].key);
 
         if (found != NULL) {
-            (void)aq_window_look(&counters[i].limit->window, found->words, now_ms);
+            aq_window_look_t look;
+
+            aq_window_look(&counters[i].limit->window, found->words, now_ms, &look);
         }
     }
 }
@@ -146,9 +150,11 @@ static void counters_mend(memory_store_t *store, const aq_counter_t *counters, u
 static void counter_charge(memory_store_t *store, aq_counter_t *counter, uint32_t cost, aq_time_ms_t now_ms)
 {
     memory_counter_t *found = counter_find(store, &counter->key);
-    const aq_window_look_t look = aq_window_look(&counter->limit->window, found->words, now_ms);
-    uint64_t *word = &found->words[look.place.index];
+    aq_window_look_t look;
+    uint64_t *word;
 
+    aq_window_look(&counter->limit->window, found->words, now_ms, &look);
+    word = &found->words[look.place.index];
     *word = aq_window_word_add(&look.place, *word, cost);
     counter->receipt = (aq_receipt_t){.start = look.place.start, .cost = cost, .index = (uint8_t)look.place.index};
 }
