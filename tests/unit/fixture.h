@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What unit tests of files share: a pool, a folder that is gone afterwards, and a sink that keeps the log.
+ *
+ * fixture_begin and fixture_end go into an unchecked fixture of a test case: they run in the parent of the tests, so that
+ * the folder goes also when a test fails. All tests of the case share it; Check runs them one after the other.
+ */
+#ifndef FIXTURE_H
+#define FIXTURE_H
+
+#include "base/aq_log.h"
+
+#include <apr_pools.h>
+#include <check.h>
+
+extern apr_pool_t *fixture_pool;
+
+void fixture_begin(void);
+void fixture_end(void);
+
+/* `name` in the folder, in the pool. */
+const char *fixture_path(const char *name);
+
+/* Writes a file of the folder anew, in place. */
+void fixture_write(const char *path, const char *text);
+
+/* What the file holds. */
+const char *fixture_read(const char *path);
+
+/* Keeps what is logged from here on; how many lines of that number there were, and the last of them ("": none). */
+void fixture_log_keep(void);
+int fixture_log_count(unsigned number);
+const char *fixture_log_last(unsigned number);
+
+/* Runs the suite of one test case, made by `add`, with the fixture; what main returns. */
+int fixture_run(const char *name, void (*add)(TCase *tests));
+
+#endif
