@@ -4,14 +4,14 @@
  *
  *   start              fork, a session of its own, SIGPIPE as usual, httpd's user, exec
  *   it died            started again after 1 s, then 2 s, and so on to 60 s; a minute of life makes it 1 s again
- *   graceful restart   the process stays: it is told to read runtime.json again (SIGHUP)
- *   restart, stop      SIGTERM: it hands its jobs back; the parent waits, so that nothing is left behind
+ *   restart            graceful or not, the process stays: it is told to read runtime.json again (SIGHUP)
+ *   stop               SIGTERM: it ends its jobs or hands them back; the parent waits, so that nothing is left behind
  *   the parent died    the worker sees that by itself (--parent-pid)
  *
  * A delayed start is a forked process that waits before it execs: httpd offers its parent no timer. What must outlive a
- * graceful restart, in which this very module is unloaded, is retained by httpd. What httpd tells of a process of ours
- * ("other child"): DEATH; RESTART at a stop or restart, often; UNREGISTER when the configuration goes, at a graceful
- * restart without RESTART before it.
+ * restart, in which this very module is unloaded, is retained by httpd. What httpd tells of a process of ours ("other
+ * child"): DEATH, and UNREGISTER when the configuration goes. Its RESTART comes at stops and restarts alike and cannot
+ * tell them apart; at UNREGISTER the state of the server does.
  */
 #include "httpd/phases.h"
 
@@ -37,17 +37,16 @@
 #define PROCESS_NAME "apiquota-worker"
 #define BACKOFF_MAX_S 60
 #define HEALTHY_S 60
-#define STOP_WAIT_MS 10000
+#define STOP_WAIT_MS 12000
 #define WAIT_STEP_MS 20
 #define EXIT_NO_USER 126
 #define EXIT_NO_PROGRAM 127
 
-/* What outlives a graceful restart. */
+/* What outlives a restart. */
 typedef struct {
     apr_proc_t proc; /* pid 0: there is none */
     apr_time_t started;
     int deaths;           /* one after the other, each in less than HEALTHY_S */
-    int is_stopping;      /* SIGTERM was sent */
     int starts;           /* of the parent: the first may fail, a restart must not end the server */
     const char *identity; /* see identity_make; in the pool of httpd's parent */
 } worker_t;
@@ -163,7 +162,6 @@ static apr_status_t process_begin(worker_t *worker, int64_t delay_ms)
     }
     worker->proc.pid = pid;
     worker->started = apr_time_now() + delay_ms * 1000;
-    worker->is_stopping = 0;
     process_register(worker);
     AQ_LOG(AQ_LOG_INFO, 1303, 0, "apiquota-worker is process %ld", (long)pid);
     return APR_SUCCESS;
@@ -185,19 +183,14 @@ static int process_has_ended(worker_t *worker)
     return 1;
 }
 
-static void process_terminate(worker_t *worker)
-{
-    if (worker->proc.pid && !worker->is_stopping) {
-        worker->is_stopping = 1;
-        (void)kill(worker->proc.pid, SIGTERM);
-    }
-}
-
-/* Ends it and waits: it hands its jobs back meanwhile, which takes well below a second. */
+/* Ends it and waits: it ends its jobs or hands them back meanwhile, which it does within eight seconds. */
 static void process_stop(worker_t *worker)
 {
-    process_terminate(worker);
-    for (int waited_ms = 0; worker->proc.pid && !process_has_ended(worker); waited_ms += WAIT_STEP_MS) {
+    if (worker->proc.pid == 0) {
+        return;
+    }
+    (void)kill(worker->proc.pid, SIGTERM);
+    for (int waited_ms = 0; !process_has_ended(worker); waited_ms += WAIT_STEP_MS) {
         if (waited_ms == STOP_WAIT_MS) {
             AQ_LOG(AQ_LOG_WARNING, 1304, 0, "apiquota-worker does not end by itself and is killed");
             (void)kill(worker->proc.pid, SIGKILL);
@@ -222,7 +215,7 @@ static void process_died(worker_t *worker, int status)
 
     worker->proc.pid = 0;
     apr_proc_other_child_unregister(worker);
-    if (worker->is_stopping || is_server_stopping() || !watched_server) {
+    if (is_server_stopping() || !watched_server) {
         return;
     }
     worker->deaths = life < apr_time_from_sec(HEALTHY_S) ? worker->deaths : 0;
@@ -235,7 +228,7 @@ static void process_died(worker_t *worker, int status)
     (void)process_begin(worker, delay_s * AQ_MS_PER_S);
 }
 
-/* Called by httpd's main loop. The process of a graceful restart is left alone: the new configuration takes it over. */
+/* Called by httpd's main loop. At a restart the process is left alone: the new configuration takes it over. */
 static void maintain(int reason, void *data, int status)
 {
     worker_t *worker = data;
@@ -248,11 +241,8 @@ static void maintain(int reason, void *data, int status)
     case APR_OC_REASON_LOST:
         process_died(worker, status);
         break;
-    case APR_OC_REASON_RESTART:
-        process_terminate(worker);
-        break;
     case APR_OC_REASON_UNREGISTER:
-        if (worker->is_stopping || ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_DESTROY_CONFIG) {
+        if (ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_DESTROY_CONFIG) {
             process_stop(worker);
         }
         break;
