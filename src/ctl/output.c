@@ -58,7 +58,8 @@ static const char *cell_text(apr_pool_t *p, const json_t *value)
         text = json_string_value(value);
         break;
     case JSON_INTEGER:
-        return apr_psprintf(p, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        /* APR knows no "%lld", which jansson would have it print with. */
+        return apr_psprintf(p, "%" APR_INT64_T_FMT, (apr_int64_t)json_integer_value(value));
     case JSON_TRUE:
         return "yes";
     case JSON_FALSE:
