@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit/identity/keys_fixture.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+const aq_hash_secret_t keys_secret = {{7}};
+
+static void plan_add(apr_hash_t *plans, const char *name, const char *const limits[][3], int count)
+{
+    const char *error;
+    aq_plan_t *plan;
+
+    ck_assert_int_eq(aq_plan_create(fixture_pool, name, &plan, &error), APR_SUCCESS);
+    for (int i = 0; i < count; i++) {
+        aq_limit_t *limit;
+        int arguments = limits[i][2] ? 3 : 2;
+        apr_status_t rv = aq_limit_parse(fixture_pool, limits[i], arguments, &limit, &error);
+        ck_assert_msg(rv == APR_SUCCESS, "%s", error);
+        aq_limit_identify(limit, &keys_secret);
+        ck_assert_int_eq(aq_plan_limit_add(fixture_pool, plan, limit, &error), APR_SUCCESS);
+    }
+    aq_plan_seal(plan);
+    apr_hash_set(plans, plan->name, APR_HASH_KEY_STRING, plan);
+}
+
+apr_hash_t *keys_plans(void)
+{
+    static const char *const basic[][3] = {{"minute", "300/minute", NULL}, {"day", "1000/day", "per=tenant"}};
+    static const char *const big[][3] = {{"minute", "3000/minute", NULL}};
+    apr_hash_t *plans = apr_hash_make(fixture_pool);
+
+    plan_add(plans, "basic", basic, 2);
+    plan_add(plans, "big", big, 1);
+    return plans;
+}
+
+const char *keys_text(int number)
+{
+    return apr_psprintf(fixture_pool, "aq_%043d", number);
+}
+
+const char *keys_hash(int number)
+{
+    const char *text = keys_text(number);
+    unsigned char digest[AQ_SHA256_BYTES];
+    char *hex = apr_palloc(fixture_pool, AQ_SHA256_HEX_SIZE);
+
+    ck_assert_int_eq(aq_hash_sha256(text, strlen(text), digest), APR_SUCCESS);
+    aq_hash_hex_write(hex, digest, sizeof(digest));
+    return hex;
+}
+
+void keys_write(const char *path, const char *text)
+{
+    const char *hash;
+
+    while ((hash = strstr(text, "HASH")) != NULL) {
+        text = apr_pstrcat(fixture_pool, apr_pstrmemdup(fixture_pool, text, (apr_size_t)(hash - text)),
+                           keys_hash(hash[4] - '0'), hash + 5, NULL);
+    }
+    fixture_write(path, text);
+}
+
+aq_keys_t *keys_make(const char *path)
+{
+    aq_keys_t *keys;
+
+    ck_assert_int_eq(aq_keys_create(fixture_pool, path, keys_plans(), &keys_secret, &keys), APR_SUCCESS);
+    return keys;
+}
+
+void keys_load(aq_keys_t *keys, aq_keys_report_t *report)
+{
+    const char *error;
+    apr_status_t rv = aq_keys_load(keys, fixture_pool, KEYS_NOW_MS, report, &error);
+
+    ck_assert_msg(rv == APR_SUCCESS, "%s", error);
+    ck_assert_ptr_null(error);
+}
+
+static aq_identified_t find(aq_keys_t *keys, int number, const aq_principal_t **principal)
+{
+    const char *text = keys_text(number);
+    const aq_key_set_t *set = aq_keys_acquire(keys);
+
+    ck_assert_ptr_nonnull(set);
+    return aq_key_set_find(set, text, strlen(text), KEYS_NOW_MS, principal);
+}
+
+const aq_principal_t *keys_principal(aq_keys_t *keys, int number)
+{
+    const aq_principal_t *principal;
+
+    return find(keys, number, &principal) == AQ_IDENTIFIED ? principal : NULL;
+}
+
+aq_identified_t keys_find(aq_keys_t *keys, int number)
+{
+    const aq_principal_t *principal;
+    aq_identified_t identified = find(keys, number, &principal);
+
+    ck_assert((identified == AQ_IDENTIFIED) == (principal != NULL));
+    return identified;
+}
