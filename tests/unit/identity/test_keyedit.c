@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Editing a keys file: what is written is what the server then takes.
+ */
+#include "identity/keyedit.h"
+#include "base/aq_json.h"
+#include "unit/identity/keys_fixture.h"
+
+#include <apr_strings.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FILE_TEXT                                                                                                      \
+    "{\"comment\": [1], \"tenants\": {\"acme\": {\"plan\": \"basic\", \"webhook\": {\"secret\": \"s\"}}, "             \
+    "\"one\": {\"plan\": \"basic\", \"max_keys\": 1}}, "                                                               \
+    "\"keys\": [{\"id\": \"k_1\", \"sha256\": \"HASH1\", \"tenant\": \"one\", \"note\": \"n\"}]}"
+
+static const char *made(const char *name)
+{
+    const char *path = fixture_path(name);
+
+    keys_write(path, FILE_TEXT);
+    return path;
+}
+
+static json_t *load(const char *path)
+{
+    const char *error;
+    json_t *json;
+
+    ck_assert_int_eq(aq_json_file_load(fixture_pool, path, AQ_JSON_FILE_MAX_BYTES, &json, &error), APR_SUCCESS);
+    return json;
+}
+
+START_TEST(a_key_that_was_made_is_taken_by_the_server)
+{
+    static const char *const scopes[] = {"a", "b:c"};
+    const aq_key_spec_t spec = {
+        .tenant = "acme", .scopes = scopes, .scope_count = 2, .expires_at_ms = KEYS_NOW_MS + 1000};
+    const char *path = made("create.json"), *id, *error;
+    char text[AQ_KEY_TEXT_SIZE];
+    const aq_principal_t *principal;
+
+    fixture_log_keep();
+    ck_assert_int_eq(aq_keyedit_key_create(fixture_pool, path, &spec, text, &id, &error), APR_SUCCESS);
+    ck_assert_ptr_null(error);
+    ck_assert_uint_eq(strlen(text), AQ_KEY_TEXT_SIZE - 1);
+    ck_assert_int_eq(strncmp(text, "aq_", 3), 0);
+    ck_assert_uint_eq(strspn(text + 3, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), 43);
+    ck_assert_uint_eq(strlen(id), 14);
+    ck_assert_int_eq(strncmp(id, "k_", 2), 0);
+    ck_assert_uint_eq(strspn(id + 2, "0123456789abcdef"), 12);
+    ck_assert_ptr_null(strstr(fixture_read(path), text));
+
+    aq_keys_t *keys = keys_make(path);
+    keys_load(keys, NULL);
+    const aq_key_set_t *set = aq_keys_acquire(keys);
+    ck_assert_int_eq(aq_key_set_find(set, text, strlen(text), KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
+    ck_assert_str_eq(principal->key_id, id);
+    ck_assert_str_eq(principal->tenant, "acme");
+    ck_assert_uint_eq(principal->scope_count, 2);
+    ck_assert_int_eq(principal->expires_at_ms, KEYS_NOW_MS + 1000);
+    ck_assert_int_eq(keys_find(keys, 1), AQ_IDENTIFIED);
+}
+END_TEST
+
+static const char *const ELEVEN[11] = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"};
+static const char *const SPACE[1] = {"a b"};
+static const struct {
+    aq_key_spec_t spec;
+    const char *said;
+} REFUSED[] = {
+    {{.tenant = "other"}, "the tenant \"other\" is unknown"},
+    {{.tenant = NULL}, "is unknown"},
+    {{.tenant = "one"}, "the tenant \"one\" has 1 keys already"},
+    {{.tenant = "acme", .id = "k_1"}, "a key of id \"k_1\" exists"},
+    {{.tenant = "acme", .id = "a b"}, "an id is visible ASCII"},
+    {{.tenant = "acme", .id = ""}, "an id is visible ASCII"},
+    {{.tenant = "acme", .scopes = ELEVEN, .scope_count = 11}, "a key has at most 10 scopes"},
+    {{.tenant = "acme", .scopes = SPACE, .scope_count = 1}, "the scope \"a b\" is not visible ASCII"},
+};
+
+START_TEST(a_key_against_the_rules_is_refused_and_the_file_stays)
+{
+    const char *path = made("refused.json"), *before = fixture_read(path), *id, *error;
+    char text[AQ_KEY_TEXT_SIZE];
+
+    ck_assert_int_eq(aq_keyedit_key_create(fixture_pool, path, &REFUSED[_i].spec, text, &id, &error), APR_EGENERAL);
+    ck_assert_msg(strstr(error, REFUSED[_i].said) != NULL, "%s", error);
+    ck_assert_str_eq(text, "");
+    ck_assert_str_eq(fixture_read(path), before);
+}
+END_TEST
+
+START_TEST(a_revoked_key_is_gone_and_all_else_stays)
+{
+    const char *path = made("revoke.json"), *error;
+    glob_t left;
+
+    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, path, "k_2", &error), APR_NOTFOUND);
+    ck_assert_str_eq(error, "there is no key of id \"k_2\"");
+    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, path, "k_1", &error), APR_SUCCESS);
+    json_t *json = load(path);
+    ck_assert_str_eq(aq_json_text(fixture_pool, json),
+                     "{\"comment\":[1],\"tenants\":{\"acme\":{\"plan\":\"basic\",\"webhook\":{\"secret\":\"s\"}},"
+                     "\"one\":{\"plan\":\"basic\",\"max_keys\":1}},\"keys\":[]}");
+    json_decref(json);
+    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, path, "k_1", &error), APR_NOTFOUND);
+    ck_assert_int_eq(glob(fixture_path("revoke.json.new*"), 0, NULL, &left), GLOB_NOMATCH);
+}
+END_TEST
+
+START_TEST(mode_owner_and_symbolic_link_stay)
+{
+    const char *path = made("mode.json"), *link = fixture_path("link.json"), *error;
+    uid_t uid = geteuid() == 0 ? 65534 : geteuid();
+    struct stat info;
+
+    ck_assert_int_eq(chmod(path, 0604), 0);
+    ck_assert_int_eq(chown(path, uid, (gid_t)-1), 0);
+    ck_assert_int_eq(symlink(path, link), 0);
+    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, link, "k_1", &error), APR_SUCCESS);
+    ck_assert_int_eq(lstat(link, &info), 0);
+    ck_assert(S_ISLNK(info.st_mode));
+    ck_assert_int_eq(stat(path, &info), 0);
+    ck_assert_uint_eq(info.st_mode & 07777, 0604);
+    ck_assert_uint_eq(info.st_uid, uid);
+}
+END_TEST
+
+START_TEST(a_tenant_is_made_and_changed)
+{
+    const char *path = fixture_path("tenant.json"), *error;
+    apr_hash_t *limits = apr_hash_make(fixture_pool);
+    struct stat info;
+
+    umask(0);
+    apr_hash_set(limits, "day", APR_HASH_KEY_STRING, "20000/day");
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "acme", NULL, limits, &error), ENOENT);
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "acme", "basic", NULL, &error), APR_SUCCESS);
+    ck_assert_int_eq(stat(path, &info), 0);
+    ck_assert_uint_eq(info.st_mode & 07777, 0640);
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "other", NULL, limits, &error), APR_EGENERAL);
+    ck_assert_str_eq(error, "the tenant \"other\" is new and needs a plan");
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "acme", "big", limits, &error), APR_SUCCESS);
+    json_t *json = load(path);
+    ck_assert_str_eq(aq_json_text(fixture_pool, json),
+                     "{\"tenants\":{\"acme\":{\"plan\":\"big\",\"limits\":{\"day\":\"20000/day\"}}},\"keys\":[]}");
+    json_decref(json);
+    apr_hash_set(limits, "day", APR_HASH_KEY_STRING, "");
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "acme", NULL, limits, &error), APR_SUCCESS);
+    json = load(path);
+    ck_assert_str_eq(aq_json_text(fixture_pool, json), "{\"tenants\":{\"acme\":{\"plan\":\"big\"}},\"keys\":[]}");
+    json_decref(json);
+}
+END_TEST
+
+static const struct {
+    const char *tenant, *limit, *rate, *said;
+} BAD_TENANTS[] = {
+    {"a b", "day", "1/day", "a tenant's name is visible ASCII"},
+    {"", "day", "1/day", "a tenant's name is visible ASCII"},
+    {"acme", "day", "300x", "limit \"day\": "},
+    {"acme", "day", "0/day", "limit \"day\": "},
+    {"acme", "Bad Name", "1/day", "limit \"Bad Name\": "},
+};
+
+START_TEST(a_tenant_against_the_rules_is_refused_and_the_file_stays)
+{
+    const char *path = made("bad-tenant.json"), *before = fixture_read(path), *error;
+    apr_hash_t *limits = apr_hash_make(fixture_pool);
+
+    apr_hash_set(limits, BAD_TENANTS[_i].limit, APR_HASH_KEY_STRING, BAD_TENANTS[_i].rate);
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, BAD_TENANTS[_i].tenant, "basic", limits, &error),
+                     APR_EGENERAL);
+    ck_assert_msg(strstr(error, BAD_TENANTS[_i].said) != NULL, "%s", error);
+    ck_assert_str_eq(fixture_read(path), before);
+}
+END_TEST
+
+START_TEST(edits_of_many_processes_undo_none_of_each_other)
+{
+    const char *path = fixture_path("many.json"), *id, *error;
+    const aq_key_spec_t spec = {.tenant = "acme"};
+    pid_t children[4];
+
+    fixture_write(path, "{\"tenants\": {\"acme\": {\"plan\": \"basic\"}}}");
+    for (int i = 0; i < 4; i++) {
+        children[i] = fork();
+        if (children[i] == 0) {
+            char text[AQ_KEY_TEXT_SIZE];
+            int failed = 0;
+            for (int k = 0; k < 10; k++) {
+                failed += aq_keyedit_key_create(fixture_pool, path, &spec, text, &id, &error) != APR_SUCCESS;
+            }
+            _exit(failed);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        int status;
+        ck_assert_int_eq(waitpid(children[i], &status, 0), children[i]);
+        ck_assert_int_eq(status, 0);
+    }
+    json_t *json = load(path);
+    ck_assert_uint_eq(json_array_size(json_object_get(json, "keys")), 40);
+    json_decref(json);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_test(tests, a_key_that_was_made_is_taken_by_the_server);
+    tcase_add_loop_test(tests, a_key_against_the_rules_is_refused_and_the_file_stays, 0,
+                        sizeof(REFUSED) / sizeof(REFUSED[0]));
+    tcase_add_test(tests, a_revoked_key_is_gone_and_all_else_stays);
+    tcase_add_test(tests, mode_owner_and_symbolic_link_stay);
+    tcase_add_test(tests, a_tenant_is_made_and_changed);
+    tcase_add_loop_test(tests, a_tenant_against_the_rules_is_refused_and_the_file_stays, 0,
+                        sizeof(BAD_TENANTS) / sizeof(BAD_TENANTS[0]));
+    tcase_add_test(tests, edits_of_many_processes_undo_none_of_each_other);
+}
+
+int main(void)
+{
+    return fixture_run("key edits", add);
+}
