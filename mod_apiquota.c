@@ -43,6 +43,8 @@ static void hooks_register(apr_pool_t *p)
 
     /* Batches: behind the charge, and ahead of mod_proxy, whose locations may take batches too. */
     ap_hook_handler(aq_batch_handler, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
+    ap_hook_translate_name(aq_batch_translate, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_map_to_storage(aq_batch_map_to_storage, NULL, NULL, APR_HOOK_LAST);
     ap_hook_monitor(aq_worker_process_monitor, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* Settle: on every way to a response, also httpd's own errors. The problem document comes before the filter. */

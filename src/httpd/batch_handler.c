@@ -54,6 +54,30 @@ int aq_batch_handler(request_rec *r)
     return is_status ? aq_batch_status(r, location, principal) : aq_batch_upload(r, location, principal);
 }
 
+static int is_below_status_url(request_rec *r)
+{
+    const char *base_url = aq_config_location(r)->batch.base_url;
+    size_t size = base_url ? strlen(base_url) : 0;
+
+    return base_url && strncmp(r->uri, base_url, size) == 0 && (r->uri[size] == '/' || !r->uri[size]);
+}
+
+/* httpd would look for a file of that name, and answer 403 by itself where the name is too long for one. */
+int aq_batch_translate(request_rec *r)
+{
+    if (!is_below_status_url(r)) {
+        return DECLINED;
+    }
+    r->filename = apr_pstrdup(r->pool, STATUS_HANDLER);
+    return OK;
+}
+
+/* The sections of <Directory> do not apply, as with a proxied URL. */
+int aq_batch_map_to_storage(request_rec *r)
+{
+    return is_below_status_url(r) ? OK : DECLINED;
+}
+
 const char *aq_batch_text(request_rec *r, const aq_batch_t *batch, const char *base_url)
 {
     json_t *json = aq_batch_json(batch, base_url);
