@@ -68,10 +68,12 @@ WORKER_SRC  := $(wildcard src/worker/*.c)
 CTL_SRC     := $(wildcard src/ctl/*.c)
 TEST_SRC    := $(wildcard $(foreach d,unit contract,tests/$(d)/*.c tests/$(d)/*/*.c))
 TEST_MAINS  := $(foreach f,$(TEST_SRC),$(if $(filter test_%,$(notdir $(f))),$(f)))
-ALL_SRC     := $(LIB_SRC) $(HTTPD_SRC) $(WORKER_SRC) $(CTL_SRC) $(TEST_SRC)
+BENCH_SRC   := $(wildcard tests/bench/*.c)
+ALL_SRC     := $(LIB_SRC) $(HTTPD_SRC) $(WORKER_SRC) $(CTL_SRC) $(TEST_SRC) $(BENCH_SRC)
 
 objects      = $(patsubst %.c,$(O)/obj/%.o,$(1))
 TEST_PROGS  := $(patsubst tests/%.c,$(O)/tests/%,$(TEST_MAINS))
+BENCH_PROGS := $(patsubst tests/%.c,$(O)/tests/%,$(BENCH_SRC))
 # What tests may link beside the library: the programs but their main(), and the tests' own helpers. Only tests of
 # src/httpd see the module's files (those that call nothing of httpd): all others build without httpd.
 AUX_OBJ       := $(call objects,$(filter-out $(TEST_MAINS) %/main.c,$(WORKER_SRC) $(CTL_SRC) $(TEST_SRC)))
@@ -141,6 +143,9 @@ $(filter $(O)/tests/unit/httpd/%,$(TEST_PROGS)): $(O)/tests/libaux-httpd.a
 $(TEST_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(O)/tests/libaux.a $(LIB)
 	$(call link) $(CHECK_LIBS) $(CURL_LIBS) $(PKG_LIBS) $(APR_LIBS)
 
+$(BENCH_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(LIB)
+	$(call link) $(PKG_LIBS) $(APR_LIBS)
+
 # How each file is compiled: for clang-tidy, the guards and editors.
 json = {"directory":"$(CURDIR)","file":"$(1)","command":"$(subst ",\",$(CC) $(call cppflags_of,$(1)) $(CFLAGS_ALL) -c $(1))"}
 $(O)/compile_commands.json: $(O)/stamp-flags $(O)/stamp-sources
@@ -200,7 +205,7 @@ run-demo: all
 	@$(TEST_ENV) PORT='$(PORT)' PROFILE='$(PROFILE)' conf/demo/demo.sh start
 demo-stop:
 	@AQ_BUILD='$(abspath $(O))' PORT='$(PORT)' PROFILE='$(PROFILE)' conf/demo/demo.sh stop
-run-bench: all
+run-bench: all $(BENCH_PROGS)
 	@$(TEST_ENV) tests/bench/run $(T)
 
 -include $(wildcard tests/fuzz/fuzz.mk)
