@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What README and conf/apiquota.conf tell an operator to write is taken by httpd, and does what they say."""
+
+import re
+
+import pytest
+
+from harness import confs, paths
+from harness.checks import assert_problem, trio
+from harness.waiting import eventually
+
+README = paths.REPOSITORY / "README.md"
+CONF = paths.REPOSITORY / "conf" / "apiquota.conf"
+DIRECTIVES = paths.REPOSITORY / "docs" / "directives.md"
+NEEDED = ("proxy_http", "deflate", "cache")
+
+
+def code_blocks(path, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.M | re.S)
+
+
+def at_home(text, backend_url=None):
+    """The text with the paths of a Debian system replaced by those of a test server."""
+    for written, ours in (("/usr/lib/apache2/modules/mod_apiquota.so", str(paths.MODULE)),
+                          ("/usr/libexec/apiquota-worker", str(paths.WORKER)),
+                          ("/var/lib/apiquota", "${ROOT}/state"),
+                          ("/etc/apiquota/keys.json", "${ROOT}/keys.json"),
+                          ("http://127.0.0.1:9000", backend_url or "http://127.0.0.1:9000")):
+        text = text.replace(written, ours)
+    return text
+
+
+def uncommented(text):
+    """The configuration with every directive in force, those that show a default too."""
+    return re.sub(r"^( *)#( *)(?=</?[A-Z]|APIQuota|Require |SetHandler )", r"\1\2", text, flags=re.M)
+
+
+def assert_accepted(configtest):
+    """httpd takes it, and has nothing to warn about."""
+    status, said = configtest
+    assert status == 0, said
+    assert said.splitlines()[-1] == "Syntax OK", said
+    assert not re.search(r":(warn|error|crit|alert|emerg)\]", said), said
+
+
+def names_of(text):
+    return set(re.findall(r"\bAPIQuota\w*", text))
+
+
+@pytest.mark.parametrize("change", [str, uncommented], ids=["as-shipped", "every-directive"])
+def test_shipped_configuration_passes_configtest(server, keys, change):
+    keys.tenant("acme", "basic")
+    text = at_home(change(CONF.read_text()))
+    httpd = server(module=True, preset=False, modules=NEEDED, start=False)
+    assert_accepted(httpd.configtest(text if "StateDir ${" in text else 'APIQuotaStateDir "${ROOT}/state"\n' + text))
+
+
+def test_uncommenting_puts_every_documented_directive_in_force():
+    in_force = names_of(re.sub(r"^ *#.*$", "", uncommented(CONF.read_text()), flags=re.M))
+    documented = set(re.findall(r"^### (APIQuota\w*)$", DIRECTIVES.read_text(), re.M))
+    assert in_force == documented
+
+
+def test_documented_examples_pass_configtest(server):
+    plans = confs.plan("professional", "minute 300/minute")
+    httpd = server(modules=NEEDED, worker=False, start=False)
+    for example in code_blocks(DIRECTIVES, "apache"):
+        text = at_home(example) if "<APIQuotaPlan professional>" in example else plans + at_home(example)
+        assert_accepted(httpd.configtest(text))
+
+
+def test_readme_example_is_a_configuration_of_twenty_lines():
+    (example,) = code_blocks(README, "apache")
+    assert len([line for line in example.splitlines() if line.strip()]) <= 22
+
+
+def test_readme_example_serves_with_headers_and_takes_an_upload(server, keys, backend):
+    (example,) = code_blocks(README, "apache")
+    key = keys.tenant("acme", "professional").add("acme")
+    conf = f"APIQuotaWorkerProgram {paths.WORKER}\n" + at_home(example, backend.url)
+    backend.script("/v1/invoices", body=b"[]")
+    backend.script("/v1/import", body=b"imported\n")
+    httpd = server(conf, keys=keys, module=False, preset=False, modules=("proxy_http",))
+
+    response = httpd.get("/v1/invoices", key=key)
+    assert response.status == 200
+    assert (trio(response).limit, trio(response).remaining) == (300, 299)
+    assert (trio(response, "-Daily").limit, trio(response, "-Daily").remaining) == (10000, 9999)
+    assert_problem(httpd.get("/v1/invoices"), 401)
+
+    taken = httpd.post("/v1/import", b"one\ntwo\n", key=key)
+    assert taken.status == 202
+    url = taken.headers["Location"]
+    eventually(lambda: httpd.get(url, key=key).json()["status"] == "succeeded", what="the end of the batch")
+    assert httpd.get(url + "/result", key=key).body == b"imported\n"
+    assert backend.seen("/v1/import")[0].body == b"one\ntwo\n"
