@@ -216,6 +216,7 @@ start_httpd() {
 }
 
 go_on() {
+    file=$(dpkg -L unicode-data | grep '/UnicodeData\.txt$')
     cat <<TEXT
 
 The demo goes on at http://127.0.0.1:$port (only on this machine):
@@ -223,7 +224,7 @@ The demo goes on at http://127.0.0.1:$port (only on this machine):
   KEY=$PROFESSIONAL_KEY
   curl -i -H "Authorization: Bearer \$KEY" http://127.0.0.1:$port/v1/countries/JP
   curl -i -H "X-API-Key: \$KEY" http://127.0.0.1:$port/v1/languages/amh
-  curl -i -H "Authorization: Bearer \$KEY" --data-binary @$($python -c 'import sys; sys.path.insert(0, sys.argv[1]); import tour; print(tour.unicode_data())' "$here") http://127.0.0.1:$port/v1/import
+  curl -i -H "Authorization: Bearer \$KEY" --data-binary @$file http://127.0.0.1:$port/v1/import
 
   configuration  $run/httpd.conf
   logs           $run/logs/error.log, access.log, backend.log
@@ -243,7 +244,7 @@ start() {
     make_keys
     start_httpd
     trap - EXIT
-    say "httpd $("$httpd" -v | sed -n 's/.*Apache.\([0-9.]*\).*/\1/p') serves http://127.0.0.1:$port; its folder is $run"
+    say "httpd serves http://127.0.0.1:$port; its folder is $run"
     tour_failed=0
     [ "${TOUR:-on}" = off ] || "$python" -B "$here/tour.py" --run "$run" --port "$port" || tour_failed=1
     go_on

@@ -89,7 +89,7 @@ def body_lines(response):
     members = json.loads(text) if "json" in response.headers.get("Content-Type", "") else None
     if isinstance(members, dict):
         lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in members.items()]
-        lines = [("  " if at else "{ ") + line + ("," if at < len(lines) - 1 else " }") for at, line in enumerate(lines)]
+        lines = ("{ " + ",\n  ".join(lines) + " }").splitlines()
     else:
         lines = text.splitlines()
     return [line if len(line) <= BODY_WIDTH else line[:BODY_WIDTH] + "…" for line in lines]

@@ -181,7 +181,8 @@ class Tour:
         self.screen.check(response.status == 200 and response.headers.get("APIQuota-Result") == "replay"
                           and answer.get("imported") == lines, f"the backend says it imported {lines:,} records")
         rows = self.rows()
-        self.screen.text(f"$ sqlite3 {self.database()} 'SELECT count(*) FROM characters'\n{rows}\n$ wc -l < {path}\n{lines}")
+        self.screen.text(f"\n$ sqlite3 {self.database()} 'SELECT count(*) FROM characters'\n{rows}")
+        self.screen.text(f"$ wc -l < {path}\n{lines}")
         self.screen.check(rows == lines, "each line of the file is one row in the backend's database")
 
     def database(self):

@@ -27,10 +27,10 @@ class Demo(Client):
         self.port, self.folder = self._lease.port, pathlib.Path(folder) / "demo"
 
     def run(self, what, **environment):
-        ran = subprocess.run([DEMO, what], capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-                             stdin=subprocess.DEVNULL,
-                             env={**os.environ, "AQ_BUILD": str(paths.BUILD), "AQ_DEMO": str(self.folder), "PACE_MS": "10",
-                                  "AQ_HTTPD_MODULES": str(paths.HTTPD_MODULES), "PORT": str(self.port), **environment})
+        ours = {"AQ_BUILD": str(paths.BUILD), "AQ_DEMO": str(self.folder), "PORT": str(self.port), "PACE_MS": "10",
+                "AQ_HTTPD_MODULES": str(paths.HTTPD_MODULES), **environment}
+        ran = subprocess.run([DEMO, what], env={**os.environ, **ours}, stdin=subprocess.DEVNULL, capture_output=True,
+                             text=True, timeout=TIMEOUT_S, check=False)
         return ran.returncode, ran.stdout + ran.stderr
 
     @property

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What README and conf/apiquota.conf tell an operator to write is taken by httpd, and does what they say."""
 
+import json
 import re
 
 import pytest
@@ -94,3 +95,20 @@ def test_readme_example_serves_with_headers_and_takes_an_upload(server, keys, ba
     eventually(lambda: httpd.get(url, key=key).json()["status"] == "succeeded", what="the end of the batch")
     assert httpd.get(url + "/result", key=key).body == b"imported\n"
     assert backend.seen("/v1/import")[0].body == b"one\ntwo\n"
+
+
+def test_readme_shows_headers_and_the_429_as_they_are_sent(server, keys, backend):
+    (example,), (headers,), (shown,) = (code_blocks(README, language) for language in ("apache", "http", "json"))
+    key = keys.tenant("acme", "professional", limits={"minute": "1/minute"}).add("acme")
+    conf = f"APIQuotaWorkerProgram {paths.WORKER}\n" + at_home(example, backend.url)
+    backend.script("/v1/invoices", body=b"[]")
+    httpd = server(conf, keys=keys, module=False, preset=False, modules=("proxy_http",))
+
+    ours = [name for name, _ in httpd.get("/v1/invoices", key=key).headers.pairs if name.startswith("X-RateLimit-")]
+    assert ours == [line.split(":")[0] for line in headers.splitlines()[1:]]
+    refused, shown = httpd.get("/v1/invoices", key=key), json.loads(shown)
+    problem = assert_problem(refused, 429)
+    assert list(problem) == list(shown)
+    for name in ("type", "title", "status", "code", "violated-policies", "window"):
+        assert problem[name] == shown[name]
+    assert problem["detail"] == shown["detail"].replace("300", "1").replace("59", refused.headers["Retry-After"])
