@@ -206,7 +206,10 @@ static int is_server_stopping(void)
     return ap_mpm_query(AP_MPMQ_MPM_STATE, &state) != APR_SUCCESS || state == AP_MPMQ_STOPPING;
 }
 
-/* One line a death, and deaths get rare: an installation that is broken does not fill the log. */
+/*
+ * One line a death, and deaths get rare: an installation that is broken does not fill the log. httpd passes the exit code
+ * or the signal as one number and does not say which.
+ */
 static void process_died(worker_t *worker, int status)
 {
     apr_time_t life = apr_time_now() - worker->started;
@@ -221,9 +224,8 @@ static void process_died(worker_t *worker, int status)
     worker->deaths = life < apr_time_from_sec(HEALTHY_S) ? worker->deaths : 0;
     delay_s = worker->deaths < 6 ? 1 << worker->deaths : BACKOFF_MAX_S;
     worker->deaths++;
-    AQ_LOG(AQ_LOG_ERROR, 1305, 0, "apiquota-worker (process %ld) ended with %s %d; it is started again in %d s",
-           (long)pid, WIFSIGNALED(status) ? "signal" : "exit code",
-           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), delay_s);
+    AQ_LOG(AQ_LOG_ERROR, 1305, 0, "apiquota-worker (process %ld) ended with status %d; it is started again in %d s",
+           (long)pid, status, delay_s);
     /* Where this fails, the next round of the monitor tries again. */
     (void)process_begin(worker, delay_s * AQ_MS_PER_S);
 }
