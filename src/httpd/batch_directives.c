@@ -158,6 +158,24 @@ const char *aq_batch_directive_batch(cmd_parms *cmd, void *location, const char 
     return error ? error : flag_parse(cmd, flag, &config->batch.mode);
 }
 
+/* apr_uri keeps the last 16 bits of a port, whatever was written. */
+static int is_port(const char *text)
+{
+    char *end;
+    apr_int64_t port = apr_strtoi64(text, &end, 10);
+
+    return apr_isdigit(*text) && !*end && port >= 1 && port <= 65535;
+}
+
+static int is_target(const apr_uri_t *uri)
+{
+    if (!uri->scheme || (ap_cstr_casecmp(uri->scheme, "http") != 0 && ap_cstr_casecmp(uri->scheme, "https") != 0)) {
+        return 0;
+    }
+    return uri->hostname && *uri->hostname && (!uri->port_str || is_port(uri->port_str)) && !uri->user &&
+           !uri->password && !uri->fragment;
+}
+
 /* The target is one URL of the operator's: a password in it would end up in files and logs, a fragment means nothing. */
 const char *aq_batch_directive_target(cmd_parms *cmd, void *location, const char *url)
 {
@@ -168,9 +186,7 @@ const char *aq_batch_directive_target(cmd_parms *cmd, void *location, const char
     if (error) {
         return error;
     }
-    if (apr_uri_parse(cmd->pool, url, &uri) != APR_SUCCESS || !uri.scheme || !uri.hostname || !*uri.hostname ||
-        (ap_cstr_casecmp(uri.scheme, "http") != 0 && ap_cstr_casecmp(uri.scheme, "https") != 0) ||
-        (uri.port_str && (uri.port < 1 || !*uri.port_str)) || uri.user || uri.password || uri.fragment) {
+    if (apr_uri_parse(cmd->pool, url, &uri) != APR_SUCCESS || !is_target(&uri)) {
         const char *shown = uri.password ? apr_uri_unparse(cmd->pool, &uri, APR_URI_UNP_OMITPASSWORD) : url;
         return not_allowed(cmd, shown,
                            "a URL http://HOST[:PORT]/PATH or https://…, without user, password and fragment");
