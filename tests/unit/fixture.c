@@ -30,12 +30,11 @@ static void test_sink(void *data, aq_log_level_t level, unsigned number, apr_sta
     APR_ARRAY_PUSH(lines, line_t) = (line_t){.number = number, .text = apr_pstrdup(fixture_pool, text)};
 }
 
-void fixture_begin(void)
+static void folder_make(void)
 {
     const char *parent = getenv("TMPDIR");
 
     ck_assert_int_eq(apr_initialize(), APR_SUCCESS);
-    ck_assert_int_eq(apr_pool_create(&fixture_pool, NULL), APR_SUCCESS);
     (void)snprintf(folder, sizeof(folder), "%s/aq-test-XXXXXX", parent && strlen(parent) < 32 ? parent : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(folder));
 }
@@ -48,11 +47,21 @@ static int entry_remove(const char *path, const struct stat *info, int type, str
     return remove(path);
 }
 
-void fixture_end(void)
+static void folder_remove(void)
 {
     (void)nftw(folder, entry_remove, 16, FTW_DEPTH | FTW_PHYS);
-    apr_pool_destroy(fixture_pool);
     apr_terminate();
+}
+
+static void pool_make(void)
+{
+    ck_assert_int_eq(apr_pool_create(&fixture_pool, NULL), APR_SUCCESS);
+}
+
+static void pool_destroy(void)
+{
+    aq_log_sink_set(NULL, NULL);
+    apr_pool_destroy(fixture_pool);
 }
 
 const char *fixture_path(const char *name)
@@ -114,7 +123,8 @@ int fixture_run(const char *name, void (*add)(TCase *tests))
     Suite *suite = suite_create(name);
     TCase *tests = tcase_create(name);
 
-    tcase_add_unchecked_fixture(tests, fixture_begin, fixture_end);
+    tcase_add_unchecked_fixture(tests, folder_make, folder_remove);
+    tcase_add_checked_fixture(tests, pool_make, pool_destroy);
     tcase_set_timeout(tests, 60);
     add(tests);
     suite_add_tcase(suite, tests);

@@ -2,8 +2,8 @@
 /*
  * What unit tests of files share: a pool, a folder that is gone afterwards, and a sink that keeps the log.
  *
- * fixture_begin and fixture_end go into an unchecked fixture of a test case: they run in the parent of the tests, so that
- * the folder goes also when a test fails. All tests of the case share it; Check runs them one after the other.
+ * The folder is made and removed in the parent of the tests, so that it goes also when one fails. All tests of a program
+ * share it; Check runs them one after the other. The pool is each test's own.
  */
 #ifndef FIXTURE_H
 #define FIXTURE_H
@@ -14,9 +14,6 @@
 #include <check.h>
 
 extern apr_pool_t *fixture_pool;
-
-void fixture_begin(void);
-void fixture_end(void);
 
 /* `name` in the folder, in the pool. */
 const char *fixture_path(const char *name);
@@ -32,7 +29,7 @@ void fixture_log_keep(void);
 int fixture_log_count(unsigned number);
 const char *fixture_log_last(unsigned number);
 
-/* Runs the suite of one test case, made by `add`, with the fixture; what main returns. */
+/* Runs a suite of one test case, whose tests `add` adds, with the folder and the pool; what main returns. */
 int fixture_run(const char *name, void (*add)(TCase *tests));
 
 #endif
