@@ -70,9 +70,8 @@ stop_processes() {
     parent=$(cat "$run/httpd.pid" 2>/dev/null || true)
     if httpds | grep -qxF -e "$parent"; then
         signal TERM "$parent"
-        wait_gone 150 httpds || true
+        wait_gone 150 httpds && wait_gone 50 workers || true
     fi
-    wait_gone 50 workers || true
     signal TERM "$(everything)"
     wait_gone 50 everything || signal KILL "$(everything)"
     wait_gone 50 everything || fail "still running: $(everything | tr '\n' ' ')"
@@ -234,7 +233,7 @@ TEXT
 
 start() {
     check_environment
-    ! find_run_folder || stop
+    stop >/dev/null
     check_port
     make_run_folder
     # What began is ended again if the rest cannot; its logs stay to be read.
@@ -253,8 +252,12 @@ start() {
 
 stop() {
     if ! find_run_folder; then
-        say "no demo runs (none was started from $demo)"
-        return 0
+        # `make clean` may have taken the folder away below a running demo.
+        run=$(realpath -m "$demo")/files
+        if [ -z "$(everything)" ]; then
+            say "no demo runs (none was started from $demo)"
+            return 0
+        fi
     fi
     stop_processes
     remove_run_folder

@@ -93,6 +93,15 @@ def test_stop_without_a_demo_says_so(demo):
     assert "no demo runs" in said
 
 
+def test_stop_ends_a_demo_whose_folder_was_removed(demo):
+    assert demo.run("start", TOUR="off")[0] == 0
+    running = demo.processes()
+    shutil.rmtree(demo.folder)
+    code, said = demo.run("stop")
+    assert code == 0, said
+    assert [pid for pid in running if read_arguments(pid)] == []
+
+
 def test_port_in_use_is_said_and_nothing_is_started(demo, backend):
     port = backend.url.rpartition(":")[2]
     code, said = demo.run("start", PORT=port)
