@@ -70,7 +70,9 @@ stop_processes() {
     parent=$(cat "$run/httpd.pid" 2>/dev/null || true)
     if httpds | grep -qxF -e "$parent"; then
         signal TERM "$parent"
-        wait_gone 150 httpds && wait_gone 50 workers || true
+        if wait_gone 150 httpds; then
+            wait_gone 50 workers || true
+        fi
     fi
     signal TERM "$(everything)"
     wait_gone 50 everything || signal KILL "$(everything)"
