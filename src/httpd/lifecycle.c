@@ -4,8 +4,9 @@
  *
  *   check_config   also under `apachectl configtest`: what no single directive can know. Has no effect.
  *   post_config    in the parent, at a start and at every restart: state folder, counter store, keys, runtime.json, the
- *                  worker. What is opened here is inherited by the children.
- *   child_init     in each child: a timer of mod_watchdog reads the keys file again when it changed.
+ *                  worker. What is opened here is inherited by the children. Each child gets a timer of mod_watchdog
+ *                  that reads the keys file again when it changed.
+ *   child_init     in each child: what only its user may open.
  *
  * A start with an unreadable keys file is refused. A restart is not, since httpd would end: the parent keeps a copy of
  * the last good file below the state folder and goes on with that.
@@ -233,9 +234,43 @@ static int runtime_file_write(const aq_server_config_t *server, apr_pool_t *ptem
     return rv == APR_SUCCESS;
 }
 
+static apr_status_t keys_refresh(int state, void *data, apr_pool_t *pool)
+{
+    int is_changed = 0;
+
+    if (state == AP_WATCHDOG_STATE_RUNNING) {
+        /* Failures are logged by the keys themselves; the last good set stays. */
+        (void)aq_keys_refresh(data, pool, aq_clock_now_ms(), &is_changed);
+    }
+    return APR_SUCCESS;
+}
+
+/*
+ * mod_watchdog counts in post_config, after us, for whom its threads are to be started in each child; who asks in
+ * child_init is never called.
+ */
+static apr_status_t keys_watch(const aq_server_config_t *server, apr_pool_t *pconf)
+{
+    APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *instance_get = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
+    APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *callback_register =
+        APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
+    ap_watchdog_t *watchdog;
+    apr_status_t rv;
+
+    if (!instance_get || !callback_register) {
+        return APR_ENOTIMPL;
+    }
+    rv = instance_get(&watchdog, WATCHDOG_NAME, 0, 0, pconf);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    return callback_register(watchdog, apr_time_from_msec(KEYS_REFRESH_MS), server->runtime->keys, keys_refresh);
+}
+
 int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     aq_server_config_t *server = aq_config_server(s);
+    apr_status_t rv;
 
     (void)plog;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG || !is_used(server, s)) {
@@ -250,50 +285,17 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
         aq_worker_process_start(pconf, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    rv = keys_watch(server, pconf);
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_ERROR, 1018, rv, "mod_watchdog cannot be used: the keys file is read again at a restart only");
+    }
     retained()->generation++;
     return OK;
 }
 
-static apr_status_t keys_refresh(int state, void *data, apr_pool_t *pool)
-{
-    int is_changed = 0;
-
-    if (state == AP_WATCHDOG_STATE_RUNNING) {
-        /* Failures are logged by the keys themselves; the last good set stays. */
-        (void)aq_keys_refresh(data, pool, aq_clock_now_ms(), &is_changed);
-    }
-    return APR_SUCCESS;
-}
-
-static apr_status_t keys_watch(const aq_server_config_t *server, apr_pool_t *pchild)
-{
-    APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *instance_get = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
-    APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *callback_register =
-        APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
-    ap_watchdog_t *watchdog;
-    apr_status_t rv;
-
-    if (!instance_get || !callback_register) {
-        return APR_ENOTIMPL;
-    }
-    rv = instance_get(&watchdog, WATCHDOG_NAME, 0, 0, pchild);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    return callback_register(watchdog, apr_time_from_msec(KEYS_REFRESH_MS), server->runtime->keys, keys_refresh);
-}
-
 void aq_lifecycle_child_init(apr_pool_t *pchild, server_rec *s)
 {
-    const aq_server_config_t *server = aq_config_server(s);
-    apr_status_t rv;
-
-    if (!server->runtime) {
-        return;
+    if (aq_config_server(s)->runtime) {
+        aq_batch_child_init(pchild, s);
     }
-    rv = keys_watch(server, pchild);
-    if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1018, rv, "mod_watchdog cannot be used: the keys file is read again at a restart only");
-    }
-    aq_batch_child_init(pchild, s);
 }
