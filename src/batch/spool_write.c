@@ -135,17 +135,27 @@ apr_status_t aq_spool_result_begin(aq_spool_t *spool, apr_pool_t *p, const char 
     return file_begin(spool, p, -1, aq_spool_result_path(spool, p, id, token), file);
 }
 
+/* Room up to `end`, and some ahead of it, so that not every piece costs a look at the room left. */
+static apr_status_t reserve_ahead(aq_spool_file_t *file, int64_t end)
+{
+    int64_t ahead = end / 4;
+
+    ahead = ahead < RESERVE_MIN_BYTES ? RESERVE_MIN_BYTES : ahead > RESERVE_MAX_BYTES ? RESERVE_MAX_BYTES : ahead;
+    apr_status_t rv = reserve(file, end + ahead);
+    if (rv == APR_ENOSPC) {
+        /* The file may have grown before the room was found too small. */
+        rv = ftruncate(file->fd, end) == 0 ? reserve(file, end) : errno;
+    }
+    return rv;
+}
+
 apr_status_t aq_spool_write(aq_spool_file_t *file, const void *data, size_t size)
 {
     int64_t end = file->written_bytes + (int64_t)size;
     apr_status_t rv;
 
-    if (end > file->reserved_bytes) {
-        int64_t ahead = end / 4;
-        ahead = ahead < RESERVE_MIN_BYTES ? RESERVE_MIN_BYTES : ahead > RESERVE_MAX_BYTES ? RESERVE_MAX_BYTES : ahead;
-        if ((rv = reserve(file, end + ahead)) != APR_SUCCESS) {
-            return rv;
-        }
+    if (end > file->reserved_bytes && (rv = reserve_ahead(file, end)) != APR_SUCCESS) {
+        return rv;
     }
     if ((rv = aq_file_write(file->fd, data, size)) != APR_SUCCESS ||
         (rv = aq_sha256_add(file->sha, data, size)) != APR_SUCCESS) {

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 
+/* Stands where SQLite has a hook of its own, which checkpoints by itself. (PRAGMA wal_autocheckpoint would remove it.) */
 static int count_wal_pages(void *data, sqlite3 *db, const char *name, int pages)
 {
     aq_sqlite_link_t *link = data;

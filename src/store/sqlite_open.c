@@ -19,13 +19,11 @@
 
 #define LOCK_SUFFIX ".lock"
 
-/* Durable at each commit; no mapping, whose size two processes could see differently; checkpoints by us alone. */
+/* Durable at each commit; no mapping, whose size two processes could see differently; checkpoints by us alone (the link's WAL hook). */
 static const char *const writer_setup = "PRAGMA synchronous = FULL;"
                                         "PRAGMA mmap_size = 0;"
-                                        "PRAGMA wal_autocheckpoint = 0;"
                                         "PRAGMA journal_size_limit = 8388608;";
 static const char *const reader_setup = "PRAGMA mmap_size = 0;"
-                                        "PRAGMA wal_autocheckpoint = 0;"
                                         "PRAGMA query_only = 1;";
 
 static apr_status_t refuse(apr_pool_t *p, const char *path, const char *what, apr_status_t rv, const char **error)

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Batch configuration: what httpd's parent writes, the worker reads.
+ */
+#include "batch/batch_config.h"
+
+#include "unit/fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *sample(void)
+{
+    aq_batch_location_t a = {.name = "a:80/one",
+                             .target = "http://127.0.0.1:1/one",
+                             .timeout_ms = 300000,
+                             .max_attempts = 5,
+                             .target_is_idempotent = 1,
+                             .retention_ms = INT64_C(604800000)};
+    aq_batch_location_t b = a;
+    aq_batch_config_t config = {.queue_file = "/s/queue.db",
+                                .spool_folder = "/s/spool",
+                                .spool_max_bytes = INT64_C(10) << 30,
+                                .threads = 4,
+                                .locations = apr_hash_make(fixture_pool)};
+
+    b.name = "b:80/two";
+    b.target_is_idempotent = 0;
+    apr_hash_set(config.locations, b.name, APR_HASH_KEY_STRING, &b);
+    apr_hash_set(config.locations, a.name, APR_HASH_KEY_STRING, &a);
+    return aq_batch_config_json(&config, fixture_pool);
+}
+
+START_TEST(what_is_written_is_read)
+{
+    aq_batch_config_t *config;
+    const char *error;
+    json_t *json = sample();
+
+    ck_assert_int_eq(aq_batch_config_parse(fixture_pool, json, &config, &error), APR_SUCCESS);
+    ck_assert_str_eq(config->queue_file, "/s/queue.db");
+    ck_assert_str_eq(config->spool_folder, "/s/spool");
+    ck_assert_int_eq(config->spool_max_bytes, INT64_C(10) << 30);
+    ck_assert_int_eq(config->threads, 4);
+    ck_assert_uint_eq(apr_hash_count(config->locations), 2);
+    const aq_batch_location_t *b = apr_hash_get(config->locations, "b:80/two", APR_HASH_KEY_STRING);
+    ck_assert_str_eq(b->name, "b:80/two");
+    ck_assert_str_eq(b->target, "http://127.0.0.1:1/one");
+    ck_assert_int_eq(b->timeout_ms, 300000);
+    ck_assert_int_eq(b->max_attempts, 5);
+    ck_assert_int_eq(b->target_is_idempotent, 0);
+    ck_assert_int_eq(b->retention_ms, INT64_C(604800000));
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(the_text_does_not_depend_on_the_order_of_a_hash)
+{
+    json_t *json = sample();
+    const char *text = aq_json_text(fixture_pool, json);
+
+    ck_assert(strstr(text, "a:80/one") < strstr(text, "b:80/two"));
+    json_decref(json);
+}
+END_TEST
+
+/* Each replaces one member of the sample by this text; NULL: takes it out. The sentence names it. */
+static const struct {
+    const char *name, *text;
+    int of_location;
+} SPOILT[] = {
+    {"queue_file", NULL, 0},
+    {"queue_file", "\"\"", 0},
+    {"queue_file", "7", 0},
+    {"spool_folder", NULL, 0},
+    {"spool_max_bytes", "-1", 0},
+    {"spool_max_bytes", "\"10g\"", 0},
+    {"threads", "0", 0},
+    {"threads", "257", 0},
+    {"threads", "1.5", 0},
+    {"threads", "4294967297", 0},
+    {"locations", NULL, 0},
+    {"locations", "[]", 0},
+    {"target", NULL, 1},
+    {"timeout_ms", "0", 1},
+    {"timeout_ms", "99999999999", 1},
+    {"max_attempts", "0", 1},
+    {"target_is_idempotent", "1", 1},
+    {"retention_ms", "null", 1},
+};
+
+START_TEST(what_is_missing_or_wrong_is_named)
+{
+    json_t *json = sample();
+    json_t *object = SPOILT[_i].of_location ? json_object_get(json_object_get(json, "locations"), "b:80/two") : json;
+    aq_batch_config_t *config;
+    const char *error;
+
+    if (SPOILT[_i].text == NULL) {
+        ck_assert_int_eq(json_object_del(object, SPOILT[_i].name), 0);
+    } else {
+        json_t *value = json_loads(SPOILT[_i].text, JSON_DECODE_ANY, NULL);
+        ck_assert_ptr_nonnull(value);
+        ck_assert_int_eq(json_object_set_new(object, SPOILT[_i].name, value), 0);
+    }
+    ck_assert_int_eq(aq_batch_config_parse(fixture_pool, json, &config, &error), APR_EGENERAL);
+    ck_assert_ptr_null(config);
+    ck_assert_ptr_nonnull(strstr(error, SPOILT[_i].name));
+    if (SPOILT[_i].of_location) {
+        ck_assert_ptr_nonnull(strstr(error, "b:80/two"));
+    }
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(members_of_later_versions_are_passed_over)
+{
+    json_t *json = sample();
+    aq_batch_config_t *config;
+    const char *error;
+
+    ck_assert_int_eq(json_object_set_new(json, "colour", json_string("green")), 0);
+    ck_assert_int_eq(aq_batch_config_parse(fixture_pool, json, &config, &error), APR_SUCCESS);
+    json_decref(json);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_test(tests, what_is_written_is_read);
+    tcase_add_test(tests, the_text_does_not_depend_on_the_order_of_a_hash);
+    tcase_add_loop_test(tests, what_is_missing_or_wrong_is_named, 0, sizeof SPOILT / sizeof SPOILT[0]);
+    tcase_add_test(tests, members_of_later_versions_are_passed_over);
+}
+
+int main(void)
+{
+    return fixture_run("batch_config", add_tests);
+}
