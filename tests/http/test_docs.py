@@ -112,3 +112,18 @@ def test_readme_shows_headers_and_the_429_as_they_are_sent(server, keys, backend
     for name in ("type", "title", "status", "code", "violated-policies", "window"):
         assert problem[name] == shown[name]
     assert problem["detail"] == shown["detail"].replace("300", "1").replace("59", refused.headers["Retry-After"])
+
+
+def headings_of(text):
+    """The anchors that a document's headings have, as code hosts make them."""
+    names = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-") for name in names}
+
+
+@pytest.mark.parametrize("path", [README, *sorted(DIRECTIVES.parent.glob("*.md"))], ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path):
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
+        name, _, heading = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not heading or heading in headings_of(target.read_text()), link
