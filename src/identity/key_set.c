@@ -24,13 +24,6 @@ void aq_key_set_destroy(aq_key_set_t *set)
     apr_pool_destroy(set->p);
 }
 
-void aq_key_set_release(const aq_key_set_t *set)
-{
-    if (set) {
-        atomic_fetch_sub_explicit(set->holders, 1, memory_order_release);
-    }
-}
-
 /* The slow way, once for each key that is presented: by SHA-256. NULL: unknown. */
 static aq_key_t *find_by_digest(const aq_key_set_t *set, const char *text, size_t size)
 {

@@ -29,11 +29,11 @@ struct aq_key_set_t {
     uint64_t digest_mask; /* slots of by_digest - 1; they are a power of two */
     const aq_hash_secret_t *cache_secret;
     aq_cache_t *cache;
-    atomic_uint *holders;
     aq_keys_report_t report;
-    aq_key_set_t *next_retired; /* for the holder: see keyfile.c */
-    aq_time_ms_t retired_at_ms;
-    unsigned retired_rounds;
+    /* for keyfile.c, which tells what they are */
+    atomic_int *holders;
+    atomic_uint_fast64_t *current;
+    uint64_t place;
 };
 
 /*

@@ -2,10 +2,16 @@
 /*
  * Keys file: the holder of a process's keys, and how it takes over a changed file while requests run.
  *
- * The current set is one atomic pointer. A reader loads it and counts itself in as a holder of the set; in the moment
- * between the two the set must not go away, so a replaced set waits for five seconds, and for a few more rounds of the
- * timer, since the five seconds are wall time, which may be stepped. After that nobody can be in that moment, and it
- * goes once nobody holds it.
+ * Sets stand in places. One word tells which place is current and how many hold its set, so that reading which set it
+ * is and being counted as its holder are one step, and no set can go in between:
+ *
+ *      63             32 31              0
+ *     +-----------------+-----------------+
+ *     |      place      |     holders     |
+ *     +-----------------+-----------------+
+ *
+ * When a set is replaced, its count moves into the set itself, where those who still hold it take themselves off. It
+ * goes, and its place is free again, once that count is zero.
  */
 #include "identity/key_set.h"
 
@@ -16,8 +22,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define RETIRED_FOR_MS 5000
-#define RETIRED_ROUNDS 4
+/* One for the current set, others for replaced ones that are still held; place 0 is that of no set, before a load. */
+#define PLACES 32
 
 /* A file that was changed this shortly before it was read may change again without a new time of change. */
 #define CLOCK_GRAIN_MS 50
@@ -35,10 +41,10 @@ struct aq_keys_t {
     apr_hash_t *plans;
     const aq_hash_secret_t *secret;
     aq_hash_secret_t cache_secret; /* of this process and its children, nowhere stored */
-    _Atomic(aq_key_set_t *) current;
+    atomic_uint_fast64_t current;  /* as drawn above */
     _Atomic(aq_time_ms_t) loaded_at_ms;
-    /* of the one thread that loads */
-    aq_key_set_t *retired;
+    aq_key_set_t
+        *places[PLACES];     /* read for the current place by all, else by the one thread that loads, as the rest */
     version_t tried, failed; /* what was last read; what was last complained about */
     int is_uncertain;        /* the file may have changed since without telling */
 };
@@ -71,37 +77,44 @@ static aq_time_ms_t changed_at_ms(const version_t *version)
 
 /* ---- sets that come and go -------------------------------------------------------------------------------------- */
 
-static void current_set(aq_keys_t *keys, aq_key_set_t *set, aq_time_ms_t now_ms)
+static uint64_t place_of(uint64_t word)
 {
-    aq_key_set_t *old = atomic_exchange_explicit(&keys->current, set, memory_order_acq_rel);
+    return word >> 32;
+}
 
+/* 0: all places are taken by sets that somebody holds. */
+static uint64_t free_place(const aq_keys_t *keys)
+{
+    for (uint64_t place = 1; place < PLACES; place++) {
+        if (!keys->places[place]) {
+            return place;
+        }
+    }
+    return 0;
+}
+
+/* Puts `set` into a free place and makes it the current one. */
+static void current_set(aq_keys_t *keys, aq_key_set_t *set, uint64_t place, aq_time_ms_t now_ms)
+{
+    set->current = &keys->current;
+    set->place = place;
+    keys->places[place] = set;
+    uint64_t old = atomic_exchange_explicit(&keys->current, place << 32, memory_order_acq_rel);
     atomic_store_explicit(&keys->loaded_at_ms, now_ms, memory_order_relaxed);
-    if (old) {
-        old->retired_at_ms = now_ms;
-        old->next_retired = keys->retired;
-        keys->retired = old;
+    if (place_of(old) != 0) {
+        atomic_fetch_add_explicit(keys->places[place_of(old)]->holders, (int)(uint32_t)old, memory_order_relaxed);
     }
 }
 
-static int is_done_with(aq_key_set_t *set, aq_time_ms_t now_ms)
+static void replaced_free(aq_keys_t *keys)
 {
-    if (set->retired_at_ms > now_ms) {
-        set->retired_at_ms = now_ms; /* the clock was stepped back: wait anew, but no hour */
-    }
-    set->retired_rounds++;
-    return now_ms - set->retired_at_ms >= RETIRED_FOR_MS && set->retired_rounds > RETIRED_ROUNDS &&
-           atomic_load_explicit(set->holders, memory_order_acquire) == 0;
-}
+    uint64_t current = place_of(atomic_load_explicit(&keys->current, memory_order_relaxed));
 
-static void retired_free(aq_keys_t *keys, aq_time_ms_t now_ms)
-{
-    for (aq_key_set_t **link = &keys->retired; *link;) {
-        aq_key_set_t *set = *link;
-        if (is_done_with(set, now_ms)) {
-            *link = set->next_retired;
+    for (uint64_t place = 1; place < PLACES; place++) {
+        aq_key_set_t *set = keys->places[place];
+        if (set && place != current && atomic_load_explicit(set->holders, memory_order_acquire) == 0) {
+            keys->places[place] = NULL;
             aq_key_set_destroy(set);
-        } else {
-            link = &set->next_retired;
         }
     }
 }
@@ -110,15 +123,11 @@ static void retired_free(aq_keys_t *keys, aq_time_ms_t now_ms)
 static apr_status_t keys_cleanup(void *data)
 {
     aq_keys_t *keys = data;
-    aq_key_set_t *set = atomic_exchange_explicit(&keys->current, NULL, memory_order_acq_rel);
 
-    if (set) {
-        aq_key_set_destroy(set);
-    }
-    while (keys->retired) {
-        set = keys->retired;
-        keys->retired = set->next_retired;
-        aq_key_set_destroy(set);
+    for (int place = 1; place < PLACES; place++) {
+        if (keys->places[place]) {
+            aq_key_set_destroy(keys->places[place]);
+        }
     }
     return APR_SUCCESS;
 }
@@ -132,7 +141,7 @@ apr_status_t aq_keys_create(apr_pool_t *p, const char *path, apr_hash_t *plans, 
     created->path = apr_pstrdup(p, path);
     created->plans = plans;
     created->secret = secret;
-    atomic_init(&created->current, NULL);
+    atomic_init(&created->current, 0);
     atomic_init(&created->loaded_at_ms, 0);
     apr_status_t rv = aq_hash_random(&created->cache_secret, sizeof(created->cache_secret));
     if (rv != APR_SUCCESS) {
@@ -145,17 +154,42 @@ apr_status_t aq_keys_create(apr_pool_t *p, const char *path, apr_hash_t *plans, 
 
 const aq_key_set_t *aq_keys_acquire(aq_keys_t *keys)
 {
-    aq_key_set_t *set = atomic_load_explicit(&keys->current, memory_order_acquire);
-
-    if (set) {
-        atomic_fetch_add_explicit(set->holders, 1, memory_order_relaxed);
+    /* Nobody holds no set. Once there is one, there always is. */
+    if (place_of(atomic_load_explicit(&keys->current, memory_order_relaxed)) == 0) {
+        return NULL;
     }
-    return set;
+    return keys->places[place_of(atomic_fetch_add_explicit(&keys->current, 1, memory_order_acquire))];
+}
+
+void aq_key_set_release(const aq_key_set_t *set)
+{
+    if (!set) {
+        return;
+    }
+    uint64_t word = atomic_load_explicit(set->current, memory_order_relaxed);
+    while (place_of(word) == set->place) {
+        if (atomic_compare_exchange_weak_explicit(set->current, &word, word - 1, memory_order_release,
+                                                  memory_order_relaxed)) {
+            return;
+        }
+    }
+    /* Replaced meanwhile. The place cannot be another set's by now, since we hold this one. */
+    atomic_fetch_sub_explicit(set->holders, 1, memory_order_release);
 }
 
 aq_time_ms_t aq_keys_loaded_at(const aq_keys_t *keys)
 {
     return atomic_load_explicit(&keys->loaded_at_ms, memory_order_relaxed);
+}
+
+unsigned aq_keys_set_count(const aq_keys_t *keys)
+{
+    unsigned count = 0;
+
+    for (int place = 1; place < PLACES; place++) {
+        count += keys->places[place] != NULL;
+    }
+    return count;
 }
 
 /* ---- loading ---------------------------------------------------------------------------------------------------- */
@@ -188,8 +222,14 @@ static apr_status_t set_load(aq_keys_t *keys, const char *path, apr_pool_t *p, a
 {
     aq_key_set_t *set;
     json_t *file;
-    apr_status_t rv = aq_json_file_load(p, path, AQ_JSON_FILE_MAX_BYTES, &file, error);
+    uint64_t place = free_place(keys);
 
+    if (place == 0) {
+        keys->is_uncertain = 1; /* to be tried again */
+        *error = apr_psprintf(p, "%s: requests still hold the %d sets of keys read last", path, PLACES - 1);
+        return APR_EBUSY;
+    }
+    apr_status_t rv = aq_json_file_load(p, path, AQ_JSON_FILE_MAX_BYTES, &file, error);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -205,7 +245,7 @@ static apr_status_t set_load(aq_keys_t *keys, const char *path, apr_pool_t *p, a
     }
     AQ_LOG(AQ_LOG_INFO, 203, APR_SUCCESS, "%s: %u keys of %u tenants in force, %u entries refused", path,
            set->report.keys, set->report.tenants, set->report.refused);
-    current_set(keys, set, now_ms);
+    current_set(keys, set, place, now_ms);
     return APR_SUCCESS;
 }
 
@@ -236,7 +276,7 @@ apr_status_t aq_keys_refresh(aq_keys_t *keys, apr_pool_t *ptemp, aq_time_ms_t no
     const char *error;
 
     *is_changed = 0;
-    retired_free(keys, now_ms);
+    replaced_free(keys);
     if (!keys->is_uncertain && versions_equal(&version, &keys->tried)) {
         return APR_SUCCESS;
     }

@@ -3,9 +3,8 @@
  * Keys file: loads keys and tenants, finds a principal by its key, and takes over changes while requests run.
  *
  * A file becomes an immutable key set. A process holds one current set; a reload makes a new one beside it and swaps
- * one pointer. Requests hold a reference to the set they began with, so a principal lives as long as its request. A
- * replaced set is destroyed when it has no holders and five seconds have passed since the swap: that covers the moment
- * between reading the pointer and counting the reference.
+ * one word. Requests hold a reference to the set they began with, so a principal lives as long as its request. A
+ * replaced set goes when nobody holds it any more.
  *
  * Keys are known by SHA-256 only. Since that costs more than all the rest of a request's work, a set remembers, by a
  * keyed hash, which presented text led to which principal: at most one entry a key, so nobody can fill it. The text
@@ -63,13 +62,18 @@ apr_status_t aq_keys_load_copy(aq_keys_t *keys, const char *path, apr_pool_t *p,
 
 /*
  * Loads again if device, inode, size or time of change differ from what was last read (tried), and frees replaced sets
- * whose time has come. `*is_changed` tells whether a new set is in force. A failure is returned and logged once per
+ * that nobody holds. `*is_changed` tells whether a new set is in force. A failure is returned and logged once per
  * change of the file. Call it from one timer twice a second.
  */
 apr_status_t aq_keys_refresh(aq_keys_t *keys, apr_pool_t *ptemp, aq_time_ms_t now_ms, int *is_changed);
 
 /* When the current set was loaded; 0: never. Thread-safe. */
 aq_time_ms_t aq_keys_loaded_at(const aq_keys_t *keys);
+
+/*
+ * How many sets there are: the current one, and replaced ones that have not gone yet. For the thread that loads.
+ */
+unsigned aq_keys_set_count(const aq_keys_t *keys);
 
 /* The current set with a reference taken (NULL before the first load); give it back with aq_key_set_release. */
 const aq_key_set_t *aq_keys_acquire(aq_keys_t *keys);

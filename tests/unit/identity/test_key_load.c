@@ -121,6 +121,8 @@ START_TEST(replaced_a_thousand_times_under_load_nobody_is_turned_away)
     ck_assert_int_eq(atomic_load(&load->wrong), 0);
     ck_assert_int_gt(atomic_load(&load->found), 0);
     ck_assert_int_ge(changes, REPLACEMENTS / 3);
+    (void)aq_keys_refresh(load->keys, fixture_pool, KEYS_NOW_MS, &is_changed);
+    ck_assert_uint_le(aq_keys_set_count(load->keys), 2); /* the last one, and the one before if the file had changed */
 }
 END_TEST
 

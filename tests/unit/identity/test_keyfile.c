@@ -230,22 +230,51 @@ START_TEST(a_file_that_was_just_changed_is_read_again)
 }
 END_TEST
 
-START_TEST(a_principal_outlives_its_set_while_it_is_held)
+START_TEST(a_replaced_set_goes_once_nobody_holds_it)
 {
     const char *path = fixture_path("held.json");
     aq_keys_t *keys = loaded("held.json", FILE_OF(ACME, KEY("1", "")));
-    const aq_key_set_t *set = aq_keys_acquire(keys);
+    const aq_key_set_t *one = aq_keys_acquire(keys), *same = aq_keys_acquire(keys);
     const aq_principal_t *principal;
     int is_changed;
 
-    ck_assert_int_eq(aq_key_set_find(set, keys_text(1), 46, KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
+    ck_assert_ptr_eq(one, same);
+    ck_assert_int_eq(aq_key_set_find(one, keys_text(1), 46, KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
+    aq_key_set_release(same);
     keys_write(path, FILE_OF(ACME, KEY("2", "")));
     for (int i = 0; i < 100; i++) {
-        ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS + i * 500, &is_changed), APR_SUCCESS);
+        ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS + i * 60000, &is_changed), APR_SUCCESS);
+        ck_assert_uint_eq(aq_keys_set_count(keys), 2);
     }
-    ck_assert_str_eq(principal->key_id, "k_1"); /* the address sanitizer says if it is gone */
-    aq_key_set_release(set);
-    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS + 60000, &is_changed), APR_SUCCESS);
+    ck_assert_str_eq(principal->key_id, "k_1");
+    ck_assert_int_eq(keys_find(keys, 2), AQ_IDENTIFIED);
+    aq_key_set_release(one);
+    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS, &is_changed), APR_SUCCESS);
+    ck_assert_uint_eq(aq_keys_set_count(keys), 1);
+    ck_assert_int_eq(keys_find(keys, 2), AQ_IDENTIFIED);
+}
+END_TEST
+
+START_TEST(a_file_that_changes_while_all_sets_are_held_is_taken_over_later)
+{
+    const char *path = fixture_path("places.json");
+    aq_keys_t *keys = loaded("places.json", FILE_OF(ACME, KEY("1", "")));
+    const aq_key_set_t *held[31];
+    int is_changed;
+
+    for (int i = 0; i < 31; i++) {
+        held[i] = aq_keys_acquire(keys);
+        keys_write(path, i % 2 ? FILE_OF(ACME, KEY("1", "")) : FILE_OF(ACME, KEY("2", "") " "));
+        apr_status_t rv = aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS + i, &is_changed);
+        ck_assert_int_eq(rv, i < 30 ? APR_SUCCESS : APR_EBUSY);
+    }
+    ck_assert_int_eq(fixture_log_count(202), 1);
+    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS, &is_changed), APR_EBUSY);
+    ck_assert_int_eq(fixture_log_count(202), 1);
+    ck_assert_int_eq(keys_find(keys, 1), AQ_IDENTIFIED);
+    aq_key_set_release(held[7]);
+    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS, &is_changed), APR_SUCCESS);
+    ck_assert_int_eq(is_changed, 1);
     ck_assert_int_eq(keys_find(keys, 2), AQ_IDENTIFIED);
 }
 END_TEST
@@ -274,7 +303,8 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_hundred_megabytes_are_refused_unread);
     tcase_add_test(tests, refresh_reads_a_changed_file_once);
     tcase_add_test(tests, a_file_that_was_just_changed_is_read_again);
-    tcase_add_test(tests, a_principal_outlives_its_set_while_it_is_held);
+    tcase_add_test(tests, a_replaced_set_goes_once_nobody_holds_it);
+    tcase_add_test(tests, a_file_that_changes_while_all_sets_are_held_is_taken_over_later);
     tcase_add_test(tests, a_copy_is_loaded_in_place_of_an_unreadable_file);
 }
 
