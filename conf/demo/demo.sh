@@ -240,11 +240,12 @@ start() {
     make_run_folder
     # What began is ended again if the rest cannot; its logs stay to be read.
     trap stop_processes EXIT
+    trap 'exit 130' INT TERM HUP
     start_backend
     write_conf
     make_keys
     start_httpd
-    trap - EXIT
+    trap - EXIT INT TERM HUP
     say "httpd serves http://127.0.0.1:$port; its folder is $run"
     tour_failed=0
     [ "${TOUR:-on}" = off ] || "$python" -B "$here/tour.py" --run "$run" --port "$port" || tour_failed=1

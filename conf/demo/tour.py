@@ -254,7 +254,11 @@ def main():
     arguments.add_argument("--run", required=True, help="folder of the demo")
     arguments.add_argument("--port", required=True, type=int)
     chosen = arguments.parse_args()
-    failures = Tour(chosen.run, chosen.port).take()
+    try:
+        failures = Tour(chosen.run, chosen.port).take()
+    except (OSError, ValueError, KeyError, http.client.HTTPException, sqlite3.Error) as error:
+        print(f"\nThe tour broke off: {error!r}")
+        return 1
     print(f"\nThe tour found {len(failures)} things that are not as they should be." if failures else
           "\nThe tour found everything as it should be.")
     return 1 if failures else 0
