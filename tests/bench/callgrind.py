@@ -3,7 +3,9 @@
 more, divided by how often it did more, is the price of once. Start-up and end cancel out.
 
 An httpd runs as one process (`-X`) from the start as the user that it would serve as: one that gave up root could no
-longer write callgrind's output. Every request carries the same headers, whether or not anything reads them.
+longer write callgrind's output. It is the worker MPM, where a connection stays with its thread: event hands it from
+thread to thread or not, as the client's timing has it, which blurs a request by some hundred instructions. Every request
+carries the same headers, whether or not anything reads them.
 """
 
 import os
@@ -32,8 +34,8 @@ Listen 127.0.0.1:{port}
 {load}
 StartServers 1
 ServerLimit 1
-ThreadsPerChild 2
-MaxRequestWorkers 2
+ThreadsPerChild 1
+MaxRequestWorkers 1
 MaxKeepAliveRequests 0
 TypesConfig /dev/null
 AddType application/json .json
@@ -42,7 +44,7 @@ DocumentRoot "{folder}/htdocs"
     Require all granted
 </Directory>
 """
-MODULES = ("mpm_event", "authz_core", "authn_core", "authz_user", "dir", "mime")
+MODULES = ("mpm_worker", "authz_core", "authn_core", "authz_user", "dir", "mime")
 DOCUMENT = b'{"item": "' + b"x" * 680 + b'"}\n'
 
 
@@ -59,14 +61,12 @@ def request_cost(folder, name, conf, headers, modules=()):
     """Instructions of one GET of a small static file, kept alive, by an httpd with this configuration.
 
     folder: the server's own is made in it. modules: short names of httpd's, or paths, to load as well. `conf` may use
-    {folder}. With AQ_BENCH_KEEP callgrind's output of the longer run goes to that folder.
+    {folder}. With AQ_BENCH_KEEP=DIR callgrind's output is copied there, as NAME-TIMES.callgrind.
     """
-    home = pathlib.Path(folder) / name
+    # Names of one length: httpd works on paths, and a longer one costs more.
+    home = pathlib.Path(folder) / f"{name:_<16.16}"
     _home_make(home)
-    cost = _slope(lambda times: _server_total(home, conf, headers, modules, times))
-    if os.environ.get("AQ_BENCH_KEEP"):
-        shutil.copy(home / OUTPUT, pathlib.Path(os.environ["AQ_BENCH_KEEP"]) / f"{name}.callgrind")
-    return cost
+    return _slope(lambda times: _server_total(home, conf, headers, modules, times))
 
 
 def _slope(total_of):
@@ -139,6 +139,8 @@ def _server_total(home, conf, headers, modules, times):
             httpd.kill()
             httpd.wait()
         lease.release()
+    if os.environ.get("AQ_BENCH_KEEP"):
+        shutil.copy(output, pathlib.Path(os.environ["AQ_BENCH_KEEP"]) / f"{home.name.rstrip('_')}-{times}.callgrind")
     return _total(output)
 
 
