@@ -4,11 +4,9 @@
 
 aq_charge_t *aq_charge_create(apr_pool_t *p, unsigned count)
 {
-    aq_charge_t *charge = apr_pcalloc(p, sizeof(*charge) + count * sizeof(charge->counters[0]));
+    aq_charge_t *charge = apr_palloc(p, sizeof(*charge) + count * sizeof(charge->counters[0]));
 
-    charge->count = count;
-    charge->primary = -1;
-    charge->refusing = -1;
+    *charge = (aq_charge_t){.state = AQ_CHARGE_OPEN, .count = count, .primary = -1, .refusing = -1};
     return charge;
 }
 

@@ -28,16 +28,14 @@ typedef struct {
     aq_counter_t counters[]; /* `count` of them, in the plan's order */
 } aq_charge_t;
 
-/* A charge with room for `count` (0 to AQ_LIMITS_MAX) counters, in `p`. Counters are to be set by aq_charge_counter_set. */
+/* A charge with room for `count` (0 to AQ_LIMITS_MAX) counters, in `p`. Each is then to be set by aq_charge_counter_set. */
 aq_charge_t *aq_charge_create(apr_pool_t *p, unsigned count);
 
 /* Names counter `index`: the limit (kept by reference) and whom it counts for. */
 static inline void aq_charge_counter_set(aq_charge_t *charge, unsigned index, const aq_limit_t *limit,
                                          const aq_hash128_t *subject)
 {
-    charge->counters[index].limit = limit;
-    charge->counters[index].key = aq_hash_join(limit->identity, *subject);
-    charge->counters[index].receipt.cost = 0;
+    charge->counters[index] = (aq_counter_t){.limit = limit, .key = aq_hash_join(limit->identity, *subject)};
     if (limit->shown == AQ_SHOWN_PRIMARY) {
         charge->primary = (int)index;
     }

@@ -54,6 +54,17 @@ const char *aq_limit_name_error(apr_pool_t *p, const char *name)
                         name, AQ_LIMIT_NAME_MAX);
 }
 
+static unsigned life_of(const aq_window_t *window)
+{
+    const int64_t life_s = aq_window_life_s(window);
+    unsigned life = 0;
+
+    while (life < AQ_LIFE_ENDLESS && INT64_C(1) << life < life_s) {
+        life++;
+    }
+    return life;
+}
+
 void aq_limit_identify(aq_limit_t *limit, const aq_hash_secret_t *secret)
 {
     static const char *const period_names[] = {
@@ -68,6 +79,7 @@ void aq_limit_identify(aq_limit_t *limit, const aq_hash_secret_t *secret)
                               period_names[window->period], window->period_s);
 
     limit->identity = aq_hash_keyed(secret, text, (size_t)length);
+    limit->life = life_of(window);
 }
 
 aq_hash128_t aq_subject_hash(const aq_hash_secret_t *secret, aq_per_t per, const char *name)

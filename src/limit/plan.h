@@ -18,6 +18,7 @@
 /* The most limits that may apply to one request. */
 #define AQ_LIMITS_MAX 16
 #define AQ_LIMIT_NAME_MAX 32
+#define AQ_LIFE_ENDLESS 31
 
 /* Who shares a counter. AQ_PER_IP exists for the stores; the parser does not take it yet. */
 typedef enum { AQ_PER_KEY, AQ_PER_TENANT, AQ_PER_IP, AQ_PER_COUNT } aq_per_t;
@@ -47,7 +48,9 @@ typedef struct {
     aq_shown_t shown;
     const char *header_suffix; /* "Daily" with AQ_SHOWN_SUFFIX, else NULL */
     const char *message;       /* for the body of a 429; NULL: none */
-    aq_hash128_t identity;     /* set by aq_limit_identify */
+    /* Set by aq_limit_identify: */
+    aq_hash128_t identity;
+    unsigned life; /* a counter is over 2^life seconds after its newest window began; AQ_LIFE_ENDLESS: never */
 } aq_limit_t;
 
 typedef struct {
@@ -67,7 +70,7 @@ const char *aq_algorithm_name(aq_algorithm_t algorithm);
 apr_status_t aq_limit_parse(apr_pool_t *p, const char *const *arguments, int count, aq_limit_t **limit,
                             const char **error);
 
-/* Sets `limit->identity` for a store's secret. */
+/* Makes a limit ready for the store with that secret. */
 void aq_limit_identify(aq_limit_t *limit, const aq_hash_secret_t *secret);
 
 /* Who a counter is for, as a keyed hash: the kind and the name, so that tenant "a" and key "a" never meet. */

@@ -12,6 +12,11 @@
 #define TICKS_PER_S 6
 #define SIXTHS_PER_MS 6
 
+/* What only a clock that stepped back leads to is kept out of the way of the rest. */
+#define RARE __attribute__((cold, noinline))
+/* Kept apart from others, so that each pays for the registers that it needs itself. */
+#define APART __attribute__((noinline))
+
 __extension__ typedef unsigned __int128 uint128;
 
 static uint32_t word_start(uint64_t word)
@@ -82,39 +87,38 @@ static uint32_t sub_count(const aq_window_t *window, const uint64_t words[AQ_WIN
 
 /* What the words of a sliding window hold, seen from one of its sub-windows. */
 typedef struct {
-    uint64_t whole;  /* the sum of the six that count in full */
-    uint32_t oldest; /* the one that slides out */
-    int is_ahead;    /* a word may name a sub-window of the future */
+    uint64_t used;
+    uint32_t behind_any; /* negative, taken as signed, where a word may name a sub-window of the future */
+    uint32_t due;        /* so many ticks behind the present the next word must be */
 } sliding_sum_t;
 
-/* Runs over the words from the present one back; each must name just the sub-window that is so much older. */
-static inline sliding_sum_t sliding_sum(const uint64_t words[AQ_WINDOW_WORDS], const aq_window_place_t *place)
+static inline void word_sum(sliding_sum_t *sum, const aq_window_place_t *place, uint64_t word)
 {
-    sliding_sum_t sum = {0};
-    uint32_t behind_any = 0;
-    uint32_t behind_due = 0;
-    unsigned index = place->index;
+    const uint32_t behind = place->start - word_start(word);
 
-    for (unsigned age = 0; age < AQ_WINDOW_WORDS; age++) {
-        const uint64_t word = words[index];
-        const uint32_t behind = place->start - word_start(word);
-
-        sum.whole += sum.oldest;
-        sum.oldest = behind == behind_due ? word_count(word) : 0;
-        behind_any |= behind;
-        behind_due += place->length;
-        index = index != 0 ? index - 1 : AQ_WINDOW_WORDS - 1;
-    }
-    sum.is_ahead = (int32_t)behind_any < 0;
-    return sum;
+    sum->used += behind == sum->due ? word_count(word) : 0;
+    sum->behind_any |= behind;
+    sum->due = sum->due != 0 ? sum->due - place->length : AQ_WINDOW_SUBS * place->length;
 }
 
-/* What is used `into` sixths of a millisecond after the start of the present sub-window. */
-static uint64_t sliding_used(const aq_window_t *window, const sliding_sum_t *sum, uint64_t into)
+/* What is used at `place`, `into` sixths of a millisecond after the start of its sub-window. Each word has one due age. */
+static inline sliding_sum_t sliding_sum(const uint64_t words[AQ_WINDOW_WORDS], const aq_window_place_t *place,
+                                        uint64_t length, uint64_t into)
 {
-    const uint64_t length = sub_length(window);
+    const uint64_t oldest = words[place->index + 1 < AQ_WINDOW_WORDS ? place->index + 1 : 0];
+    sliding_sum_t sum = {.due = place->index * place->length};
 
-    return sum->whole + (sum->oldest != 0 ? scale_up(sum->oldest, length - into, length) : 0);
+    word_sum(&sum, place, words[0]);
+    word_sum(&sum, place, words[1]);
+    word_sum(&sum, place, words[2]);
+    word_sum(&sum, place, words[3]);
+    word_sum(&sum, place, words[4]);
+    word_sum(&sum, place, words[5]);
+    word_sum(&sum, place, words[6]);
+    if (place->start - word_start(oldest) == AQ_WINDOW_SUBS * place->length && word_count(oldest) != 0) {
+        sum.used -= word_count(oldest) - scale_up(word_count(oldest), length - into, length);
+    }
+    return sum;
 }
 
 /*
@@ -135,12 +139,13 @@ static uint64_t sliding_mend(const aq_window_place_t *place, unsigned index, uin
 }
 
 /* Goes on with a look where words lie ahead: the newest of them, once they are mended, is the present. */
-static void sliding_look_ahead(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], uint64_t number,
-                               aq_window_look_t *look)
+RARE static void sliding_look_ahead(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], uint64_t number,
+                                    aq_window_look_t *look)
 {
     const aq_window_place_t present = look->place;
+    const uint64_t length = sub_length(window);
     uint64_t newest = number;
-    sliding_sum_t sum;
+    uint64_t into;
 
     for (unsigned i = 0; i < AQ_WINDOW_WORDS; i++) {
         const uint64_t mended = sliding_mend(&present, i, words[i]);
@@ -156,23 +161,28 @@ static void sliding_look_ahead(const aq_window_t *window, uint64_t words[AQ_WIND
     if (newest != number) {
         look->place = sub_place(window, newest, sub_time_ms(window, newest, 0));
     }
-    sum = sliding_sum(words, &look->place);
-    look->used = sliding_used(window, &sum, (uint64_t)look->place.now_ms * SIXTHS_PER_MS - newest * sub_length(window));
+    look->used = 0;
+    for (unsigned age = 0; age < AQ_WINDOW_SUBS; age++) {
+        look->used += sub_count(window, words, newest - age);
+    }
+    into = (uint64_t)look->place.now_ms * SIXTHS_PER_MS - newest * length;
+    look->used += scale_up(sub_count(window, words, newest - AQ_WINDOW_SUBS), length - into, length);
 }
 
-static void sliding_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms,
-                         aq_window_look_t *look)
+APART static void sliding_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms,
+                               aq_window_look_t *look)
 {
-    const uint64_t number = sub_number(window, now_ms);
+    const uint64_t length = sub_length(window);
+    const uint64_t sixths = (uint64_t)now_ms * SIXTHS_PER_MS;
+    const uint64_t number = sixths / length;
     sliding_sum_t sum;
 
     look->place = sub_place(window, number, now_ms);
     look->mended = 0;
-    sum = sliding_sum(words, &look->place);
-    if (sum.is_ahead) {
+    sum = sliding_sum(words, &look->place, length, sixths % length);
+    look->used = sum.used;
+    if ((int32_t)sum.behind_any < 0) {
         sliding_look_ahead(window, words, number, look);
-    } else {
-        look->used = sliding_used(window, &sum, (uint64_t)now_ms * SIXTHS_PER_MS - number * sub_length(window));
     }
 }
 
@@ -220,15 +230,31 @@ static aq_time_ms_t fixed_start_ms(const aq_window_t *window, aq_time_ms_t now_m
     return now_ms - now_ms % period_ms + later * period_ms;
 }
 
+static aq_window_place_t month_place(aq_time_ms_t now_ms)
+{
+    const uint32_t start = ticks_at(aq_clock_month_start_ms(now_ms, 0));
+
+    return (aq_window_place_t){
+        .start = start,
+        .length = ticks_at(aq_clock_month_start_ms(now_ms, 1)) - start,
+        .now_ms = now_ms,
+    };
+}
+
+static inline aq_window_place_t seconds_place(const aq_window_t *window, aq_time_ms_t now_ms)
+{
+    const uint64_t now_s = (uint64_t)now_ms / AQ_MS_PER_S;
+
+    return (aq_window_place_t){
+        .start = (uint32_t)((now_s - now_s % window->period_s) * TICKS_PER_S),
+        .length = window->period_s * TICKS_PER_S,
+        .now_ms = now_ms,
+    };
+}
+
 static aq_window_place_t fixed_place(const aq_window_t *window, aq_time_ms_t now_ms)
 {
-    const uint32_t start = ticks_at(fixed_start_ms(window, now_ms, 0));
-    uint32_t length = window->period_s * TICKS_PER_S;
-
-    if (window->period == AQ_PERIOD_MONTH) {
-        length = ticks_at(fixed_start_ms(window, now_ms, 1)) - start;
-    }
-    return (aq_window_place_t){.start = start, .length = length, .index = 0, .now_ms = now_ms};
+    return window->period == AQ_PERIOD_MONTH ? month_place(now_ms) : seconds_place(window, now_ms);
 }
 
 /* 1 where `start` is a window's start, given that `place` is one. */
@@ -245,7 +271,7 @@ static int fixed_start_is_valid(const aq_window_t *window, const aq_window_place
 }
 
 /* Goes on with a look where the word lies ahead: in the next window, which is then the present; or further: mended. */
-static void fixed_look_ahead(const aq_window_t *window, uint64_t *word, aq_window_look_t *look)
+RARE static void fixed_look_ahead(const aq_window_t *window, uint64_t *word, aq_window_look_t *look)
 {
     const aq_window_place_t present = look->place;
 
@@ -260,14 +286,20 @@ static void fixed_look_ahead(const aq_window_t *window, uint64_t *word, aq_windo
     look->used = word_count(*word);
 }
 
-static void fixed_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms, aq_window_look_t *look)
+/* The look at the word of a fixed window, given its place. */
+static inline void fixed_look(const aq_window_t *window, uint64_t *word, aq_window_look_t *look)
 {
-    look->place = fixed_place(window, now_ms);
     look->mended = 0;
     look->used = word_start(*word) == look->place.start ? word_count(*word) : 0;
     if (look->used == 0 && word_count(*word) != 0 && ticks_ahead(word_start(*word), look->place.start) > 0) {
         fixed_look_ahead(window, word, look);
     }
+}
+
+APART static void month_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms, aq_window_look_t *look)
+{
+    look->place = month_place(now_ms);
+    fixed_look(window, word, look);
 }
 
 aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_ms)
@@ -286,27 +318,18 @@ aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_m
 void aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms,
                     aq_window_look_t *look)
 {
-    switch (window->algorithm) {
-    case AQ_ALGORITHM_SLIDING:
+    if (window->algorithm == AQ_ALGORITHM_SLIDING) {
         sliding_look(window, words, now_ms, look);
-        return;
-    case AQ_ALGORITHM_FIXED:
-        fixed_look(window, words, now_ms, look);
-        return;
-    case AQ_ALGORITHM_TOTAL:
-        break;
+    } else if (window->algorithm == AQ_ALGORITHM_TOTAL) {
+        look->used = word_start(words[0]) == 0 ? word_count(words[0]) : 0;
+        look->mended = 0;
+        look->place = (aq_window_place_t){.now_ms = now_ms};
+    } else if (window->period == AQ_PERIOD_MONTH) {
+        month_look(window, words, now_ms, look);
+    } else {
+        look->place = seconds_place(window, now_ms);
+        fixed_look(window, words, look);
     }
-    *look = (aq_window_look_t){
-        .used = word_start(words[0]) == 0 ? word_count(words[0]) : 0,
-        .place.now_ms = now_ms,
-    };
-}
-
-uint64_t aq_window_word_add(const aq_window_place_t *place, uint64_t word, uint32_t cost)
-{
-    uint64_t count = word_start(word) == place->start ? word_count(word) : 0;
-
-    return word_make(place->start, count + cost);
 }
 
 uint64_t aq_window_word_give_back(uint64_t word, uint32_t start, uint32_t cost)

@@ -74,8 +74,13 @@ aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_m
 void aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms,
                     aq_window_look_t *look);
 
-/* The word at `look->place.index` after `cost` more. `word` is its present value. Saturates. */
-uint64_t aq_window_word_add(const aq_window_place_t *place, uint64_t word, uint32_t cost);
+/* The word at `place->index` after `cost` more. `word` is its present value. Saturates. */
+static inline uint64_t aq_window_word_add(const aq_window_place_t *place, uint64_t word, uint32_t cost)
+{
+    const uint64_t count = (uint32_t)(word >> 32) == place->start ? (uint64_t)(uint32_t)word + cost : cost;
+
+    return (uint64_t)place->start << 32 | (count < UINT32_MAX ? count : UINT32_MAX);
+}
 
 /* The word after `cost` was given back: unchanged where it names another window than `start`; never below zero. */
 uint64_t aq_window_word_give_back(uint64_t word, uint32_t start, uint32_t cost);

@@ -37,11 +37,13 @@
 typedef struct {
     aq_counter_store_t base;
     aq_shm_file_t *file;
+    aq_shm_table_t table;    /* the file's */
     uint64_t overflow_count; /* overflow counters of a limit */
 } shm_store_t;
 
 /* One counter while it is looked at and charged. */
 typedef struct {
+    aq_counter_t *counter;
     aq_shm_place_t place;
     uint64_t words[AQ_WINDOW_WORDS]; /* a sliding window's seven, else the first alone */
     aq_window_look_t look;
@@ -55,15 +57,9 @@ static shm_store_t *shm_store(aq_counter_store_t *store)
     return (shm_store_t *)store;
 }
 
-static const aq_shm_table_t *table_of(const shm_store_t *store)
-{
-    return &store->file->table;
-}
-
 static uint64_t tag_of(const aq_counter_t *counter)
 {
-    return aq_shm_tag(&counter->key, aq_window_life_s(&counter->limit->window),
-                      aq_per_is_invented(counter->limit->per));
+    return aq_shm_tag(&counter->key, counter->limit->life, aq_per_is_invented(counter->limit->per));
 }
 
 /* The tag of the overflow counter that this one shares with others of its limit. */
@@ -73,27 +69,37 @@ static uint64_t overflow_tag_of(const shm_store_t *store, const aq_counter_t *co
     const uint64_t number = 1 + counter->key.high % store->overflow_count;
     const aq_hash128_t key = {.low = (counter->limit->identity.low ^ counter->limit->identity.high) + number * golden};
 
-    return aq_shm_tag(&key, aq_window_life_s(&counter->limit->window), 0);
+    return aq_shm_tag(&key, counter->limit->life, 0);
 }
 
-static unsigned words_used(const aq_window_t *window)
+static inline void words_load(const aq_shm_slot_t *slot, const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS])
 {
-    return window->algorithm == AQ_ALGORITHM_SLIDING ? AQ_WINDOW_WORDS : 1;
-}
-
-static void words_load(const aq_shm_slot_t *slot, const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS])
-{
-    const unsigned count = words_used(window);
-
-    for (unsigned i = 0; i < count; i++) {
-        words[i] = atomic_load(&slot->words[i]);
+    words[0] = atomic_load(&slot->words[0]);
+    if (window->algorithm == AQ_ALGORITHM_SLIDING) {
+        words[1] = atomic_load(&slot->words[1]);
+        words[2] = atomic_load(&slot->words[2]);
+        words[3] = atomic_load(&slot->words[3]);
+        words[4] = atomic_load(&slot->words[4]);
+        words[5] = atomic_load(&slot->words[5]);
+        words[6] = atomic_load(&slot->words[6]);
     }
 }
 
-/* Loads the words of `taking` and looks at them; where there is no slot they are empty. */
-static void look(const aq_counter_t *counter, taking_t *taking, aq_time_ms_t now_ms)
+/* 1 where all seven words are as they were when they were loaded, or swapped by us. */
+static int words_are_unchanged(const taking_t *taking)
 {
-    const aq_window_t *window = &counter->limit->window;
+    const _Atomic uint64_t *now = taking->place.slot->words;
+    const uint64_t *then = taking->words;
+
+    return ((atomic_load(&now[0]) ^ then[0]) | (atomic_load(&now[1]) ^ then[1]) | (atomic_load(&now[2]) ^ then[2]) |
+            (atomic_load(&now[3]) ^ then[3]) | (atomic_load(&now[4]) ^ then[4]) | (atomic_load(&now[5]) ^ then[5]) |
+            (atomic_load(&now[6]) ^ then[6])) == 0;
+}
+
+/* Loads the words of `taking` and looks at them; where there is no slot they are empty. */
+static inline void look(taking_t *taking, aq_time_ms_t now_ms)
+{
+    const aq_window_t *window = &taking->counter->limit->window;
 
     if (taking->place.slot != NULL) {
         words_load(taking->place.slot, window, taking->words);
@@ -103,29 +109,21 @@ static void look(const aq_counter_t *counter, taking_t *taking, aq_time_ms_t now
     aq_window_look(window, taking->words, now_ms, &taking->look);
 }
 
-/* 1 where all seven words are as they were when they were loaded, or swapped by us. */
-static int words_are_unchanged(const taking_t *taking)
+static int admits(const taking_t *taking, uint32_t cost)
 {
-    uint64_t changes = 0;
+    const aq_rate_t *rate = &taking->counter->limit->rate;
 
-    for (unsigned i = 0; i < AQ_WINDOW_WORDS; i++) {
-        changes |= atomic_load(&taking->place.slot->words[i]) ^ taking->words[i];
-    }
-    return changes == 0;
-}
-
-static int admits(const aq_counter_t *counter, const taking_t *taking, uint32_t cost)
-{
-    return taking->look.used + cost <= counter->limit->rate.count || counter->limit->rate.is_unlimited;
+    return taking->look.used + cost <= rate->count || rate->is_unlimited;
 }
 
 /* Finds a counter's slot and looks at it. To takers a dead slot is none: they begin it anew. */
-static void find(const shm_store_t *store, const aq_counter_t *counter, taking_t *taking, aq_time_ms_t now_ms)
+static inline void find(const shm_store_t *store, aq_counter_t *counter, taking_t *taking, aq_time_ms_t now_ms)
 {
-    taking->place = aq_shm_table_find(table_of(store), tag_of(counter));
-    look(counter, taking, now_ms);
+    taking->counter = counter;
+    taking->place = aq_shm_table_find(&store->table, tag_of(counter));
+    look(taking, now_ms);
     if (taking->look.used == 0 && taking->place.slot != NULL &&
-        aq_shm_slot_is_dead(taking->place.slot, taking->place.tag, now_ms / AQ_MS_PER_S, AQ_SHM_MARGIN_S / 2)) {
+        aq_shm_slot_is_dead(taking->place.slot, taking->place.tag, now_ms, AQ_SHM_MARGIN_S / 2)) {
         taking->place.slot = NULL;
     }
 }
@@ -154,29 +152,29 @@ static void full_report(const shm_store_t *store, int is_shared, int64_t now_s)
     }
 }
 
-static apr_status_t insert(const shm_store_t *store, const taking_t *taking, uint64_t tag, int64_t now_s,
+static apr_status_t insert(const shm_store_t *store, const taking_t *taking, uint64_t tag, aq_time_ms_t now_ms,
                            aq_shm_place_t *place)
 {
     const aq_window_place_t *born = &taking->look.place;
 
-    return aq_shm_table_insert(table_of(store), tag, (uint64_t)born->start << 32, now_s, place);
+    return aq_shm_table_insert(&store->table, tag, (uint64_t)born->start << 32, now_ms, place);
 }
 
 /* Gives a counter a slot, or the overflow counter that it shares, and looks at that. */
-static apr_status_t place(const shm_store_t *store, const aq_counter_t *counter, taking_t *taking, aq_time_ms_t now_ms)
+static apr_status_t place(const shm_store_t *store, taking_t *taking, aq_time_ms_t now_ms)
 {
-    const int64_t now_s = now_ms / AQ_MS_PER_S;
+    const aq_counter_t *counter = taking->counter;
     const int is_invented = aq_per_is_invented(counter->limit->per);
-    apr_status_t rv = insert(store, taking, tag_of(counter), now_s, &taking->place);
+    apr_status_t rv = insert(store, taking, tag_of(counter), now_ms, &taking->place);
 
     if (rv == APR_ENOSPC) {
-        full_report(store, is_invented, now_s);
+        full_report(store, is_invented, now_ms / AQ_MS_PER_S);
     }
     if (rv == APR_ENOSPC && is_invented) {
-        rv = insert(store, taking, overflow_tag_of(store, counter), now_s, &taking->place);
+        rv = insert(store, taking, overflow_tag_of(store, counter), now_ms, &taking->place);
     }
     if (rv == APR_SUCCESS) {
-        look(counter, taking, now_ms);
+        look(taking, now_ms);
     }
     return rv;
 }
@@ -185,9 +183,9 @@ static apr_status_t place(const shm_store_t *store, const aq_counter_t *counter,
  * Writes back the words that the look has mended. First it makes sure that the clock did step back: if this process
  * slept instead, `*now_ms` is brought up to date and nothing written.
  */
-static void mend(const shm_store_t *store, const aq_counter_t *counter, const taking_t *taking, aq_time_ms_t *now_ms)
+static void mend(const shm_store_t *store, const taking_t *taking, aq_time_ms_t *now_ms)
 {
-    const aq_window_t *window = &counter->limit->window;
+    const aq_window_t *window = &taking->counter->limit->window;
     uint64_t words[AQ_WINDOW_WORDS];
     uint64_t mended[AQ_WINDOW_WORDS];
     aq_window_look_t again;
@@ -221,118 +219,125 @@ static void word_give_back(aq_shm_slot_t *slot, const aq_receipt_t *receipt)
     } while (wanted != word && !atomic_compare_exchange_weak(&slot->words[receipt->index], &word, wanted));
 }
 
-static void uncharge(aq_counter_t *counter, const taking_t *taking)
+static void uncharge(const taking_t *taking)
 {
-    word_give_back(taking->place.slot, &counter->receipt);
-    counter->receipt.cost = 0;
+    word_give_back(taking->place.slot, &taking->counter->receipt);
+    taking->counter->receipt.cost = 0;
+}
+
+/* Gives back what was charged of the first `done`, and looks at them anew. */
+static void uncharge_all(taking_t *const *takings, unsigned done, aq_time_ms_t now_ms)
+{
+    for (unsigned i = 0; i < done; i++) {
+        uncharge(takings[i]);
+        look(takings[i], now_ms);
+    }
 }
 
 /* Whether the swap that has been done may stand; where not, it is undone. */
-static charge_t charge_confirm(aq_counter_t *counter, taking_t *taking, aq_time_ms_t now_ms)
+static charge_t charge_confirm(taking_t *taking, aq_time_ms_t now_ms)
 {
     if (atomic_load(&taking->place.slot->tag) != taking->place.tag) {
-        uncharge(counter, taking);
+        uncharge(taking);
         return CHARGE_AGAIN;
     }
-    if (counter->limit->window.algorithm != AQ_ALGORITHM_SLIDING) {
+    if (taking->counter->limit->window.algorithm != AQ_ALGORITHM_SLIDING) {
         taking->look.used = (uint32_t)taking->words[0];
         return CHARGE_DONE;
     }
     if (words_are_unchanged(taking)) {
-        taking->look.used += counter->receipt.cost;
+        taking->look.used += taking->counter->receipt.cost;
         return CHARGE_DONE;
     }
-    look(counter, taking, now_ms);
-    if (admits(counter, taking, 0)) {
+    look(taking, now_ms);
+    if (admits(taking, 0)) {
         return CHARGE_DONE;
     }
-    uncharge(counter, taking);
+    uncharge(taking);
     return CHARGE_REPEAT;
 }
 
-static charge_t charge_one(const shm_store_t *store, aq_counter_t *counter, taking_t *taking, uint32_t cost,
-                           aq_time_ms_t now_ms)
+static int swap_in(const shm_store_t *store, taking_t *taking, uint32_t cost)
 {
+    const aq_window_place_t *at = &taking->look.place;
     aq_shm_slot_t *slot = taking->place.slot;
+    uint64_t word = taking->words[at->index];
+    const uint64_t wanted = aq_window_word_add(at, word, cost);
 
+    if (!atomic_compare_exchange_strong(&slot->words[at->index], &word, wanted)) {
+        return 0;
+    }
+    taking->words[at->index] = wanted;
+    taking->counter->receipt = (aq_receipt_t){
+        .slot = (uint64_t)(slot - store->table.slots),
+        .start = at->start,
+        .cost = cost,
+        .index = (uint8_t)at->index,
+    };
+    return 1;
+}
+
+/* Charges one counter, which has a slot and admits as far as is known. */
+static inline charge_t charge_one(const shm_store_t *store, taking_t *taking, uint32_t cost, aq_time_ms_t now_ms)
+{
     for (unsigned tries = 0; tries < CHARGE_TRIES; tries++) {
-        const aq_window_place_t *at = &taking->look.place;
-        uint64_t word = taking->words[at->index];
-        const uint64_t wanted = aq_window_word_add(at, word, cost);
+        const charge_t result = swap_in(store, taking, cost) ? charge_confirm(taking, now_ms) : CHARGE_REPEAT;
 
+        if (result != CHARGE_REPEAT) {
+            return result;
+        }
+        look(taking, now_ms);
         if (taking->look.mended != 0) {
             return CHARGE_AGAIN;
         }
-        if (!admits(counter, taking, cost)) {
+        if (!admits(taking, cost)) {
             return CHARGE_DENIED;
         }
-        if (atomic_compare_exchange_strong(&slot->words[at->index], &word, wanted)) {
-            charge_t result;
-
-            taking->words[at->index] = wanted;
-            counter->receipt = (aq_receipt_t){
-                .slot = (uint64_t)(slot - table_of(store)->slots),
-                .start = at->start,
-                .cost = cost,
-                .index = (uint8_t)at->index,
-            };
-            result = charge_confirm(counter, taking, now_ms);
-            if (result != CHARGE_REPEAT) {
-                return result;
-            }
-        }
-        look(counter, taking, now_ms);
     }
     return CHARGE_AGAIN;
 }
 
-/* Writes to `order` the numbers of the counters in the order of their slots, which is the same for every process. */
-static void order_set(const taking_t *takings, unsigned count, uint8_t order[AQ_LIMITS_MAX])
+/* Charges all, each of which has a slot, in the order of their slots, which is the same for every process; or none. */
+static inline charge_t charge_all(const shm_store_t *store, taking_t *takings, unsigned count, uint32_t cost,
+                                  aq_time_ms_t now_ms)
 {
-    for (unsigned i = 0; i < count; i++) {
-        unsigned at = i;
-
-        for (; at > 0 && takings[order[at - 1]].place.slot > takings[i].place.slot; at--) {
-            order[at] = order[at - 1];
-        }
-        order[at] = (uint8_t)i;
-    }
-}
-
-/* Charges all, each of which has a slot and admits as far as is known; or none. */
-static charge_t charge_all(const shm_store_t *store, aq_counter_t *counters, taking_t *takings, unsigned count,
-                           uint32_t cost, aq_time_ms_t now_ms)
-{
-    uint8_t order[AQ_LIMITS_MAX];
-
-    order_set(takings, count, order);
-    for (unsigned done = 0; done < count; done++) {
-        const charge_t result = charge_one(store, &counters[order[done]], &takings[order[done]], cost, now_ms);
-
-        if (result != CHARGE_DONE) {
-            while (done-- > 0) {
-                uncharge(&counters[order[done]], &takings[order[done]]);
-                look(&counters[order[done]], &takings[order[done]], now_ms);
-            }
-            return result;
-        }
-    }
-    return CHARGE_DONE;
-}
-
-/* Looks at all. CHARGE_DONE: all admit. */
-static charge_t find_all(const shm_store_t *store, const aq_counter_t *counters, taking_t *takings, unsigned count,
-                         uint32_t cost, aq_time_ms_t *now_ms)
-{
+    taking_t *sorted[AQ_LIMITS_MAX];
     charge_t result = CHARGE_DONE;
 
     for (unsigned i = 0; i < count; i++) {
+        unsigned at = i;
+
+        for (; at > 0 && sorted[at - 1]->place.slot > takings[i].place.slot; at--) {
+            sorted[at] = sorted[at - 1];
+        }
+        sorted[at] = &takings[i];
+    }
+    for (unsigned i = 0; i < count; i++) {
+        result = charge_one(store, sorted[i], cost, now_ms);
+        if (result != CHARGE_DONE) {
+            uncharge_all(sorted, i, now_ms);
+            break;
+        }
+    }
+    return result;
+}
+
+/* Looks at all. CHARGE_DONE: all admit. `*missing` is the number of those that have no slot. */
+static inline charge_t find_all(const shm_store_t *store, aq_counter_t *counters, taking_t *takings, unsigned count,
+                                uint32_t cost, aq_time_ms_t *now_ms, unsigned *missing)
+{
+    charge_t result = CHARGE_DONE;
+
+    *missing = 0;
+    for (unsigned i = 0; i < count; i++) {
+        counters[i].receipt.cost = 0;
         find(store, &counters[i], &takings[i], *now_ms);
         if (takings[i].look.mended != 0) {
-            mend(store, &counters[i], &takings[i], now_ms);
+            mend(store, &takings[i], now_ms);
             return CHARGE_AGAIN;
         }
-        if (!admits(&counters[i], &takings[i], cost)) {
+        *missing += takings[i].place.slot == NULL;
+        if (!admits(&takings[i], cost)) {
             result = CHARGE_DENIED;
         }
     }
@@ -340,43 +345,42 @@ static charge_t find_all(const shm_store_t *store, const aq_counter_t *counters,
 }
 
 /* Gives a slot to each counter that has none. CHARGE_DONE: all still admit. */
-static apr_status_t place_all(const shm_store_t *store, const aq_counter_t *counters, taking_t *takings, unsigned count,
-                              uint32_t cost, aq_time_ms_t now_ms, charge_t *result)
+static apr_status_t place_all(const shm_store_t *store, taking_t *takings, unsigned count, uint32_t cost,
+                              aq_time_ms_t now_ms, charge_t *result)
 {
     *result = CHARGE_DONE;
     for (unsigned i = 0; i < count; i++) {
-        apr_status_t rv = APR_SUCCESS;
+        apr_status_t rv = takings[i].place.slot == NULL ? place(store, &takings[i], now_ms) : APR_SUCCESS;
 
-        if (takings[i].place.slot == NULL) {
-            rv = place(store, &counters[i], &takings[i], now_ms);
-            if (rv == APR_EAGAIN) {
-                *result = CHARGE_AGAIN;
-                return APR_SUCCESS;
-            }
+        if (rv == APR_EAGAIN) {
+            *result = CHARGE_AGAIN;
+            return APR_SUCCESS;
         }
         if (rv != APR_SUCCESS) {
             return rv;
         }
-        if (!admits(&counters[i], &takings[i], cost)) {
+        if (!admits(&takings[i], cost)) {
             *result = CHARGE_DENIED;
         }
     }
     return APR_SUCCESS;
 }
 
-static apr_status_t try_take(const shm_store_t *store, aq_counter_t *counters, taking_t *takings, unsigned count,
-                             uint32_t cost, aq_time_ms_t *now_ms, charge_t *result)
+static inline apr_status_t try_take(const shm_store_t *store, aq_counter_t *counters, taking_t *takings, unsigned count,
+                                    uint32_t cost, aq_time_ms_t *now_ms, charge_t *result)
 {
-    *result = find_all(store, counters, takings, count, cost, now_ms);
-    if (*result == CHARGE_DONE) {
-        apr_status_t rv = place_all(store, counters, takings, count, cost, *now_ms, result);
+    unsigned missing;
+
+    *result = find_all(store, counters, takings, count, cost, now_ms, &missing);
+    if (*result == CHARGE_DONE && missing != 0) {
+        apr_status_t rv = place_all(store, takings, count, cost, *now_ms, result);
 
         if (rv != APR_SUCCESS) {
             return rv;
         }
     }
     if (*result == CHARGE_DONE) {
-        *result = charge_all(store, counters, takings, count, cost, *now_ms);
+        *result = charge_all(store, takings, count, cost, *now_ms);
     }
     return APR_SUCCESS;
 }
@@ -386,7 +390,7 @@ static void answer_denied(aq_counter_t *counters, const taking_t *takings, unsig
                           int is_held_up)
 {
     for (unsigned i = 0; i < count; i++) {
-        const int is_denied = is_held_up || !admits(&counters[i], &takings[i], cost);
+        const int is_denied = is_held_up || !admits(&takings[i], cost);
 
         aq_counter_answer(&counters[i], takings[i].words, &takings[i].look, is_denied ? cost : 0);
     }
@@ -405,9 +409,6 @@ static apr_status_t shm_take(aq_counter_store_t *base, aq_counter_t *counters, u
     }
     if (count > AQ_LIMITS_MAX || cost == 0) {
         return APR_EINVAL;
-    }
-    for (unsigned i = 0; i < count; i++) {
-        counters[i].receipt.cost = 0;
     }
     for (unsigned tries = 0; result == CHARGE_AGAIN && tries < TAKE_TRIES; tries++) {
         apr_status_t rv = try_take(store, counters, takings, count, cost, &now_ms, &result);
@@ -428,22 +429,20 @@ static apr_status_t shm_take(aq_counter_store_t *base, aq_counter_t *counters, u
 }
 
 /* Where `counter` was charged, if it is there still. */
-static aq_shm_slot_t *receipt_slot(const shm_store_t *store, const aq_counter_t *counter, uint64_t *tag)
+static aq_shm_place_t receipt_place(const shm_store_t *store, const aq_counter_t *counter)
 {
-    aq_shm_slot_t *slot;
+    aq_shm_place_t place = {NULL, 0};
 
-    if (counter->receipt.cost == 0 || counter->receipt.slot >= table_of(store)->slot_count) {
-        return NULL;
+    if (counter->receipt.cost != 0 && counter->receipt.slot < store->table.slot_count) {
+        aq_shm_slot_t *slot = &store->table.slots[counter->receipt.slot];
+        const uint64_t tag = atomic_load(&slot->tag);
+
+        if (aq_shm_tag_is_same(tag, tag_of(counter)) ||
+            (aq_per_is_invented(counter->limit->per) && aq_shm_tag_is_same(tag, overflow_tag_of(store, counter)))) {
+            place = (aq_shm_place_t){slot, tag};
+        }
     }
-    slot = &table_of(store)->slots[counter->receipt.slot];
-    *tag = atomic_load(&slot->tag);
-    if (aq_shm_tag_is_same(*tag, tag_of(counter))) {
-        return slot;
-    }
-    if (aq_per_is_invented(counter->limit->per) && aq_shm_tag_is_same(*tag, overflow_tag_of(store, counter))) {
-        return slot;
-    }
-    return NULL;
+    return place;
 }
 
 /* Fills the answers of one counter as it stands, without charging. */
@@ -453,8 +452,8 @@ static void answer_found(const shm_store_t *store, aq_counter_t *counter, aq_tim
 
     find(store, counter, &taking, now_ms);
     if (taking.place.slot == NULL && aq_per_is_invented(counter->limit->per)) {
-        taking.place = aq_shm_table_find(table_of(store), overflow_tag_of(store, counter));
-        look(counter, &taking, now_ms);
+        taking.place = aq_shm_table_find(&store->table, overflow_tag_of(store, counter));
+        look(&taking, now_ms);
     }
     aq_counter_answer(counter, taking.words, &taking.look, 0);
 }
@@ -467,14 +466,13 @@ static apr_status_t shm_give_back(aq_counter_store_t *base, aq_counter_t *counte
         return APR_EACCES;
     }
     for (unsigned i = 0; i < count; i++) {
-        uint64_t tag;
-        aq_shm_slot_t *slot = receipt_slot(store, &counters[i], &tag);
+        taking_t taking;
 
-        if (slot != NULL) {
-            taking_t taking = {.place = {slot, tag}};
-
-            word_give_back(slot, &counters[i].receipt);
-            look(&counters[i], &taking, now_ms);
+        taking.counter = &counters[i];
+        taking.place = receipt_place(store, &counters[i]);
+        if (taking.place.slot != NULL) {
+            word_give_back(taking.place.slot, &counters[i].receipt);
+            look(&taking, now_ms);
             aq_counter_answer(&counters[i], taking.words, &taking.look, 0);
         } else {
             answer_found(store, &counters[i], now_ms);
@@ -495,10 +493,10 @@ static apr_status_t shm_look(aq_counter_store_t *base, aq_counter_t *counters, u
 static apr_status_t shm_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
     const shm_store_t *store = shm_store(base);
-    const aq_shm_census_t census = aq_shm_table_count(table_of(store), now_ms / AQ_MS_PER_S);
+    const aq_shm_census_t census = aq_shm_table_count(&store->table, now_ms);
 
     memset(info, 0, sizeof(*info));
-    info->slots = table_of(store)->slot_count;
+    info->slots = store->table.slot_count;
     info->live = census.live;
     info->dead = census.dead;
     info->overflows = atomic_load(&store->file->header->overflows);
@@ -524,6 +522,7 @@ static aq_counter_store_t *store_create(apr_pool_t *p, aq_shm_file_t *file)
     store->base.ops = &shm_ops;
     store->base.secret = file->header->secret;
     store->file = file;
+    store->table = file->table;
     store->overflow_count = overflow_count < 1 ? 1 : overflow_count < OVERFLOWS_MAX ? overflow_count : OVERFLOWS_MAX;
     return &store->base;
 }

@@ -182,10 +182,7 @@ static apr_status_t map(opening_t *opening, int fd, uint64_t size_bytes, int pro
 
 static aq_shm_table_t table_of(aq_shm_header_t *header)
 {
-    return (aq_shm_table_t){
-        .slots = (aq_shm_slot_t *)(void *)(header + 1),
-        .slot_count = header->slot_count,
-    };
+    return aq_shm_table((aq_shm_slot_t *)(void *)(header + 1), header->slot_count);
 }
 
 static apr_status_t header_fill(opening_t *opening, aq_shm_header_t *header, const aq_shm_header_t *old)
@@ -213,13 +210,13 @@ static apr_status_t header_fill(opening_t *opening, aq_shm_header_t *header, con
 }
 
 /* Copies the live counters of `old`. 0 where one finds no place. */
-static int carry_over(aq_shm_header_t *header, aq_shm_header_t *old, int64_t now_s)
+static int carry_over(aq_shm_header_t *header, aq_shm_header_t *old, aq_time_ms_t now_ms)
 {
     const aq_shm_table_t from = table_of(old);
     const aq_shm_table_t to = table_of(header);
 
     for (uint64_t i = 0; i < from.slot_count; i++) {
-        if (aq_shm_slot_is_live(&from.slots[i], now_s) && !aq_shm_table_copy_in(&to, &from.slots[i])) {
+        if (aq_shm_slot_is_live(&from.slots[i], now_ms) && !aq_shm_table_copy_in(&to, &from.slots[i])) {
             return 0;
         }
     }
@@ -240,7 +237,7 @@ static apr_status_t fill(opening_t *opening, int fd, aq_shm_header_t *old)
         return rv;
     }
     rv = header_fill(opening, mapped, old);
-    if (rv == APR_SUCCESS && old != NULL && !carry_over(mapped, old, opening->now_ms / AQ_MS_PER_S)) {
+    if (rv == APR_SUCCESS && old != NULL && !carry_over(mapped, old, opening->now_ms)) {
         rv = APR_EINCOMPLETE;
     }
     if (munmap(mapped, opening->size_bytes) != 0 && rv == APR_SUCCESS) {

@@ -30,23 +30,24 @@
  *
  *      63                                  12 11      7   6  5   4 3          0
  *     +--------------------------------------+---------+---+-----+------------+
- *     |   upper 52 bits of the key's `low`   |  class  | i |state| generation |
+ *     |   upper 52 bits of the key's `low`   |  life   | i |state| generation |
  *     +--------------------------------------+---------+---+-----+------------+
  *
- *   class       a counter is dead 2^class seconds after the start of its newest word; 31: it never dies
+ *   life        a counter is dead 2^class seconds after the start of its newest word; 31: it never dies
  *   i           1 where anyone can invent such subjects; they may fill three quarters of the table, no more
  *   state       1 live, 2 pending (being inserted), 3 freed (an insertion that was given up)
  *   generation  goes up by one whenever the slot gets another owner or state begins anew, so that a process that slept
  *               in between does not take the new for the old
  *
- * A counter's home is its hash, scaled to the number of slots; it lies there or in one of the 127 slots behind. Since the
- * tag alone says where home is, a file can be carried over into one of another size.
+ * A counter's home is its hash, scaled to the number of slots; it lies there or one, two, three ... up to 127 steps
+ * behind, where a step is 1 to 64 slots by the hash's lowest bits. Since the tag alone says all this, a file can be
+ * carried over into one of another size.
  */
 #ifndef AQ_SHM_LAYOUT_H
 #define AQ_SHM_LAYOUT_H
 
 #include "base/aq_hash.h"
-#include "limit/window.h"
+#include "limit/plan.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -96,6 +97,7 @@ static_assert(sizeof(aq_shm_header_t) == AQ_SHM_HEADER_SIZE, "layout");
 static_assert(offsetof(aq_shm_slot_t, tag) == 0, "layout");
 static_assert(offsetof(aq_shm_slot_t, words) == 8, "layout");
 static_assert(sizeof(aq_shm_slot_t) == AQ_SHM_SLOT_SIZE, "layout");
+static_assert(AQ_LIFE_ENDLESS == 31, "the life has five bits");
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(_Atomic uint64_t) == 8, "words are shared between processes");
 
 #define AQ_SHM_GENERATION_MASK UINT64_C(0xf)
@@ -105,9 +107,9 @@ static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(_Atomic uint64_t) == 8, "wor
 #define AQ_SHM_PENDING (UINT64_C(2) << AQ_SHM_STATE_SHIFT)
 #define AQ_SHM_FREED (UINT64_C(3) << AQ_SHM_STATE_SHIFT)
 #define AQ_SHM_INVENTED (UINT64_C(1) << 6)
-#define AQ_SHM_CLASS_SHIFT 7
-#define AQ_SHM_CLASS_MASK (UINT64_C(31) << AQ_SHM_CLASS_SHIFT)
-#define AQ_SHM_CLASS_IMMORTAL 31
+#define AQ_SHM_LIFE_SHIFT 7
+#define AQ_SHM_LIFE_MASK (UINT64_C(31) << AQ_SHM_LIFE_SHIFT)
+#define AQ_SHM_HASH_SHIFT 12
 #define AQ_SHM_HASH_MASK (~UINT64_C(0xfff))
 
 #endif

@@ -54,9 +54,20 @@ typedef struct {
     sighting_t stranger; /* somebody prepares it for another counter */
 } survey_t;
 
-static aq_shm_slot_t *slot_at(const aq_shm_table_t *table, uint64_t home, unsigned number)
+aq_shm_table_t aq_shm_table(aq_shm_slot_t *slots, uint64_t slot_count)
 {
-    uint64_t index = home + number;
+    uint64_t longest = AQ_SHM_STEP_MAX;
+
+    while (longest > 1 && longest * AQ_SHM_PROBES > slot_count) {
+        longest /= 2;
+    }
+    return (aq_shm_table_t){.slots = slots, .slot_count = slot_count, .step_mask = longest - 1};
+}
+
+/* The slot that is so many steps from a counter's home. */
+static aq_shm_slot_t *slot_at(const aq_shm_table_t *table, uint64_t tag, unsigned number)
+{
+    const uint64_t index = aq_shm_home(table, tag) + number * aq_shm_step(table, tag);
 
     return &table->slots[index < table->slot_count ? index : index - table->slot_count];
 }
@@ -87,24 +98,13 @@ static int swap(_Atomic uint64_t *at, uint64_t expected, uint64_t desired)
     return atomic_compare_exchange_strong(at, &expected, desired);
 }
 
-uint64_t aq_shm_tag(const aq_hash128_t *key, int64_t life_s, int is_invented)
+int aq_shm_slot_is_dead(const aq_shm_slot_t *slot, uint64_t tag, aq_time_ms_t now_ms, int64_t margin_s)
 {
-    uint64_t class = AQ_SHM_CLASS_IMMORTAL;
-
-    if (life_s <= INT64_C(1) << (AQ_SHM_CLASS_IMMORTAL - 1)) {
-        class = life_s > 1 ? 64 - (uint64_t)__builtin_clzll((uint64_t)life_s - 1) : 0;
-    }
-    return (key->low & AQ_SHM_HASH_MASK) | class << AQ_SHM_CLASS_SHIFT | (is_invented ? AQ_SHM_INVENTED : 0) |
-           AQ_SHM_LIVE;
-}
-
-int aq_shm_slot_is_dead(const aq_shm_slot_t *slot, uint64_t tag, int64_t now_s, int64_t margin_s)
-{
-    const uint64_t class = (tag & AQ_SHM_CLASS_MASK) >> AQ_SHM_CLASS_SHIFT;
-    const uint32_t now_ticks = (uint32_t)((uint64_t)now_s * TICKS_PER_S);
+    const uint64_t life = (tag & AQ_SHM_LIFE_MASK) >> AQ_SHM_LIFE_SHIFT;
+    const uint32_t now_ticks = (uint32_t)((uint64_t)(now_ms / AQ_MS_PER_S) * TICKS_PER_S);
     int32_t youngest = INT32_MAX;
 
-    if (class == AQ_SHM_CLASS_IMMORTAL) {
+    if (life == AQ_LIFE_ENDLESS) {
         return 0;
     }
     for (unsigned i = 0; i < AQ_WINDOW_WORDS; i++) {
@@ -115,7 +115,7 @@ int aq_shm_slot_is_dead(const aq_shm_slot_t *slot, uint64_t tag, int64_t now_s, 
             youngest = age;
         }
     }
-    return youngest / TICKS_PER_S > (INT64_C(1) << class) + margin_s;
+    return youngest / TICKS_PER_S > (INT64_C(1) << life) + margin_s;
 }
 
 /* 1 where the block of the slot has room for one more invented counter. */
@@ -134,9 +134,9 @@ static int block_has_room(const aq_shm_table_t *table, const aq_shm_slot_t *slot
 
 /* 1 where the slot, seen with `seen`, may be claimed for the counter `tag`. */
 static int is_free_for(const aq_shm_table_t *table, const aq_shm_slot_t *slot, uint64_t seen, uint64_t tag,
-                       int64_t now_s)
+                       aq_time_ms_t now_ms)
 {
-    const int is_dead = state_of(seen) == AQ_SHM_LIVE && aq_shm_slot_is_dead(slot, seen, now_s, AQ_SHM_MARGIN_S);
+    const int is_dead = state_of(seen) == AQ_SHM_LIVE && aq_shm_slot_is_dead(slot, seen, now_ms, AQ_SHM_MARGIN_S);
 
     if (seen != 0 && state_of(seen) != AQ_SHM_FREED && !is_dead) {
         return 0;
@@ -152,14 +152,13 @@ static void sight(sighting_t *first, unsigned number, uint64_t tag)
 }
 
 /* Looks at all slots where the counter may lie. */
-static survey_t survey(const aq_shm_table_t *table, uint64_t tag, int64_t now_s)
+static survey_t survey(const aq_shm_table_t *table, uint64_t tag, aq_time_ms_t now_ms)
 {
-    const uint64_t home = aq_shm_home(table, tag);
     const sighting_t none = {AQ_SHM_PROBES, 0};
     survey_t seen = {none, none, none, none};
 
     for (unsigned i = 0; i < AQ_SHM_PROBES; i++) {
-        const aq_shm_slot_t *slot = slot_at(table, home, i);
+        const aq_shm_slot_t *slot = slot_at(table, tag, i);
         uint64_t here = atomic_load(&slot->tag);
 
         if (aq_shm_tag_is_same(here, tag)) {
@@ -170,7 +169,7 @@ static survey_t survey(const aq_shm_table_t *table, uint64_t tag, int64_t now_s)
             sight(&seen.pending, i, here);
         } else if (state_of(here) == AQ_SHM_PENDING && !(tag & AQ_SHM_INVENTED)) {
             sight(&seen.stranger, i, here);
-        } else if (seen.free.number == AQ_SHM_PROBES && is_free_for(table, slot, here, tag, now_s)) {
+        } else if (seen.free.number == AQ_SHM_PROBES && is_free_for(table, slot, here, tag, now_ms)) {
             sight(&seen.free, i, here);
         }
         if (here == 0) {
@@ -199,10 +198,8 @@ static int words_clear(aq_shm_slot_t *slot, uint64_t mine, uint64_t birth)
 /* Step 3, for the slot claimed as number `mine`. 0 where another is in the way. */
 static int rivals_are_settled(const aq_shm_table_t *table, uint64_t tag, unsigned mine)
 {
-    const uint64_t home = aq_shm_home(table, tag);
-
     for (unsigned i = 0; i < AQ_SHM_PROBES; i++) {
-        aq_shm_slot_t *slot = slot_at(table, home, i);
+        aq_shm_slot_t *slot = slot_at(table, tag, i);
         uint64_t seen = atomic_load(&slot->tag);
 
         if (seen == 0) {
@@ -227,7 +224,7 @@ static int rivals_are_settled(const aq_shm_table_t *table, uint64_t tag, unsigne
 static int claim(const aq_shm_table_t *table, uint64_t tag, sighting_t at, uint64_t birth, aq_shm_place_t *place)
 {
     const uint64_t mine = pending_after(tag, at.tag);
-    aq_shm_slot_t *slot = slot_at(table, aq_shm_home(table, tag), at.number);
+    aq_shm_slot_t *slot = slot_at(table, tag, at.number);
 
     *place = (aq_shm_place_t){slot, with_state(mine, AQ_SHM_LIVE)};
     if (!swap(&slot->tag, at.tag, mine) || !words_clear(slot, mine, birth)) {
@@ -243,7 +240,7 @@ static int claim(const aq_shm_table_t *table, uint64_t tag, sighting_t at, uint6
 /* Frees a slot that another inserter of this counter does not get ready. */
 static void sighting_free(const aq_shm_table_t *table, uint64_t tag, sighting_t pending)
 {
-    aq_shm_slot_t *slot = slot_at(table, aq_shm_home(table, tag), pending.number);
+    aq_shm_slot_t *slot = slot_at(table, tag, pending.number);
 
     (void)swap(&slot->tag, pending.tag, with_state(pending.tag, AQ_SHM_FREED));
 }
@@ -268,15 +265,15 @@ static sighting_t candidate(const survey_t *seen, int is_patient)
     return is_patient ? none : seen->stranger;
 }
 
-apr_status_t aq_shm_table_insert(const aq_shm_table_t *table, uint64_t tag, uint64_t birth, int64_t now_s,
+apr_status_t aq_shm_table_insert(const aq_shm_table_t *table, uint64_t tag, uint64_t birth, aq_time_ms_t now_ms,
                                  aq_shm_place_t *place)
 {
     for (unsigned tries = 0, waits = 0; tries < INSERT_TRIES; tries++) {
-        const survey_t seen = survey(table, tag, now_s);
+        const survey_t seen = survey(table, tag, now_ms);
         const sighting_t at = candidate(&seen, waits < PATIENCE);
 
-        *place = (aq_shm_place_t){slot_at(table, aq_shm_home(table, tag), at.number % AQ_SHM_PROBES), at.tag};
-        if (seen.own.number < AQ_SHM_PROBES && !aq_shm_slot_is_dead(place->slot, at.tag, now_s, AQ_SHM_MARGIN_S / 2)) {
+        *place = (aq_shm_place_t){slot_at(table, tag, at.number % AQ_SHM_PROBES), at.tag};
+        if (seen.own.number < AQ_SHM_PROBES && !aq_shm_slot_is_dead(place->slot, at.tag, now_ms, AQ_SHM_MARGIN_S / 2)) {
             return APR_SUCCESS;
         }
         if (at.number < AQ_SHM_PROBES) {
@@ -294,20 +291,19 @@ apr_status_t aq_shm_table_insert(const aq_shm_table_t *table, uint64_t tag, uint
     return APR_EAGAIN;
 }
 
-int aq_shm_slot_is_live(const aq_shm_slot_t *slot, int64_t now_s)
+int aq_shm_slot_is_live(const aq_shm_slot_t *slot, aq_time_ms_t now_ms)
 {
     const uint64_t tag = atomic_load(&slot->tag);
 
-    return state_of(tag) == AQ_SHM_LIVE && !aq_shm_slot_is_dead(slot, tag, now_s, AQ_SHM_MARGIN_S);
+    return state_of(tag) == AQ_SHM_LIVE && !aq_shm_slot_is_dead(slot, tag, now_ms, AQ_SHM_MARGIN_S);
 }
 
 int aq_shm_table_copy_in(const aq_shm_table_t *table, const aq_shm_slot_t *slot)
 {
     const uint64_t tag = atomic_load(&slot->tag);
-    const uint64_t home = aq_shm_home(table, tag);
 
     for (unsigned i = 0; i < AQ_SHM_PROBES; i++) {
-        aq_shm_slot_t *copy = slot_at(table, home, i);
+        aq_shm_slot_t *copy = slot_at(table, tag, i);
 
         if (atomic_load(&copy->tag) == 0) {
             for (unsigned word = 0; word < AQ_WINDOW_WORDS; word++) {
@@ -320,14 +316,14 @@ int aq_shm_table_copy_in(const aq_shm_table_t *table, const aq_shm_slot_t *slot)
     return 0;
 }
 
-aq_shm_census_t aq_shm_table_count(const aq_shm_table_t *table, int64_t now_s)
+aq_shm_census_t aq_shm_table_count(const aq_shm_table_t *table, aq_time_ms_t now_ms)
 {
     aq_shm_census_t census = {0};
 
     for (uint64_t i = 0; i < table->slot_count; i++) {
         const aq_shm_slot_t *slot = &table->slots[i];
 
-        if (aq_shm_slot_is_live(slot, now_s)) {
+        if (aq_shm_slot_is_live(slot, now_ms)) {
             census.live++;
         } else if (atomic_load(&slot->tag) != 0) {
             census.dead++;
