@@ -45,7 +45,7 @@ static int refuse_too_large(const upload_t *upload)
 /* A full spool or disk is the client's to know; anything else is the operator's. */
 static int refuse_spool(request_rec *r, apr_status_t rv)
 {
-    if (APR_STATUS_IS_ENOSPC(rv) || rv == EDQUOT) {
+    if (APR_STATUS_IS_ENOSPC(rv)) {
         AQ_LOG(AQ_LOG_WARNING, 1220, rv, "the spool is full: a batch was refused");
         return refuse(r, HTTP_INSUFFICIENT_STORAGE, "spool-full", "There is no room for this body now.");
     }

@@ -15,37 +15,35 @@
  */
 #include "httpd/phases.h"
 
+#include "base/aq_descriptor.h"
 #include "base/aq_log.h"
+#include "httpd/worker_exec.h"
 
 #include <ap_mpm.h>
 #include <apr_file_info.h>
 #include <apr_strings.h>
 #include <apr_thread_proc.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <http_config.h>
 #include <http_core.h>
 #include <mpm_common.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define RETAINED_KEY "apiquota-worker"
-#define PROCESS_NAME "apiquota-worker"
 #define BACKOFF_MAX_S 60
 #define HEALTHY_S 60
-#define STOP_WAIT_MS 12000
+#define STOP_WAIT_MS 15000
 #define WAIT_STEP_MS 20
-#define EXIT_NO_USER 126
-#define EXIT_NO_PROGRAM 127
 
 /* What outlives a restart. */
 typedef struct {
     apr_proc_t proc; /* pid 0: there is none */
     apr_time_t started;
+    int log_socket;       /* our end of the pair over which it gets a new error log; while there is a process */
     int deaths;           /* one after the other, each in less than HEALTHY_S */
     int starts;           /* of the parent: the first may fail, a restart must not end the server */
     const char *identity; /* see identity_make; in the pool of httpd's parent */
@@ -75,70 +73,6 @@ static void sleep_ms(int64_t ms)
     }
 }
 
-/* ---- in the forked process ----------------------------------------------------------------------------------------- */
-
-/*
- * None of httpd's sockets, logs and handlers; a session of its own, so that a signal to httpd's process group does not
- * reach it. SIGHUP stays ignored until the worker has set its handler.
- */
-static void child_detach(void)
-{
-    static const int defaults[] = {SIGTERM, SIGINT, SIGPIPE, SIGCHLD, SIGUSR1, SIGUSR2, SIGWINCH, SIGALRM};
-    sigset_t none;
-    int null_fd;
-
-    (void)setsid();
-    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++) {
-        (void)signal(defaults[i], SIG_DFL);
-    }
-    (void)signal(SIGHUP, SIG_IGN);
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    aq_log_sink_set(NULL, NULL);
-    if (close_range(3, ~0U, 0) != 0) {
-        for (int fd = (int)sysconf(_SC_OPEN_MAX) - 1; fd > 2; fd--) {
-            (void)close(fd);
-        }
-    }
-    null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (null_fd >= 0) {
-        (void)dup2(null_fd, STDIN_FILENO);
-    }
-    (void)prctl(PR_SET_NAME, PROCESS_NAME);
-}
-
-/* Ends early where nobody is left to work for. */
-static void child_wait(pid_t parent, int64_t delay_ms)
-{
-    for (int64_t waited_ms = 0; waited_ms < delay_ms; waited_ms += WAIT_STEP_MS) {
-        if (getppid() != parent) {
-            _exit(0);
-        }
-        sleep_ms(WAIT_STEP_MS);
-    }
-}
-
-static void child_run(apr_pool_t *p, server_rec *s, pid_t parent, int64_t delay_ms) __attribute__((noreturn));
-
-static void child_run(apr_pool_t *p, server_rec *s, pid_t parent, int64_t delay_ms)
-{
-    const aq_server_config_t *server = aq_config_server(s);
-    const char *program = program_of(server);
-    const char *parent_text = apr_psprintf(p, "%ld", (long)parent);
-
-    child_detach();
-    child_wait(parent, delay_ms);
-    if (ap_run_drop_privileges(p, s) != OK) {
-        AQ_LOG(AQ_LOG_CRIT, 1300, 0, "apiquota-worker is not started: httpd's user cannot be taken");
-        _exit(EXIT_NO_USER);
-    }
-    (void)execl(program, PROCESS_NAME, "--state-dir", server->state_dir, "--parent-pid", parent_text, (char *)NULL);
-    AQ_LOG(AQ_LOG_CRIT, 1301, errno, "apiquota-worker is not started: %s cannot be run", program);
-    _exit(EXIT_NO_PROGRAM);
-}
-
-/* ---- in the parent ------------------------------------------------------------------------------------------------- */
-
 static void maintain(int reason, void *data, int status);
 
 /* Watched from now on, by httpd's main loop. */
@@ -147,24 +81,51 @@ static void process_register(worker_t *worker)
     apr_proc_other_child_register(&worker->proc, maintain, worker, NULL, watched_pool);
 }
 
-static apr_status_t process_begin(worker_t *worker, int64_t delay_ms)
+static apr_status_t process_fork(worker_t *worker, int log_socket, int64_t delay_ms)
 {
+    const aq_server_config_t *server = aq_config_server(watched_server);
+    const aq_worker_exec_t exec = {
+        .program = program_of(server), .state_dir = server->state_dir, .delay_ms = delay_ms, .log_socket = log_socket};
     pid_t parent = getpid();
     pid_t pid = fork();
 
     if (pid == 0) {
-        child_run(watched_pool, watched_server, parent, delay_ms);
+        aq_worker_exec(&exec, parent, watched_pool, watched_server);
     }
     if (pid < 0) {
-        apr_status_t rv = errno;
+        return errno;
+    }
+    worker->proc.pid = pid;
+    return APR_SUCCESS;
+}
+
+static apr_status_t process_begin(worker_t *worker, int64_t delay_ms)
+{
+    int ends[2];
+    apr_status_t rv = aq_descriptor_pair(ends);
+
+    if (rv == APR_SUCCESS) {
+        rv = process_fork(worker, ends[1], delay_ms);
+        (void)close(ends[1]);
+        if (rv != APR_SUCCESS) {
+            (void)close(ends[0]);
+        }
+    }
+    if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_ERROR, 1302, rv, "apiquota-worker cannot be started now");
         return rv;
     }
-    worker->proc.pid = pid;
+    worker->log_socket = ends[0];
     worker->started = apr_time_now() + delay_ms * 1000;
     process_register(worker);
-    AQ_LOG(AQ_LOG_INFO, 1303, 0, "apiquota-worker is process %ld", (long)pid);
+    AQ_LOG(AQ_LOG_INFO, 1303, 0, "apiquota-worker is process %ld", (long)worker->proc.pid);
     return APR_SUCCESS;
+}
+
+static void process_forget(worker_t *worker)
+{
+    worker->proc.pid = 0;
+    (void)close(worker->log_socket);
 }
 
 /* 1 when it has ended and was reaped. */
@@ -179,11 +140,11 @@ static int process_has_ended(worker_t *worker)
     if (pid == 0) {
         return 0;
     }
-    worker->proc.pid = 0;
+    process_forget(worker);
     return 1;
 }
 
-/* Ends it and waits: it ends its jobs or hands them back meanwhile, which it does within eight seconds. */
+/* Ends it and waits: it ends its jobs or hands them back meanwhile, which takes it 13 seconds at most. */
 static void process_stop(worker_t *worker)
 {
     if (worker->proc.pid == 0) {
@@ -216,7 +177,7 @@ static void process_died(worker_t *worker, int status)
     pid_t pid = worker->proc.pid;
     int delay_s;
 
-    worker->proc.pid = 0;
+    process_forget(worker);
     apr_proc_other_child_unregister(worker);
     if (is_server_stopping() || !watched_server) {
         return;
@@ -276,6 +237,19 @@ static const char *identity_make(apr_pool_t *p, const aq_server_config_t *server
                         batch->queue_file, batch->spool_folder, batch->spool_max_bytes, batch->threads);
 }
 
+/* httpd has written runtime.json, and opened its error log anew: a rotated one would be written to for ever. */
+static void process_tell(worker_t *worker)
+{
+    apr_status_t rv = aq_descriptor_send(worker->log_socket, STDERR_FILENO);
+
+    if (rv == APR_SUCCESS && kill(worker->proc.pid, SIGHUP) != 0) {
+        rv = errno;
+    }
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_WARNING, 1307, rv, "apiquota-worker cannot be told of the restart");
+    }
+}
+
 /* Goes on with the process of before the restart, unless it died or is no longer the right one. */
 static apr_status_t process_continue(worker_t *worker, const char *identity)
 {
@@ -284,7 +258,8 @@ static apr_status_t process_continue(worker_t *worker, const char *identity)
     }
     if (worker->proc.pid && !process_has_ended(worker)) {
         process_register(worker);
-        return kill(worker->proc.pid, SIGHUP) == 0 ? APR_SUCCESS : errno;
+        process_tell(worker);
+        return APR_SUCCESS;
     }
     worker->identity = apr_pstrdup(watched_server->process->pool, identity);
     return process_begin(worker, 0);

@@ -34,6 +34,7 @@ static const char usage[] =
     "  --state-dir DIR    where httpd keeps the state (APIQuotaStateDir)\n"
     "  --config FILE      what httpd wrote for the worker (default: DIR/runtime.json)\n"
     "  --parent-pid PID   stop when this parent is gone\n"
+    "  --log-socket FD    where httpd hands over its error log when it has opened it anew\n"
     "  --log-level LEVEL  crit, error, warn, notice, info (default) or debug\n";
 
 static const char *const level_names[] = {
@@ -110,6 +111,10 @@ static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_o
         is_good = number_parse(value, 1, INT_MAX, &number);
         options->parent_pid = (pid_t)number;
         break;
+    case 'f':
+        is_good = number_parse(value, 0, INT_MAX, &number);
+        options->log_socket = (int)number;
+        break;
     case 'L':
         is_good = number_parse(value, 60, 3600000, &number);
         options->lease_ms = (int)number;
@@ -132,15 +137,20 @@ static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_o
 static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options_t *options)
 {
     static const struct option known[] = {
-        {"state-dir", required_argument, NULL, 's'},        {"config", required_argument, NULL, 'c'},
-        {"parent-pid", required_argument, NULL, 'p'},       {"log-level", required_argument, NULL, 'l'},
-        {"lease-ms", required_argument, NULL, 'L'},         {"stop-wait-ms", required_argument, NULL, 'S'},
-        {"result-max-bytes", required_argument, NULL, 'R'}, {NULL, 0, NULL, 0},
+        {"state-dir", required_argument, NULL, 's'},
+        {"config", required_argument, NULL, 'c'},
+        {"parent-pid", required_argument, NULL, 'p'},
+        {"log-socket", required_argument, NULL, 'f'},
+        {"log-level", required_argument, NULL, 'l'},
+        {"lease-ms", required_argument, NULL, 'L'},
+        {"stop-wait-ms", required_argument, NULL, 'S'},
+        {"result-max-bytes", required_argument, NULL, 'R'},
+        {NULL, 0, NULL, 0},
     };
     int option;
 
-    *options =
-        (aq_worker_options_t){.lease_ms = LEASE_MS, .stop_wait_ms = STOP_WAIT_MS, .result_max_bytes = RESULT_MAX_BYTES};
+    *options = (aq_worker_options_t){
+        .log_socket = -1, .lease_ms = LEASE_MS, .stop_wait_ms = STOP_WAIT_MS, .result_max_bytes = RESULT_MAX_BYTES};
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         if (!option_take(option, optarg, p, options)) {
             return 0;

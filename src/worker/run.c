@@ -12,6 +12,7 @@
  * The parent is watched by its number: a death signal (PR_SET_PDEATHSIG) comes for the death of the parent's thread, not
  * its process, and is dropped where the user changes between fork and exec.
  */
+#include "base/aq_descriptor.h"
 #include "base/aq_log.h"
 #include "store/sqlite_queue.h"
 #include "worker/attempt.h"
@@ -177,6 +178,17 @@ static wish_t wait_for_wish(const aq_worker_t *worker, const sigset_t *signals)
     return NOTHING;
 }
 
+/* Standard error is httpd's error log. The last one handed over is the one that httpd writes to now. */
+static void take_log(const aq_worker_t *worker)
+{
+    int fd;
+
+    while (worker->options.log_socket >= 0 && aq_descriptor_receive(worker->options.log_socket, &fd) == APR_SUCCESS) {
+        (void)dup2(fd, STDERR_FILENO);
+        (void)close(fd);
+    }
+}
+
 static void keep_house(aq_worker_t *worker, const sigset_t *signals)
 {
     aq_time_ms_t recover_at_ms = 0, sweep_at_ms = 0;
@@ -193,6 +205,9 @@ static void keep_house(aq_worker_t *worker, const sigset_t *signals)
             sweep_at_ms = now_ms + SWEEP_EVERY_MS;
         }
         wish = wait_for_wish(worker, signals);
+        if (wish == RELOAD) {
+            take_log(worker);
+        }
         if (wish == RELOAD &&
             aq_settings_reload(&worker->settings, worker->options.config_file) == AQ_SETTINGS_RESTART) {
             AQ_LOG(AQ_LOG_NOTICE, 617, APR_SUCCESS,

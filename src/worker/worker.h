@@ -23,6 +23,7 @@
 typedef struct {
     const char *config_file;
     pid_t parent_pid; /* 0: it has no parent to follow */
+    int log_socket;   /* over which a restarted httpd hands its new error log; -1: none */
     int lease_ms;
     int stop_wait_ms; /* how long jobs may go on after a stop was asked for */
     int64_t result_max_bytes;

@@ -27,6 +27,17 @@ def running(server, keys, key, backend):
     return make
 
 
+def descriptors(pid, prefix):
+    """What the process holds open whose name begins so."""
+    names = set()
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        try:
+            names.add(os.readlink(entry.path))
+        except FileNotFoundError:
+            continue  # closed meanwhile
+    return {name for name in names if name.startswith(prefix)}
+
+
 def worker_of(web):
     """The worker's process ID, as soon as there is one."""
     return eventually(web.worker_pid, what="a worker")
@@ -56,10 +67,9 @@ def test_worker_runs_as_httpds_user_in_a_session_of_its_own_without_httpds_socke
     uid = pwd.getpwnam(paths.HTTPD_USER).pw_uid if paths.AS_ROOT else os.geteuid()
     assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status
     assert os.getsid(pid) == pid and os.getpgid(pid) == pid != os.getpgid(web.pid)
-    open_files = {os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")}
-    mine = str(web.root.path)
-    assert not any(name.startswith("socket:") for name in open_files)
-    assert not [name for name in open_files if name.startswith(f"{mine}/state/counters")]
+    # One socket is the worker's own: over it httpd hands over a new error log.
+    assert len(descriptors(pid, "socket:")) == 1 and not descriptors(pid, "socket:") & descriptors(web.pid, "socket:")
+    assert not descriptors(pid, str(web.root.state / "counters"))
 
 
 def test_no_worker_where_nothing_takes_batches_or_where_it_is_off(server, keys, key, backend):
@@ -106,6 +116,20 @@ def test_worker_that_outlived_a_restart_is_watched_and_ended_by_the_new_configur
     imported_once(web, key, backend, batches.submit(web, key, body=LINES))
     web.stop()
     assert web.family() == {}
+
+
+@pytest.mark.parametrize("how", ["graceful", "restart"])
+def test_worker_writes_to_the_new_error_log_after_a_rotation(running, how):
+    web = running()
+    first = worker_of(web)
+    log = web.root.path / "logs" / "error.log"
+    eventually(lambda: log.stat().st_ino in {os.stat(f"/proc/{first}/fd/2").st_ino})
+    log.rename(log.with_name("error.log.1"))
+    log.touch()
+    getattr(web, how)()
+    eventually(lambda: os.stat(f"/proc/{first}/fd/2").st_ino == log.stat().st_ino, what="the new log")
+    web.log.wait_for(r"AQ00603")
+    assert worker_of(web) == first
 
 
 def test_new_target_is_in_force_after_a_graceful_restart(running, key, backend):
