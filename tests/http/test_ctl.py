@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""apiquotactl beside a real httpd: keys that it makes are taken, what it shows is what was charged."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from harness import checks, confs, keys as keys_of, paths
+from harness.waiting import eventually
+
+
+@pytest.fixture(name="web")
+def fixture_web(server, keys):
+    """A server with a plan `basic` and a plan `tiny`, and a tenant acme of one key, k_acme."""
+    keys.add("acme", id="k_acme")
+    return server(confs.BASIC + confs.plan("tiny", "minute 3/minute"), keys=keys)
+
+
+def ctl(web, *words, code=0, use_json=False):
+    """Runs apiquotactl for the server: its standard output, or with use_json the object that it printed."""
+    command = [paths.CTL, "--state-dir", web.root.state, *(["--json"] if use_json else []), *words]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    if code:
+        assert done.stderr, "a failure that says nothing"
+    return json.loads(done.stdout) if use_json else done.stdout
+
+
+def refused(web, *words, code=1):
+    """What apiquotactl says on standard error when it refuses."""
+    done = subprocess.run([str(paths.CTL), "--state-dir", str(web.root.state), *words], capture_output=True,
+                          text=True, timeout=30, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+def status(web, key):
+    return web.get("/v1/item.json", key=key).status
+
+
+# ---- keys ----------------------------------------------------------------------------------------
+
+def test_created_key_is_taken_within_a_second_and_revoked_again(web):
+    key = ctl(web, "key", "create", "--tenant", "acme", "--scope", "a", "--scope", "b:c").strip()
+    assert re.fullmatch(r"aq_[A-Za-z0-9_-]{43}", key)
+    eventually(lambda: status(web, key) == 200, timeout_s=2)
+    row, = [row for row in ctl(web, "key", "list", use_json=True)["keys"] if row["id"] != "k_acme"]
+    assert row["tenant"] == "acme" and row["plan"] == "basic" and row["scopes"] == ["a", "b:c"]
+    assert row["state"] == "active"
+    assert ctl(web, "key", "revoke", row["id"]) == f"Revoked {row['id']}.\n"
+    eventually(lambda: status(web, key) == 401, timeout_s=2)
+    assert "there is no key" in refused(web, "key", "revoke", row["id"])
+
+
+def test_key_is_printed_once_and_stored_nowhere(web):
+    made = ctl(web, "key", "create", "--tenant", "acme", "--expires", "90d", "--id", "k_new", use_json=True)
+    assert made["id"] == "k_new" and made["tenant"] == "acme" and made["expires_at"].endswith("Z")
+    assert made["key"] not in web.root.keys_file.read_text()
+    assert keys_of.sha256_of(made["key"]) in web.root.keys_file.read_text()
+    for words in (("key", "list"), ("tenant", "show"), ("usage", "show")):
+        shown = ctl(web, *words)
+        assert made["key"] not in shown and keys_of.sha256_of(made["key"]) not in shown
+
+
+def test_keys_file_keeps_owner_mode_and_what_we_do_not_know(web):
+    document = json.loads(web.root.keys_file.read_text())
+    document["tenants"]["acme"]["webhook"] = {"url": "https://example.com", "secret": "whsec_1"}
+    web.root.keys_file.write_text(json.dumps(document))
+    before = os.stat(web.root.keys_file)
+    ctl(web, "key", "create", "--tenant", "acme")
+    after = os.stat(web.root.keys_file)
+    assert (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
+    assert json.loads(web.root.keys_file.read_text())["tenants"]["acme"]["webhook"]["secret"] == "whsec_1"
+    assert "whsec" not in ctl(web, "tenant", "show")
+
+
+@pytest.mark.parametrize("words,said", [
+    (("key", "create", "--tenant", "nobody"), 'the tenant "nobody" is unknown'),
+    (("key", "create", "--tenant", "acme", "--id", "k_acme"), 'a key of id "k_acme" exists'),
+    (("key", "create", "--tenant", "acme", "--expires", "2020-01-01T00:00:00Z"), "is over already"),
+    (("key", "create", "--tenant", "acme", "--scope", "a b"), "is not visible ASCII"),
+    (("key", "list", "--tenant", "nobody"), 'the tenant "nobody" is unknown'),
+    (("tenant", "show", "nobody"), 'the tenant "nobody" is unknown'),
+    (("tenant", "set", "acme", "--plan", "gold"), 'the plan "gold" is unknown'),
+    (("tenant", "set", "acme", "--limit", "day=300x"), 'limit "day": '),
+    (("tenant", "set", "new", "--limit", "day=300/day"), "needs a plan"),
+    (("usage", "show", "--key", "k_none"), "no key in force"),
+])
+def test_refusals_say_why_and_change_nothing(web, words, said):
+    before = web.root.keys_file.read_bytes()
+    assert said in refused(web, *words)
+    assert web.root.keys_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [
+    (), ("key",), ("key", "make"), ("key", "create"), ("key", "revoke"), ("key", "revoke", "a", "b"),
+    ("key", "list", "--plan", "basic"), ("key", "list", "--nonsense"), ("tenant", "set", "acme"),
+    ("tenant", "set", "acme", "--limit", "day"), ("key", "create", "--tenant", "acme", "--expires", "soon"),
+])
+def test_wrong_usage_is_two(web, words):
+    assert refused(web, *words, code=2)
+
+
+def test_help_goes_to_standard_output():
+    done = subprocess.run([str(paths.CTL), "--help"], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+    for command in ("key create", "key list", "key revoke", "tenant set", "tenant show", "usage show", "config check",
+                    "store info"):
+        assert command in done.stdout
+
+
+# ---- tenants and usage ---------------------------------------------------------------------------
+
+def test_tenant_that_was_set_is_what_the_server_charges_by(web):
+    ctl(web, "tenant", "set", "new", "--plan", "tiny", "--limit", "minute=2/minute")
+    key = ctl(web, "key", "create", "--tenant", "new").strip()
+    eventually(lambda: status(web, key) == 200, timeout_s=2)
+    assert checks.trio(web.get("/v1/item.json", key=key)).limit == 2
+    assert ctl(web, "tenant", "show", "new", use_json=True)["tenants"] == [
+        {"tenant": "new", "plan": "tiny", "keys": 1, "max_keys": 50, "limits": ["minute=2/minute"]}]
+    ctl(web, "tenant", "set", "new", "--limit", "minute=")
+    eventually(lambda: checks.trio(web.get("/v1/item.json", key=key)).limit == 3, timeout_s=2)
+
+
+def test_usage_is_what_was_charged(server, keys):
+    one, two = keys.add("acme", id="k_1"), keys.add("acme", id="k_2")
+    web = server(confs.plan("basic", "month 60/month headers=primary", "all 1000/month per=tenant",
+                            "ever unlimited/total") + confs.location("/v1"), keys=keys)
+    for key in (one, one, one, two):
+        assert status(web, key) == 200
+    rows = ctl(web, "usage", "show", use_json=True)["usage"]
+    used = {(row["key"], row["limit"]): row["used"] for row in rows}
+    assert used == {("k_1", "month"): 3, ("k_2", "month"): 1, (None, "all"): 4, ("k_1", "ever"): 3, ("k_2", "ever"): 1}
+    assert [row for row in rows if row["limit"] == "ever" and row["remaining"] is None and row["reset"] is None]
+    only = ctl(web, "usage", "show", "--key", "k_2", use_json=True)["usage"]
+    assert {row["limit"] for row in only} == {"month", "all", "ever"}
+    table = ctl(web, "usage", "show", "--tenant", "acme").splitlines()
+    assert table[0].split() == ["TENANT", "KEY", "LIMIT", "RATE", "USED", "REMAINING", "RESET"]
+    assert len(table) == 6
+    assert ctl(web, "usage", "show", use_json=True)["usage"] == rows, "looking changed the counts"
+
+
+def test_store_info_counts_what_lives(web):
+    before = ctl(web, "store", "info", use_json=True)
+    key = ctl(web, "key", "create", "--tenant", "acme").strip()
+    eventually(lambda: status(web, key) == 200, timeout_s=2)
+    after = ctl(web, "store", "info", use_json=True)
+    assert after["kind"] == "shm" and after["path"].startswith(str(web.root.state))
+    assert after["live"] == before["live"] + 2
+    assert f"{after['live']} live" in ctl(web, "store", "info")
+
+
+# ---- config check --------------------------------------------------------------------------------
+
+def findings(web, code=1):
+    done = subprocess.run([str(paths.CTL), "--json", "--state-dir", str(web.root.state), "config", "check"],
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return {(row["place"], row["finding"]) for row in json.loads(done.stdout)["findings"]}
+
+
+def test_nothing_is_found_where_nothing_is_wrong(web):
+    assert findings(web, code=0) == set()
+    assert ctl(web, "config", "check") == "Nothing found.\n"
+
+
+def test_refused_entries_and_misspelt_members_are_found(web, keys):
+    web.expect_log(r"AQ00200", must=True)
+    keys.tenant("lost", plan="gold")
+    keys.add("lost", id="k_lost")
+    keys.add("acme", id="k_odd", expire_at="2030-01-01T00:00:00Z")
+    web.save_keys()
+    found = findings(web)
+    places = {place for place, _ in found}
+    assert places == {"tenants.lost", "keys[1] (k_lost)", "keys[2]"}
+    assert ("tenants.lost",
+            'refused: the plan "gold" is unknown; the tenant\'s keys are refused with it') in found
+    assert "expire_at" in dict(found)["keys[2]"]
+    table = subprocess.run([str(paths.CTL), "--state-dir", str(web.root.state), "config", "check"],
+                           capture_output=True, text=True, timeout=30, check=False)
+    assert table.returncode == 1 and len(table.stdout.splitlines()) == 4
+    web.log.wait_for("AQ00200")
+
+
+def test_limit_out_of_reach_is_found(server, keys):
+    web = server(confs.plan("basic", "minute 10/minute", "day 100/day", "hour 200/hour") + confs.location("/v1"),
+                 keys=keys)
+    found = findings(web)
+    assert found == {("plan basic", 'the limit "hour" (200/1h) can never be reached beside "day" (100/1d)')}
+
+
+@pytest.mark.skipif(not paths.AS_ROOT, reason="files that httpd's user cannot use take root to make")
+def test_files_that_httpds_user_cannot_use_are_found(web):
+    os.chmod(web.root.keys_file, 0o600)
+    found = findings(web)
+    os.chmod(web.root.keys_file, 0o640)
+    assert found == {(str(web.root.keys_file), "httpd's user cannot read it: Permission denied")}
+
+
+def test_without_a_server_it_says_what_is_missing(tmp_path):
+    done = subprocess.run([str(paths.CTL), "--state-dir", str(tmp_path), "usage", "show"], capture_output=True,
+                          text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "runtime.json" in done.stderr and "httpd writes it when it starts" in done.stderr
+
+
+def test_httpd_conf_tells_state_folder_and_keys_file(web, tmp_path):
+    conf = tmp_path / "httpd.conf"
+    conf.write_text(f'ServerRoot "{web.root.path}"\n  apiquotastatedir state # ours\nAPIQuotaKeyFile "keys.json"\n')
+    done = subprocess.run([str(paths.CTL), "-f", str(conf), "key", "list"], capture_output=True, text=True,
+                          timeout=30, check=False)
+    assert done.returncode == 0 and "k_acme" in done.stdout, done.stderr
+    conf.write_text("APIQuotaStateDir ${STATE}\n")
+    done = subprocess.run([str(paths.CTL), "-f", str(conf), "key", "list"], capture_output=True, text=True,
+                          timeout=30, check=False)
+    assert done.returncode == 1 and "holds a variable" in done.stderr
