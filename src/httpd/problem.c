@@ -126,9 +126,10 @@ const char *aq_problem_text(request_rec *r, int status)
 
 void aq_problem_insert(request_rec *r)
 {
-    aq_request_t *request;
+    aq_request_t *request = aq_request_find(r);
+    int is_ours = request && request->problem && request->problem->status == r->status;
 
-    if (r->main || aq_config_location(r)->quota != 1 || !ap_is_HTTP_ERROR(r->status)) {
+    if (r->main || (aq_config_location(r)->quota != 1 && !is_ours) || !ap_is_HTTP_ERROR(r->status)) {
         return;
     }
     if (ap_response_code_string(r, ap_index_of_response(r->status))) {

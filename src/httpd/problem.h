@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Problem documents (RFC 9457): the body of every error at a location with quota, ours and httpd's own.
+ * Problem documents (RFC 9457): the body of every refusal of ours, and of httpd's own errors at a location with quota.
  *
  * A refusal calls aq_problem_refuse and returns what it returns: httpd then makes its error response, and problem.c puts
  * the document in place of httpd's HTML, unless the operator's ErrorDocument holds for that status.

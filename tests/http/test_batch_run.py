@@ -216,3 +216,17 @@ def test_status_url_below_an_outer_section_and_of_a_virtual_host(server, keys, k
         eventually(lambda: web.get(url, key=key, headers={"Host": host}).json()["status"] == "succeeded")
     names = set(json.loads((web.root.state / "runtime.json").read_text())["worker"]["locations"])
     assert names == {"127.0.0.1/v1/imports", f"second.test:{web.port}/v2/imports"}
+
+
+def test_refusals_of_batches_are_problem_documents_also_where_nothing_is_counted(server, keys, key, backend):
+    uncounted = confs.batch("/v1/imports", backend.url + "/slow/2", "APIQuotaBatchMaxBody 100").replace(
+        "APIQuota On\n", "APIQuota Off\n")
+    web = server(batches.PLAN + uncounted, keys=keys)
+    answer = web.post("/v1/imports", body=b"x", key=key)
+    assert answer.status == 202
+    checks.assert_no_trio(answer)
+    url = answer.headers["Location"]
+    not_ready = web.get(url + "/result", key=key)
+    checks.assert_problem(not_ready, 404, code="result-not-ready", retry_after=checks.retry_after(not_ready))
+    checks.assert_problem(web.post("/v1/imports", body=b"x" * 101, key=key), 413, code="body-too-large")
+    checks.assert_problem(web.get(url), 401)
