@@ -2,8 +2,8 @@
 /*
  * Write lock of an SQLite queue: one writer at a time, over all threads and processes.
  *
- *   threads of one process    a mutex, waited for by the monotonic clock
- *   processes                 an fcntl lock on QUEUE.lock, behind the mutex: such locks belong to the process
+ *   threads of one process    a flag, waited for by the monotonic clock
+ *   processes                 an fcntl lock on QUEUE.lock, behind the flag: such locks belong to the process
  *
  * SQLite's own locks would do for correctness, but its busy handler has no queue, and versions before 3.51.3 can corrupt
  * a WAL when two checkpoints race a commit. So commits, checkpoints and closing all happen under this lock. The kernel
@@ -17,8 +17,10 @@
 #include <pthread.h>
 
 typedef struct {
-    pthread_mutex_t mutex;
-    int fd; /* of QUEUE.lock; the process must hold no other: closing any of them would free the lock */
+    pthread_mutex_t mutex; /* of is_taken, never held for long */
+    pthread_cond_t given;
+    int is_taken; /* by a thread of this process */
+    int fd;       /* of QUEUE.lock; the process must hold no other: closing any of them would free the lock */
     int wait_ms;
 } aq_sqlite_lock_t;
 

@@ -18,6 +18,7 @@
 #include "worker/attempt.h"
 #include "worker/janitor.h"
 
+#include <apr_tables.h>
 #include <apr_thread_proc.h>
 #include <apr_time.h>
 #include <signal.h>
@@ -246,50 +247,79 @@ static int stop_threads(aq_worker_t *worker)
     return wait_for_threads(worker, ABANDON_MS);
 }
 
+/* Before any thread: they inherit the mask, so that only the main thread takes these signals. */
+static void signals_block(sigset_t *signals)
+{
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP};
+
+    (void)sigemptyset(signals);
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        (void)sigaddset(signals, ours[i]);
+    }
+    (void)pthread_sigmask(SIG_BLOCK, signals, NULL);
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        (void)signal(ours[i], SIG_DFL); /* a starter may have left one ignored, which then would not even wait */
+    }
+}
+
+/* Starts as many threads as it can; the first is the one that renews leases. */
+static apr_status_t threads_start(aq_worker_t *worker, apr_array_header_t *threads)
+{
+    const int wanted = worker->settings.config->threads;
+    apr_pool_t *p = worker->pool;
+    apr_status_t rv = apr_thread_create(apr_array_push(threads), NULL, renew_leases, worker, p);
+
+    for (int i = 0; rv == APR_SUCCESS && i < wanted; i++) {
+        atomic_fetch_add(&worker->threads, 1);
+        rv = apr_thread_create(apr_array_push(threads), NULL, run_jobs, worker, p);
+        if (rv != APR_SUCCESS) {
+            atomic_fetch_sub(&worker->threads, 1);
+        }
+    }
+    if (rv != APR_SUCCESS) {
+        (void)apr_array_pop(threads);
+        AQ_LOG(AQ_LOG_ERROR, 618, rv, "only %d of %d threads can start", threads->nelts, wanted + 1);
+    }
+    return threads->nelts > 1 ? APR_SUCCESS : rv;
+}
+
+static void threads_join(const apr_array_header_t *threads)
+{
+    apr_status_t ended;
+
+    for (int i = 0; i < threads->nelts; i++) {
+        (void)apr_thread_join(&ended, APR_ARRAY_IDX(threads, i, apr_thread_t *));
+    }
+}
+
 int aq_worker_run(const aq_worker_options_t *options, apr_pool_t *p)
 {
     aq_worker_t *worker = apr_pcalloc(p, sizeof(*worker));
-    apr_thread_t *thread, *renewer;
-    apr_status_t rv, ended;
+    apr_array_header_t *threads = apr_array_make(p, 8, sizeof(apr_thread_t *));
     sigset_t signals;
 
     worker->pool = p;
     worker->options = *options;
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    (void)sigaddset(&signals, SIGHUP);
-    /* Before any thread: they inherit it, so that only the main thread takes these signals. */
-    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signals_block(&signals);
     if (worker_open(worker, p) != APR_SUCCESS) {
         return 1;
     }
     /* Before the first claim, so that what a killed worker left comes first in its tenants' lines. */
     aq_janitor_recover(worker);
-    if ((rv = apr_thread_create(&renewer, NULL, renew_leases, worker, p)) != APR_SUCCESS) {
-        (void)fail("threads", NULL, rv);
-        return 1;
+    int has_started = threads_start(worker, threads) == APR_SUCCESS;
+    if (has_started) {
+        AQ_LOG(AQ_LOG_NOTICE, 600, APR_SUCCESS, "worker %s started: %d threads, %u batch locations",
+               worker->presence.name, threads->nelts - 1, apr_hash_count(worker->settings.config->locations));
+        keep_house(worker, &signals);
     }
-    const int threads = worker->settings.config->threads;
-    for (int i = 0; i < threads; i++) {
-        atomic_fetch_add(&worker->threads, 1);
-        if ((rv = apr_thread_create(&thread, NULL, run_jobs, worker, p)) != APR_SUCCESS) {
-            atomic_fetch_sub(&worker->threads, 1);
-            AQ_LOG(AQ_LOG_ERROR, 618, rv, "only %d of %d threads can start", i, threads);
-            break;
-        }
-    }
-    AQ_LOG(AQ_LOG_NOTICE, 600, APR_SUCCESS, "worker %s started: %d threads, %u batch locations", worker->presence.name,
-           threads, apr_hash_count(worker->settings.config->locations));
-    keep_house(worker, &signals);
     if (!stop_threads(worker)) {
         AQ_LOG(AQ_LOG_WARNING, 619, APR_SUCCESS, "stopped with jobs in hand; they are recovered by the next worker");
         _exit(0);
     }
     aq_leases_end(&worker->leases);
-    (void)apr_thread_join(&ended, renewer);
+    threads_join(threads);
     aq_queue_close(worker->queue);
     aq_presence_end(&worker->presence);
     AQ_LOG(AQ_LOG_NOTICE, 637, APR_SUCCESS, "stopped");
-    return 0;
+    return has_started ? 0 : 1;
 }

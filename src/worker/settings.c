@@ -68,7 +68,7 @@ aq_settings_change_t aq_settings_reload(aq_settings_t *settings, const char *fil
         return change;
     }
     if ((rv = read_config(pool, file, &config, &error)) != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 602, rv, "the configuration stays as it was: %s", error);
+        AQ_LOG(AQ_LOG_ERROR, 602, APR_SUCCESS, "the configuration stays as it was: %s", error);
         apr_pool_destroy(pool);
         return change;
     }
