@@ -38,9 +38,8 @@ static int refuse_unknown(request_rec *r)
                                                 .detail = "Batches belong to tenants: send a key."});
 }
 
-int aq_batch_handler(request_rec *r)
+AQ_APART static int batch_handle(request_rec *r, const aq_location_config_t *location)
 {
-    const aq_location_config_t *location = aq_config_location(r);
     int is_status = r->handler && strcmp(r->handler, STATUS_HANDLER) == 0;
     const aq_principal_t *principal;
 
@@ -54,12 +53,27 @@ int aq_batch_handler(request_rec *r)
     return is_status ? aq_batch_status(r, location, principal) : aq_batch_upload(r, location, principal);
 }
 
-static int is_below_status_url(request_rec *r)
+/* Each <Location> that takes or shows batches has a name, and no other section can. */
+int aq_batch_handler(request_rec *r)
+{
+    const aq_location_config_t *location = aq_config_location(r);
+
+    return location->batch.name ? batch_handle(r, location) : DECLINED;
+}
+
+AQ_APART static int is_below(const char *uri, const char *base_url)
+{
+    size_t size = strlen(base_url);
+
+    return strncmp(uri, base_url, size) == 0 && (uri[size] == '/' || !uri[size]);
+}
+
+/* Two hooks ask it of every request, so it is short where there are no batches. */
+static inline int is_below_status_url(const request_rec *r)
 {
     const char *base_url = aq_config_location(r)->batch.base_url;
-    size_t size = base_url ? strlen(base_url) : 0;
 
-    return base_url && strncmp(r->uri, base_url, size) == 0 && (r->uri[size] == '/' || !r->uri[size]);
+    return base_url && is_below(r->uri, base_url);
 }
 
 /* httpd would look for a file of that name, and answer 403 by itself where the name is too long for one. */

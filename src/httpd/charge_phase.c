@@ -97,16 +97,11 @@ static int charge_take(request_rec *r, aq_request_t *request, const aq_location_
 }
 
 /* OK, or the status of the refusal, for the hook to return. */
-static int ensure_charged(request_rec *r)
+AQ_APART static int charge_once(request_rec *r, const aq_location_config_t *location)
 {
-    const aq_location_config_t *location = aq_config_location(r);
-    aq_request_t *request;
+    aq_request_t *request = aq_request_state(r);
     int status;
 
-    if (location->quota != 1 || (r->prev && r->prev->status != HTTP_OK)) {
-        return OK;
-    }
-    request = aq_request_state(r);
     if (request->location) {
         return request->status_to_return;
     }
@@ -117,6 +112,17 @@ static int ensure_charged(request_rec *r)
         request->status_to_return = status = charge_take(r, request, location);
     }
     return status;
+}
+
+/* Runs in every hook of every request: where there is no quota, that is all it costs. */
+static inline int ensure_charged(request_rec *r)
+{
+    const aq_location_config_t *location = aq_config_location(r);
+
+    if (location->quota != 1 || (r->prev && r->prev->status != HTTP_OK)) {
+        return OK;
+    }
+    return charge_once(r, location);
 }
 
 static int declined_or(int status)

@@ -102,16 +102,11 @@ static void batch_merge(aq_location_batch_t *merged, const aq_location_batch_t *
     merged->base_url = named->base_url;
 }
 
-void *aq_config_location_merge(apr_pool_t *p, void *outer_data, void *inner_data)
+AQ_APART static aq_location_config_t *location_merge(apr_pool_t *p, const aq_location_config_t *outer,
+                                                     const aq_location_config_t *inner)
 {
-    const aq_location_config_t *outer = outer_data;
-    const aq_location_config_t *inner = inner_data;
-    aq_location_config_t *merged;
+    aq_location_config_t *merged = apr_pmemdup(p, inner, sizeof(*inner));
 
-    if (outer->is_default) {
-        return inner_data;
-    }
-    merged = apr_pmemdup(p, inner, sizeof(*inner));
     merged->quota = (int)inner_or_outer(inner->quota, outer->quota);
     merged->key_from = inner->key_from ? inner->key_from : outer->key_from;
     merged->forward_key = (int)inner_or_outer(inner->forward_key, outer->forward_key);
@@ -126,6 +121,13 @@ void *aq_config_location_merge(apr_pool_t *p, void *outer_data, void *inner_data
     }
     batch_merge(&merged->batch, &outer->batch, &inner->batch);
     return merged;
+}
+
+void *aq_config_location_merge(apr_pool_t *p, void *outer, void *inner)
+{
+    const aq_location_config_t *above = outer;
+
+    return above->is_default ? inner : location_merge(p, above, inner);
 }
 
 void aq_config_server_default_mark(server_rec *s)

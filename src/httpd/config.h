@@ -21,6 +21,12 @@
 
 #define AQ_UNSET (-1)
 
+/*
+ * For what a hook calls only where it has something to do. Inlined, it would have every request of every location pay for
+ * saving its registers.
+ */
+#define AQ_APART __attribute__((noinline))
+
 typedef enum { AQ_STORE_FAILURE_ALLOW, AQ_STORE_FAILURE_DENY } aq_store_failure_t;
 
 /* What is open while the server runs. Made by lifecycle.c; lives as long as the configuration. */

@@ -27,22 +27,26 @@ typedef struct {
     const char *header;
 } presented_t;
 
-/* httpd joins repeated headers with a comma, and no key of ours holds one. */
+/* httpd joins repeated headers with a comma. Other schemes than Bearer have commas of their own. */
+AQ_APART static aq_identified_t unreadable(const aq_key_source_t *source, const char *value)
+{
+    int is_of_scheme = !source->is_bearer || ap_cstr_casecmpn(value, "Bearer ", 7) == 0;
+
+    return is_of_scheme && aq_token_is_joined(value) ? AQ_KEY_AMBIGUOUS : AQ_KEY_MISSING;
+}
+
 static aq_identified_t source_read(const aq_key_source_t *source, const apr_table_t *headers, presented_t *key)
 {
     const char *value = apr_table_get(headers, source->header);
-    int is_present;
+    int is_read;
 
     if (!value) {
         return AQ_KEY_MISSING;
     }
-    is_present = source->is_bearer ? aq_bearer_token(value, &key->text, &key->size)
-                                   : aq_bare_token(value, &key->text, &key->size);
-    if (!is_present) {
-        return AQ_KEY_MISSING;
-    }
     key->header = source->header;
-    return memchr(key->text, ',', key->size) ? AQ_KEY_AMBIGUOUS : AQ_IDENTIFIED;
+    is_read = source->is_bearer ? aq_bearer_token(value, &key->text, &key->size)
+                                : aq_bare_token(value, &key->text, &key->size);
+    return is_read ? AQ_IDENTIFIED : unreadable(source, value);
 }
 
 static aq_identified_t key_read(const request_rec *r, const aq_location_config_t *location, presented_t *key)
@@ -167,7 +171,8 @@ int aq_identify_check_authn(request_rec *r)
     request = aq_request_state(r);
     status = aq_identify(r, request);
     if (status == OK) {
-        r->user = apr_pstrdup(r->pool, request->principal->key_id);
+        /* The key set is held as long as the request lives. */
+        r->user = (char *)request->principal->key_id;
         r->ap_auth_type = (char *)AUTH_TYPE;
     }
     return status;
