@@ -27,6 +27,7 @@ apr_status_t aq_spool_walk(const char *folder, aq_spool_each_fn *each, void *dat
     if (walk == NULL) {
         return errno;
     }
+    /* cppcheck-suppress readdirCalled ; safe in glibc for a stream of one's own; readdir_r is deprecated */
     while (errno = 0, (entry = readdir(walk)) != NULL) {
         if (fstatat(dirfd(walk), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode)) {
             each(data, dirfd(walk), entry->d_name, &info);

@@ -98,6 +98,7 @@ apr_status_t aq_presence_scan(const aq_presence_t *presence, apr_pool_t *ptemp, 
     if (folder == NULL) {
         return errno;
     }
+    /* cppcheck-suppress readdirCalled ; safe in glibc for a stream of one's own; readdir_r is deprecated */
     while (errno = 0, (entry = readdir(folder)) != NULL) {
         const char *name = entry->d_name + prefix_size;
         if (strncmp(entry->d_name, presence->prefix, prefix_size) == 0 && strcmp(name, presence->name) != 0) {

@@ -67,7 +67,7 @@ aq_settings_change_t aq_settings_reload(aq_settings_t *settings, const char *fil
         AQ_LOG(AQ_LOG_ERROR, 601, rv, "the configuration cannot be read again");
         return change;
     }
-    if ((rv = read_config(pool, file, &config, &error)) != APR_SUCCESS) {
+    if (read_config(pool, file, &config, &error) != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_ERROR, 602, APR_SUCCESS, "the configuration stays as it was: %s", error);
         apr_pool_destroy(pool);
         return change;
