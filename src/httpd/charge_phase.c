@@ -80,12 +80,26 @@ static int store_failed(request_rec *r, apr_status_t rv)
                                                 .retry_after_s = 1});
 }
 
+/* Sections that merge, or overrides of a keys file, can add up to what no check at start-up sees. */
+static int limits_refused(request_rec *r, unsigned count)
+{
+    AQ_LOG(AQ_LOG_ERROR, 1020, 0, "%s: %u limits would apply, allowed are %d; the request is refused", r->uri, count,
+           AQ_LIMITS_MAX);
+    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_INTERNAL_SERVER_ERROR,
+                                                .code = "too-many-limits",
+                                                .detail = "More limits apply to the request than can be counted."});
+}
+
 static int charge_take(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
 {
     aq_counter_store_t *store = aq_config_server(r->server)->runtime->store;
     aq_charge_t *charge = charge_make(request, location);
-    apr_status_t rv = aq_charge_take(charge, store, 1, request->now_ms);
+    apr_status_t rv;
 
+    if (charge->count > AQ_LIMITS_MAX) {
+        return limits_refused(r, charge->count);
+    }
+    rv = aq_charge_take(charge, store, 1, request->now_ms);
     if (rv != APR_SUCCESS) {
         return store_failed(r, rv);
     }

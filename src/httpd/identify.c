@@ -80,14 +80,38 @@ static apr_status_t key_set_drop(void *data)
     return APR_SUCCESS;
 }
 
-/* The backend has no use for the client's key, and could log it. A subrequest may hold a copy of the headers. */
-static void key_strip(request_rec *r, const aq_location_config_t *location, const char *header)
+/* The name of a header of that family, or NULL. */
+static const char *own_family_find(const apr_table_t *headers)
 {
-    if (location->forward_key != 1) {
-        apr_table_unset(r->headers_in, header);
-        if (r->main || r->prev) {
-            apr_table_unset(aq_request_initial(r)->headers_in, header);
+    static const char family[] = "APIQuota-";
+    const apr_array_header_t *entries = apr_table_elts(headers);
+
+    for (int i = 0; i < entries->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(entries, i, apr_table_entry_t).key;
+        if ((name[0] | 0x20) == 'a' && (name[1] | 0x20) == 'p' &&
+            ap_cstr_casecmpn(name, family, sizeof(family) - 1) == 0) {
+            return name;
         }
+    }
+    return NULL;
+}
+
+/* What the worker says of a batch in headers of that family, a backend must be able to believe. */
+static void own_family_strip(apr_table_t *headers)
+{
+    const char *name;
+
+    while ((name = own_family_find(headers)) != NULL) {
+        apr_table_unset(headers, name);
+    }
+}
+
+/* Besides, the backend has no use for the client's key, and could log it. */
+static void headers_strip(apr_table_t *headers, const aq_location_config_t *location, const char *key_header)
+{
+    own_family_strip(headers);
+    if (location->forward_key != 1) {
+        apr_table_unset(headers, key_header);
     }
 }
 
@@ -110,18 +134,30 @@ static aq_identified_t principal_find(request_rec *r, aq_request_t *request, con
     apr_pool_cleanup_register(request->pool, request->key_set, key_set_drop, apr_pool_cleanup_null);
     found = aq_key_set_find(request->key_set, key.text, key.size, request->now_ms, &request->principal);
     if (found == AQ_IDENTIFIED) {
-        key_strip(r, location, key.header);
+        headers_strip(r->headers_in, location, key.header);
+        /* A subrequest may hold a copy. */
+        if (aq_request_initial(r)->headers_in != r->headers_in) {
+            headers_strip(aq_request_initial(r)->headers_in, location, key.header);
+        }
     }
     return found;
 }
 
+/* RFC 6750, section 3.1: who presented nothing is not told of an error. */
+static const char *const bearer_errors[] = {
+    [AQ_KEY_MISSING] = "",
+    [AQ_KEY_AMBIGUOUS] = ", error=\"invalid_request\"",
+    [AQ_KEY_UNKNOWN] = ", error=\"invalid_token\"",
+    [AQ_KEY_DISABLED] = ", error=\"invalid_token\"",
+    [AQ_KEY_EXPIRED] = ", error=\"invalid_token\"",
+};
+
 static void challenge_set(request_rec *r, aq_identified_t why)
 {
     const char *realm = ap_auth_name(r);
-    const char *error = why == AQ_KEY_MISSING ? "" : ", error=\"invalid_token\"";
 
     apr_table_setn(r->err_headers_out, "WWW-Authenticate",
-                   apr_pstrcat(r->pool, "Bearer realm=\"", realm ? realm : "api", "\"", error, NULL));
+                   apr_pstrcat(r->pool, "Bearer realm=\"", realm ? realm : "api", "\"", bearer_errors[why], NULL));
 }
 
 /* Why a key did not lead to a principal, as the client reads it. */
@@ -147,9 +183,7 @@ int aq_identify(request_rec *r, aq_request_t *request)
     if (request->principal) {
         return OK;
     }
-    if (refusals[request->identified].status == HTTP_UNAUTHORIZED) {
-        challenge_set(r, request->identified);
-    }
+    challenge_set(r, request->identified);
     return aq_problem_refuse(r, &refusals[request->identified]);
 }
 

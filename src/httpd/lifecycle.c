@@ -89,6 +89,36 @@ static void limits_identify(const aq_server_config_t *server, const aq_hash_secr
     }
 }
 
+/* 0 where a section's limits and a plan's are more than a request can be charged for. */
+static int limits_check(const aq_server_config_t *server, const aq_location_config_t *location, apr_pool_t *ptemp)
+{
+    for (apr_hash_index_t *hi = apr_hash_first(ptemp, server->plans); hi; hi = apr_hash_next(hi)) {
+        const aq_plan_t *plan = apr_hash_this_val(hi);
+        int count = plan->limits->nelts;
+
+        for (int i = 0; i < location->limits->nelts; i++) {
+            count += !aq_plan_limit_find(plan, APR_ARRAY_IDX(location->limits, i, aq_limit_t *)->name);
+        }
+        if (count > AQ_LIMITS_MAX) {
+            AQ_LOG(AQ_LOG_CRIT, 1021, 0, "APIQuotaLimit: %d limits apply to plan \"%s\" in %s; allowed: %d", count,
+                   plan->name, location->section, AQ_LIMITS_MAX);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int sections_check(const aq_server_config_t *server, apr_pool_t *ptemp)
+{
+    for (int i = 0; i < server->sections->nelts; i++) {
+        const aq_location_config_t *location = APR_ARRAY_IDX(server->sections, i, aq_location_config_t *);
+        if (location->limits && !limits_check(server, location, ptemp)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* Loads the keys file to see whether it can be loaded; the set is thrown away. */
 static int key_file_check(const aq_server_config_t *server, apr_pool_t *ptemp)
 {
@@ -116,6 +146,9 @@ int aq_lifecycle_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *p
 
     (void)plog;
     aq_config_server_default_mark(s);
+    if (!sections_check(server, ptemp)) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     if (section && !server->key_file) {
         AQ_LOG(AQ_LOG_CRIT, 1011, 0, "APIQuota is On in %s, but there is no APIQuotaKeyFile to know callers by",
                section);
