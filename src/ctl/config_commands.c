@@ -172,9 +172,9 @@ static void overrides_check(check_t *check, const aq_key_set_t *set, apr_hash_t 
     for (int i = 0; i < principals->nelts; i++) {
         const aq_principal_t *principal = APR_ARRAY_IDX(principals, i, const aq_principal_t *);
         const aq_plan_t *plan = apr_hash_get(plans, principal->plan, APR_HASH_KEY_STRING);
-        const apr_array_header_t *const *limits = (const apr_array_header_t *const *)&principal->limits;
-        if (principal->limits != plan->limits && !apr_hash_get(seen, limits, sizeof(*limits))) {
-            apr_hash_set(seen, limits, sizeof(*limits), principal);
+        const char *limits = apr_psprintf(check->ctl->p, "%pp", (void *)principal->limits);
+        if (principal->limits != plan->limits && !apr_hash_get(seen, limits, APR_HASH_KEY_STRING)) {
+            apr_hash_set(seen, limits, APR_HASH_KEY_STRING, principal);
             limits_check(check,
                          apr_psprintf(check->ctl->p, "tenants.%s (key %s)", principal->tenant, principal->key_id),
                          principal->limits);

@@ -12,6 +12,15 @@
 
 #define COLUMNS_MAX 12
 
+static void controls_replace(char *text)
+{
+    for (; *text; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
 aq_ctl_exit_t aq_ctl_fail(aq_ctl_exit_t code, const char *format, ...)
 {
     char text[2048];
@@ -20,9 +29,7 @@ aq_ctl_exit_t aq_ctl_fail(aq_ctl_exit_t code, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    for (char *c = text; *c; c++) {
-        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
-    }
+    controls_replace(text);
     (void)fprintf(stderr, "apiquotactl: %s\n", text);
     return code;
 }
@@ -76,9 +83,7 @@ static const char *cell_text(apr_pool_t *p, const json_t *value)
         break;
     }
     char *clean = apr_pstrdup(p, text[0] ? text : "-");
-    for (char *c = clean; *c; c++) {
-        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
-    }
+    controls_replace(clean);
     return clean;
 }
 

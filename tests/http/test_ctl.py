@@ -193,6 +193,24 @@ def test_limit_out_of_reach_is_found(server, keys):
     assert found == {("plan basic", 'the limit "hour" (200/1h) can never be reached beside "day" (100/1d)')}
 
 
+def test_override_out_of_reach_is_found_once_for_a_tenant(web, keys):
+    keys.tenant("acme", limits={"hour": "5000/hour"})
+    keys.add("acme", id="k_other")
+    web.save_keys()
+    assert findings(web) == {("tenants.acme (key k_acme)",
+                              'the limit "hour" (5000/1h) can never be reached beside "day" (1000/1d)')}
+
+
+def test_control_characters_of_a_file_reach_no_terminal(web, keys):
+    web.expect_log(r"AQ00200")
+    keys.tenant("e\x1b[31mvil", plan="gold\x07")
+    keys.add("e\x1b[31mvil", id="k_evil")
+    web.save_keys()
+    for words in (("key", "list"), ("tenant", "show")):
+        assert not set(ctl(web, *words)) & {"\x1b", "\x07"}
+    assert "\x1b" not in refused(web, "tenant", "show", "\x1b[31m")
+
+
 @pytest.mark.skipif(not paths.AS_ROOT, reason="files that httpd's user cannot use take root to make")
 def test_files_that_httpds_user_cannot_use_are_found(web):
     os.chmod(web.root.keys_file, 0o600)
