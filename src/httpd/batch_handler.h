@@ -12,7 +12,10 @@
 /* Seconds until a client should try again what a busy or broken queue or spool refused. */
 #define AQ_BATCH_RETRY_AFTER_S 5
 
-/* batch_upload.c: takes the request as a batch of `principal`. OK once it is on disk, else the status of a refusal. */
+/*
+ * batch_upload.c: takes the request as a batch of `principal`. OK once it is on disk, DECLINED where no section that takes
+ * batches is in force, else the status of a refusal.
+ */
 int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal);
 
 /* batch_status.c: answers a request below the status URL. OK, or the status of a refusal. */

@@ -46,7 +46,7 @@ static int refuse_too_large(const upload_t *upload)
 static int refuse_spool(request_rec *r, apr_status_t rv)
 {
     if (APR_STATUS_IS_ENOSPC(rv)) {
-        AQ_LOG(AQ_LOG_WARNING, 1220, rv, "the spool is full: a batch was refused");
+        AQ_LOG(AQ_LOG_WARNING, 1220, rv, "the spool or its disk is full: a batch was refused");
         return refuse(r, HTTP_INSUFFICIENT_STORAGE, "spool-full", "There is no room for this body now.");
     }
     AQ_LOG(AQ_LOG_ERROR, 1221, rv, "a body cannot be written to the spool");
@@ -65,7 +65,7 @@ static int64_t declared_length(request_rec *r)
     return length && ap_parse_strict_length(&bytes, length) ? bytes : 0;
 }
 
-/* Optional. Kept to be told apart later; what is no such key is refused rather than ignored. */
+/* Optional; what is no such key is refused rather than ignored. */
 static int idempotency_key_check(request_rec *r, const char **key)
 {
     *key = apr_table_get(r->headers_in, "Idempotency-Key");
@@ -142,16 +142,9 @@ static apr_status_t id_make(char id[AQ_BATCH_ID_SIZE], aq_time_ms_t now_ms)
     return rv;
 }
 
-static int max_attempts_of(const aq_server_config_t *server, const char *name)
-{
-    const aq_batch_location_t *location = apr_hash_get(server->batch->locations, name, APR_HASH_KEY_STRING);
-
-    return location ? location->max_attempts : AQ_BATCH_ATTEMPTS_DEFAULT;
-}
-
 /* All but what the body's commit tells. OK, or the status of a refusal. */
-static int batch_describe(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal,
-                          aq_batch_t *batch)
+static int batch_describe(request_rec *r, const aq_location_config_t *location, const aq_batch_location_t *settings,
+                          const aq_principal_t *principal, aq_batch_t *batch)
 {
     const apr_uri_t *uri = &aq_request_initial(r)->parsed_uri;
     const char *bad;
@@ -159,8 +152,10 @@ static int batch_describe(request_rec *r, const aq_location_config_t *location, 
     batch->status = AQ_BATCH_QUEUED;
     batch->tenant = principal->tenant;
     batch->key_id = principal->key_id;
-    batch->location = location->batch.name;
-    batch->max_attempts = max_attempts_of(aq_config_server(r->server), location->batch.name);
+    batch->location = settings->name;
+    batch->max_attempts = settings->max_attempts;
+    batch->never_repeat = !settings->target_is_idempotent;
+    batch->retention_ms = settings->retention_ms;
     batch->method = r->method;
     batch->path = aq_batch_uri_escape(r->pool, uri->path ? uri->path : r->uri);
     batch->query = aq_batch_uri_escape(r->pool, uri->query);
@@ -191,6 +186,57 @@ static void accepted_headers_set(request_rec *r, const aq_batch_t *batch, const 
     }
 }
 
+static int accepted_send(request_rec *r, const aq_batch_t *batch, const char *base_url, const char *text)
+{
+    accepted_headers_set(r, batch, base_url);
+    r->status = HTTP_ACCEPTED;
+    return aq_batch_text_send(r, text);
+}
+
+/* Of a batch that was not queued. A file that stays is an orphan, which the worker sweeps. */
+static void body_remove(const upload_t *upload, const char *id)
+{
+    apr_status_t rv = aq_spool_body_remove(upload->spool, upload->pool, id);
+
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_ERROR, 1223, rv, "the body of %s, which was not queued, cannot be removed now", id);
+    }
+}
+
+static int is_equal(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static int is_same_request(const aq_batch_t *a, const aq_batch_t *b)
+{
+    return is_equal(a->method, b->method) && is_equal(a->path, b->path) && is_equal(a->query, b->query) &&
+           is_equal(a->request.sha256, b->request.sha256);
+}
+
+/* The tenant has used the idempotency key before: a lost answer is given again, another request is refused. */
+static int repeat_answer(const upload_t *upload, const aq_batch_t *batch, const char *base_url)
+{
+    request_rec *r = upload->r;
+    aq_batch_t *first = NULL;
+    const char *text = NULL;
+    apr_status_t rv = aq_queue_find_key(upload->queue, r->pool, batch->tenant, batch->idempotency_key, &first);
+
+    if (rv == APR_SUCCESS && !is_same_request(first, batch)) {
+        return refuse(r, HTTP_UNPROCESSABLE_ENTITY, "idempotency-key-reused",
+                      "This Idempotency-Key was used with another request.");
+    }
+    if (rv == APR_SUCCESS) {
+        text = aq_batch_text(r, first, base_url);
+        rv = text ? APR_SUCCESS : APR_ENOMEM;
+    }
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_WARNING, 1224, rv, "the batch of an idempotency key cannot be looked up");
+        return aq_batch_refuse_unavailable(r, "The batch cannot be queued now.");
+    }
+    return accepted_send(r, first, base_url, text);
+}
+
 /* The answer is made before the row: when the row is on disk, nothing may keep the client from knowing it. */
 static int row_submit(const upload_t *upload, const aq_batch_t *batch, const char *base_url)
 {
@@ -199,15 +245,16 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
     apr_status_t rv = text ? aq_queue_submit(upload->queue, batch, upload->pool) : APR_ENOMEM;
 
     if (rv == APR_SUCCESS) {
-        accepted_headers_set(r, batch, base_url);
-        r->status = HTTP_ACCEPTED;
-        return aq_batch_text_send(r, text);
+        return accepted_send(r, batch, base_url, text);
+    }
+    body_remove(upload, batch->id);
+    if (APR_STATUS_IS_EEXIST(rv) && batch->idempotency_key) {
+        return repeat_answer(upload, batch, base_url);
+    }
+    if (APR_STATUS_IS_ENOSPC(rv)) {
+        return refuse_spool(r, rv);
     }
     AQ_LOG(APR_STATUS_IS_EBUSY(rv) ? AQ_LOG_WARNING : AQ_LOG_ERROR, 1222, rv, "a batch cannot be queued");
-    rv = aq_spool_body_remove(upload->spool, upload->pool, batch->id);
-    if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1223, rv, "the body of %s, which was refused, cannot be removed now", batch->id);
-    }
     return aq_batch_refuse_unavailable(r, "The batch cannot be queued now.");
 }
 
@@ -231,14 +278,28 @@ static int upload_take(upload_t *upload, int64_t declared_bytes, aq_batch_t *bat
     return row_submit(upload, batch, base_url);
 }
 
+/* What the section that takes this request told the worker. NULL where an inner section made it something else. */
+static const aq_batch_location_t *settings_find(const request_rec *r, const aq_location_config_t *location)
+{
+    const aq_batch_config_t *config = aq_config_server(r->server)->batch;
+
+    return config && location->batch.name ? apr_hash_get(config->locations, location->batch.name, APR_HASH_KEY_STRING)
+                                          : NULL;
+}
+
 int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal)
 {
     upload_t upload = {.r = r, .max_bytes = aq_config_value(location->batch.max_body_bytes, AQ_BATCH_MAX_BODY_DEFAULT)};
+    const aq_batch_location_t *settings = settings_find(r, location);
     int64_t declared_bytes = declared_length(r);
     aq_batch_t batch = {.id = ""};
-    int status = idempotency_key_check(r, &batch.idempotency_key);
+    int status;
 
-    if (status != OK || (status = batch_describe(r, location, principal, &batch)) != OK) {
+    if (!settings) {
+        return DECLINED;
+    }
+    if ((status = idempotency_key_check(r, &batch.idempotency_key)) != OK ||
+        (status = batch_describe(r, location, settings, principal, &batch)) != OK) {
         return status;
     }
     if (declared_bytes > upload.max_bytes) {

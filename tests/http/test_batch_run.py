@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches from upload to result, with the worker that httpd starts."""
 
+import datetime
 import hashlib
 import json
 import os
@@ -142,6 +143,21 @@ def test_busy_target_is_tried_again(running, key, backend):
     assert len(backend.seen("/echo")) == 2
 
 
+def test_target_that_cannot_tell_repeats_is_asked_once_where_the_outcome_is_unknown(running, key, backend):
+    web = running("APIQuotaBatchTargetIdempotent Off", target="/reset")
+    batch = batches.wait_over(web, key, batches.submit(web, key))
+    assert batch["status"] == "failed" and batch["attempt"] == 1
+    assert batch["error"]["code"] == "outcome-unknown" and len(backend.seen()) == 1
+
+
+def test_retention_of_the_location_says_when_a_batch_expires(running, key):
+    web = running("APIQuotaBatchRetention 2h")
+    batch = batches.wait_over(web, key, batches.submit(web, key))
+    finished, expires = (datetime.datetime.fromisoformat(batch[name].replace("Z", "+00:00"))
+                         for name in ("finished_at", "expires_at"))
+    assert expires - finished == datetime.timedelta(hours=2)
+
+
 def test_polls_with_the_etag_are_free_until_something_changes(running, key, backend):
     backend.hold_import(after_lines=1000)
     web = running()
@@ -159,6 +175,20 @@ def test_polls_with_the_etag_are_free_until_something_changes(running, key, back
     done = web.get(url, key=key)
     assert done.json()["status"] == "succeeded" and done.headers["ETag"] != etag
     assert "Retry-After" not in done.headers
+
+
+def test_head_is_get_without_a_body_and_other_methods_are_told_which_there_are(running, key):
+    web = running()
+    url = batches.submit(web, key)
+    batches.wait_over(web, key, url)
+    for path in (url, url + "/result"):
+        whole, head = web.get(path, key=key), web.head(path, key=key)
+        assert head.status == 200 and head.body == b""
+        for name in ("ETag", "Content-Type", "Content-Length", "Cache-Control"):
+            assert head.headers[name] == whole.headers[name], name
+        refused = web.post(path, body=b"x", key=key)
+        checks.assert_problem(refused, 405)
+        assert "GET" in refused.headers["Allow"] and "POST" not in refused.headers["Allow"]
 
 
 # ---- whose batch it is -----------------------------------------------------------------------------

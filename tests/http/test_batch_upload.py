@@ -16,6 +16,8 @@ from harness.waiting import eventually
 from harness.wire import request_bytes
 
 MEGABYTE = 1 << 20
+ONE_CHILD = ("StartServers 1\nServerLimit 1\nThreadsPerChild 4\nMinSpareThreads 1\nMaxSpareThreads 4\n"
+             "MaxRequestWorkers 4\n")
 # httpd's event MPM says so of a connection that it was about to close when it was stopped.
 LINGERING = r"AH03092: process_lingering_close: apr_pollset_add failure"
 
@@ -133,6 +135,32 @@ def test_header_that_is_no_utf8_is_refused(taking, key):
     assert batches.left(web) == batches.NOTHING_LEFT
 
 
+# ---- idempotency keys ------------------------------------------------------------------------------
+
+def test_same_upload_with_the_same_idempotency_key_is_the_same_batch(taking, key):
+    web = taking()
+    answers = web.burst(16, "/v1/imports", concurrency=8, method="POST", key=key, body=b"order 1\n",
+                        headers={"Idempotency-Key": "order-1"})
+    assert {answer.status for answer in answers} == {202}, answers
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len({answer.headers["Location"] for answer in answers}) == 1
+    assert len(batches.rows(web)) == 1 and len(batches.left(web).body) == 1 and batches.left(web).incoming == []
+
+
+@pytest.mark.parametrize("change", ["body", "query", "method"])
+def test_other_request_with_the_same_idempotency_key_is_refused_and_leaves_nothing(taking, key, change):
+    web = taking()
+    headers = {"Idempotency-Key": "order-1"}
+    first = web.post("/v1/imports", body=b"order 1\n", key=key, headers=headers)
+    other = {"body": lambda: web.post("/v1/imports", body=b"order 2\n", key=key, headers=headers),
+             "query": lambda: web.post("/v1/imports?x=1", body=b"order 1\n", key=key, headers=headers),
+             "method": lambda: web.request("PUT", "/v1/imports", body=b"order 1\n", key=key, headers=headers)}
+    checks.assert_problem(other[change](), 422, code="idempotency-key-reused")
+    again = web.post("/v1/imports", body=b"order 1\n", key=key, headers=headers)
+    assert again.json() == first.json()
+    assert len(batches.rows(web)) == 1 and len(batches.left(web).body) == 1
+
+
 # ---- refusals that leave nothing behind -------------------------------------------------------------
 
 def test_f25_client_gone_amid_its_upload_leaves_nothing_and_is_charged_once(taking, key):
@@ -221,6 +249,18 @@ def test_f73_upload_that_is_refused_is_answered_before_its_body_is_read(taking, 
             checks.assert_problem(answer, case["status"])
             assert connection.closed_by_peer()
     assert batches.left(web) == before
+
+
+def test_uploads_over_http2_are_taken_and_refused_alike(taking, key):
+    web = taking("APIQuotaBatchMaxBody 1m", modules=("http2",))
+    small, large = web.root.path / "small", web.root.path / "large"
+    small.write_bytes(bytes(300000))
+    large.write_bytes(bytes(3 * MEGABYTE))
+    (taken,) = web.nghttp("/v1/imports", key=key, data_file=small)
+    assert taken.status == 202 and taken.json()["request"]["bytes"] == 300000
+    (refused,) = web.nghttp("/v1/imports", key=key, data_file=large)
+    checks.assert_problem(refused, 413, code="body-too-large")
+    assert len(batches.left(web).body) == 1 and batches.left(web).incoming == []
 
 
 def test_upload_with_expect_gets_its_100_when_it_is_wanted(taking, key):
@@ -315,12 +355,12 @@ def test_f71_link_in_place_of_the_database_is_refused(taking, key):
 
 
 def test_queue_that_cannot_be_used_is_503_and_is_used_again_once_it_can(taking, key):
-    web = taking()
+    web = taking(mpm_conf=ONE_CHILD)
     (batches.folder(web) / "queue.db").mkdir()
     answer = web.post("/v1/imports", body=b"x", key=key)
     checks.assert_problem(answer, 503, code="queue-unavailable", retry_after=checks.retry_after(answer))
     web.expect_log(r"AQ01212", must=True)
-    assert batches.folder(web).joinpath("spool", "body").iterdir
+    assert batches.left(web).body == []
     (batches.folder(web) / "queue.db").rmdir()
     assert web.post("/v1/imports", body=b"x", key=key).status == 202
 
@@ -334,8 +374,7 @@ def anonymous_kb(pid):
 
 @pytest.mark.skipif(bool(os.environ.get("AQ_SANITIZER")), reason="a sanitizer's own memory grows with use")
 def test_large_upload_passes_in_pieces_and_not_through_memory(taking, key):
-    web = taking(mpm_conf="StartServers 1\nServerLimit 1\nThreadsPerChild 4\nMinSpareThreads 1\n"
-                          "MaxSpareThreads 4\nMaxRequestWorkers 4\n")
+    web = taking(mpm_conf=ONE_CHILD)
     body = bytes(50 * MEGABYTE)
     (child,) = web.child_pids()
     for _ in range(2 * 4):  # each thread once or twice: it is warm then

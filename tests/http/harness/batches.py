@@ -60,7 +60,7 @@ def folder(web):
 def rows(web):
     """The job rows as dicts, read from a copy: root must not make files beside a live database."""
     database = folder(web) / "queue.db"
-    if not database.exists():
+    if not database.is_file():
         return []
     with tempfile.TemporaryDirectory(prefix="apiquota-queue-") as copy:
         for suffix in ("", "-wal"):
