@@ -8,6 +8,7 @@
 #include "httpd/config.h"
 
 #include <apr_strings.h>
+#include <http_core.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -55,8 +56,8 @@ void *aq_config_location_create(apr_pool_t *p, char *section)
 
     location_init(location);
     location->section = apr_pstrdup(p, section);
-    location->is_default = section == NULL;
-    if (section && main_config) {
+    /* Refused there, but read while requests run: an .htaccess must not touch the list that they share. */
+    if (section && main_config && ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_RUN_MPM) {
         APR_ARRAY_PUSH(main_config->sections, aq_location_config_t *) = location;
     }
     return location;
