@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who asks: keys in headers, the challenge of a 401, what the backend sees of a key, and Require."""
+
+import pytest
+
+from harness import checks, confs, quota
+
+CHALLENGE = 'Bearer realm="API"'
+INVALID = CHALLENGE + ', error="invalid_token"'
+SECRET = "aq_" + "k" * 43
+
+
+@pytest.fixture
+def key(keys):
+    return keys.add("acme", scopes=["invoices:read", "invoices:write"])
+
+
+@pytest.fixture
+def web(server, keys, key):  # pylint: disable=unused-argument
+    return server(quota.ROOMY + confs.location("/v1"), keys=keys)
+
+
+def assert_challenged(answer, challenge, code):
+    problem = checks.assert_problem(answer, 401, code=code)
+    assert answer.headers["WWW-Authenticate"] == challenge
+    checks.assert_no_trio(answer)
+    return problem
+
+
+# ---- 401 and 400 -----------------------------------------------------------------------------------
+
+@pytest.mark.mpm_all
+def test_missing_and_unknown_keys_are_challenged_as_rfc_6750_says(web, key):
+    assert_challenged(web.get("/v1/item.json"), CHALLENGE, "key-missing")
+    assert_challenged(web.get("/v1/item.json", key="aq_nobody"), INVALID, "key-unknown")
+    assert_challenged(web.get("/v1/item.json", headers={"X-API-Key": "aq_nobody"}), INVALID, "key-unknown")
+    assert_challenged(web.get("/v1/no-such-file"), CHALLENGE, "key-missing")
+    assert web.head("/v1/item.json").headers["WWW-Authenticate"] == CHALLENGE
+    assert web.get("/v1/item.json", key=key).status == 200
+
+
+def test_disabled_and_expired_keys_are_refused_and_say_why(server, keys):
+    disabled = keys.add("acme", disabled=True)
+    expired = keys.add("acme", expires_at="2020-01-01T00:00:00Z")
+    valid = keys.add("acme", expires_at="2100-01-01T00:00:00Z", disabled=False)
+    web = server(quota.ROOMY + confs.location("/v1"), keys=keys)
+    assert_challenged(web.get("/v1/item.json", key=disabled), INVALID, "key-disabled")
+    assert_challenged(web.get("/v1/item.json", key=expired), INVALID, "key-expired")
+    assert web.get("/v1/item.json", key=valid).status == 200
+
+
+def test_key_expires_on_the_second(server, keys):
+    at = 1893456000  # 2030-01-01T00:00:00Z
+    key = keys.add("acme", expires_at="2030-01-01T00:00:00Z")
+    web = server(quota.ROOMY + confs.location("/v1"), keys=keys, faketime="+0")
+    web.clock.freeze(at - 1)
+    assert web.get("/v1/item.json", key=key).status == 200
+    web.clock.freeze(at)
+    assert_challenged(web.get("/v1/item.json", key=key), INVALID, "key-expired")
+
+
+@pytest.mark.parametrize("fields", [
+    [("Authorization", "Bearer {key}"), ("X-API-Key", "{key}")],
+    [("Authorization", "Bearer {key}"), ("X-API-Key", "aq_other")],
+    [("X-API-Key", "{key}"), ("X-API-Key", "{key}")],
+    [("Authorization", "Bearer {key}"), ("Authorization", "Bearer {key}")],
+    [("X-API-Key", "{key},{key}")],
+    [("X-API-Key", "{key}, aq_other")],
+    [("Authorization", "Bearer {key}, Bearer aq_other")],
+    [("Authorization", "bearer {key},aq_other")],
+])
+def test_f56_more_than_one_key_is_a_400(web, key, fields):
+    with quota.costs(web, key, 0):
+        answer = web.get("/v1/item.json", headers=[(n, v.format(key=key)) for n, v in fields])
+    checks.assert_problem(answer, 400, code="key-ambiguous")
+    checks.assert_no_trio(answer)
+    assert answer.headers["WWW-Authenticate"] == CHALLENGE + ', error="invalid_request"'
+
+
+@pytest.mark.parametrize("fields", [
+    [("Authorization", "Bearer {key}")], [("authorization", "bEaReR {key}")], [("AUTHORIZATION", "BEARER  {key}")],
+    [("Authorization", " Bearer {key} ")], [("X-API-Key", "{key}")], [("x-api-key", "  {key}  ")],
+    [("X-API-Key", "{key}"), ("Authorization", "Basic dTpw")],
+    [("X-API-Key", "{key}"), ("Authorization", 'Digest username="u", realm="r"')],
+])
+def test_f56_every_spelling_of_one_key_is_one_principal(web, key, fields):
+    with quota.costs(web, key, 1):
+        answer = web.get("/v1/item.json", headers=[(n, v.format(key=key)) for n, v in fields])
+        assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize("fields", [
+    [("Authorization", "Bearer")], [("Authorization", "Bearer ")], [("Authorization", "")], [("X-API-Key", "")],
+    [("Authorization", "Basic {key}")], [("Authorization", "Bearer{key}")], [("Authorization", "{key}")],
+    [("X-Api", "{key}")],
+])
+def test_f57_what_is_no_key_is_a_missing_key(web, key, fields):
+    answer = web.get("/v1/item.json", headers=[(n, v.format(key=key)) for n, v in fields])
+    assert_challenged(answer, CHALLENGE, "key-missing")
+
+
+@pytest.mark.parametrize("value", ["{key}x", "x{key}", "{key} x", "aq_" + "x" * 5000, "é"])
+def test_f57_what_is_not_quite_the_key_is_refused(web, key, value):
+    answer = web.get("/v1/item.json", headers={"X-API-Key": value.format(key=key).encode()})
+    assert answer.status == 401, answer
+    assert answer.headers["WWW-Authenticate"] in (CHALLENGE, INVALID)
+
+
+def test_key_in_the_query_string_is_not_taken(web, key):
+    assert_challenged(web.get(f"/v1/item.json?key={key}&access_token={key}"), CHALLENGE, "key-missing")
+
+
+def test_realm_is_auth_name_and_is_quoted(server, keys, key):
+    web = server(quota.ROOMY + confs.location("/v1", r'AuthName "The \"best\" API"'), keys=keys)
+    assert web.get("/v1/item.json").headers["WWW-Authenticate"] == r'Bearer realm="The \"best\" API"'
+    assert web.get("/v1/item.json", key=key).status == 200
+
+
+def test_key_from_names_the_only_places(server, keys, key):
+    web = server(quota.ROOMY + confs.location("/v1", key_from="header:Api-Token")
+                 + confs.location("/v1/bearer", key_from="bearer"), keys=keys)
+    web.root.add_file("v1/bearer/item.json", b"{}")
+    assert web.get("/v1/item.json", headers={"api-token": key}).status == 200
+    assert web.get("/v1/item.json", key=key).status == 401
+    assert web.get("/v1/bearer/item.json", key=key).status == 200
+    assert web.get("/v1/bearer/item.json", headers={"Api-Token": key}).status == 401
+    # What is no place for a key there is no second key either.
+    assert web.get("/v1/item.json", headers={"Api-Token": key, "X-API-Key": "x"}).status == 200
+
+
+def test_no_key_is_in_any_log(server, keys):
+    key = keys.add("acme", secret=SECRET)
+    web = server(quota.ROOMY + confs.location("/v1"), keys=keys)
+    web.get("/v1/item.json", key=key)
+    web.get("/v1/item.json", key=key + "x")
+    web.get("/v1/item.json", headers={"X-API-Key": key, "Authorization": f"Bearer {key}"})
+    assert SECRET not in web.log.text() and SECRET not in "".join(web.access_log())
+
+
+# ---- what the backend sees -------------------------------------------------------------------------
+
+def forwarded(web, backend, headers):
+    """The headers of the request as the backend saw it."""
+    assert web.get("/v1/echo/x", headers=headers).status == 200
+    return backend.seen("/echo/x")[-1].headers
+
+
+@pytest.mark.mpm_all
+def test_key_is_taken_off_before_the_backend_sees_it(server, keys, key, backend):
+    web = server(quota.ROOMY + confs.proxy("/v1", backend), keys=keys, modules=("proxy_http",))
+    assert "Authorization" not in forwarded(web, backend, {"Authorization": f"Bearer {key}"})
+    seen = forwarded(web, backend, {"X-API-Key": key, "Authorization": "Basic dTpw", "X-Other": "stays"})
+    assert "X-API-Key" not in seen
+    assert seen["Authorization"] == "Basic dTpw" and seen["X-Other"] == "stays"
+    assert key not in repr(backend.seen())
+
+
+def test_key_is_forwarded_where_that_is_asked_for(server, keys, key, backend):
+    web = server(quota.ROOMY + confs.proxy("/v1", backend, "APIQuotaForwardKey On"), keys=keys,
+                 modules=("proxy_http",))
+    assert forwarded(web, backend, {"Authorization": f"Bearer {key}"})["Authorization"] == f"Bearer {key}"
+    assert forwarded(web, backend, {"X-API-Key": key})["X-API-Key"] == key
+
+
+def test_f64_headers_in_our_name_from_a_client_reach_no_backend(server, keys, key, backend):
+    web = server(quota.ROOMY + confs.proxy("/v1", backend), keys=keys, modules=("proxy_http",))
+    seen = forwarded(web, backend, {"X-API-Key": key, "APIQuota-Tenant": "umbrella", "apiquota-cost": "0",
+                                    "X-Stays": "1"})
+    assert not [name for name in seen.names() if name.startswith("apiquota-")]
+    assert seen["X-Stays"] == "1"
+
+
+def test_key_is_no_environment_of_a_cgi(server, keys, key):
+    web = server(quota.ROOMY + confs.location("/cgi-bin", "CGIPassAuth On"), keys=keys, modules=("cgi",))
+    web.root.add_cgi("env", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nenv\n")
+    shown = web.get("/cgi-bin/env", key=key)
+    assert shown.status == 200 and key not in shown.text
+    assert f"REMOTE_USER={key.id}" in shown.text
+
+
+# ---- Require ---------------------------------------------------------------------------------------
+
+REQUIRES = [("api-plan basic", 200), ("api-plan other basic", 200), ("api-plan other", 403),
+            ("api-scope invoices:write", 200), ("api-scope none invoices:read", 200), ("api-scope invoices", 403),
+            ("api-tenant acme", 200), ("api-tenant umbrella acme", 200), ("api-tenant acm", 403),
+            ("valid-user", 200), ("user somebody", 403)]
+
+
+def test_require_lets_in_whom_it_names_and_a_403_is_charged(server, keys, key):
+    conf = quota.ROOMY + confs.location("/v1")
+    conf += "".join(confs.location(f"/v1/r{n}", require=line) for n, (line, _) in enumerate(REQUIRES))
+    web = server(conf, keys=keys)
+    web.expect_log("AH01631")
+    for number, (line, status) in enumerate(REQUIRES):
+        web.root.add_file(f"v1/r{number}/item.json", b"{}")
+        with quota.costs(web, key, 1):
+            answer = web.get(f"/v1/r{number}/item.json", key=key)
+        assert answer.status == status, (line, answer)
+        checks.trio(answer)
+        assert web.get(f"/v1/r{number}/item.json").status == 401, line
+
+
+def test_require_all_asks_for_all(server, keys, key):
+    lines = ("<RequireAll>", "Require api-scope invoices:read", "Require api-scope invoices:write",
+             "Require api-plan basic", "</RequireAll>")
+    web = server(quota.ROOMY + confs.location("/v1", *lines).replace("    Require valid-user\n", ""), keys=keys)
+    web.expect_log("AH01631")
+    less = keys.add("acme", scopes=["invoices:read"])
+    web.save_keys()
+    assert web.get("/v1/item.json", key=key).status == 200
+    web.log.wait_for("AQ00203.*2 keys")
+    assert web.get("/v1/item.json", key=less).status == 403
+
+
+def test_refused_require_is_a_401_unless_told_otherwise(server, keys, key):
+    conf = confs.location("/v1", require="api-scope never").replace("AuthzSendForbiddenOnFailure On", "")
+    web = server(quota.ROOMY + conf, keys=keys)
+    web.expect_log("AH01631")
+    answer = web.get("/v1/item.json", key=key)
+    checks.assert_problem(answer, 401)
+    assert answer.headers["WWW-Authenticate"] == CHALLENGE and checks.trio(answer).remaining == 999999
