@@ -25,8 +25,8 @@
  * the slot) counts as empty.
  *
  * A clock that stepped back shows as words of the future. Within one period of now they ARE the current window; further
- * ahead the count is moved to the present (aq_window_look mends the word). So a step back never gives credit, and makes
- * nobody wait for more than one window longer than without it. A step forward ends windows, no more.
+ * ahead the count is moved to the present (aq_window_look mends the word). So a step back never gives credit, and nobody
+ * waits for more than one window longer than anybody does without it. A step forward ends windows, no more.
  */
 #ifndef AQ_WINDOW_H
 #define AQ_WINDOW_H
