@@ -79,6 +79,17 @@ void keys_load(aq_keys_t *keys, aq_keys_report_t *report)
     ck_assert_ptr_null(error);
 }
 
+aq_keys_t *keys_loaded(const char *name, const char *text)
+{
+    const char *path = fixture_path(name);
+    aq_keys_t *keys = keys_make(path);
+
+    fixture_log_keep();
+    keys_write(path, text);
+    keys_load(keys, NULL);
+    return keys;
+}
+
 static aq_identified_t find(aq_keys_t *keys, int number, const aq_principal_t **principal)
 {
     const char *text = keys_text(number);

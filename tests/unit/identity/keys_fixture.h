@@ -27,6 +27,9 @@ aq_keys_t *keys_make(const char *path);
 /* Loads and fails the test if that cannot be done; the report in `report` unless NULL. */
 void keys_load(aq_keys_t *keys, aq_keys_report_t *report);
 
+/* A holder of a file of that name and text (see keys_write), loaded; the log is kept from here on. */
+aq_keys_t *keys_loaded(const char *name, const char *text);
+
 /* Who presents key `number` at KEYS_NOW_MS; NULL where nobody does. Holds a reference until the end of the test. */
 const aq_principal_t *keys_principal(aq_keys_t *keys, int number);
 aq_identified_t keys_find(aq_keys_t *keys, int number);

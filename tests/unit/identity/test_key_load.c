@@ -15,6 +15,9 @@
 
 #define THREADS 4
 #define REPLACEMENTS 1000
+#define ONLY(number)                                                                                                   \
+    "{\"tenants\": {\"acme\": {\"plan\": \"basic\"}}, \"keys\": [{\"id\": \"k_" number "\", \"sha256\": \"HASH" number \
+    "\", \"tenant\": \"acme\"}]}"
 
 /* `count` keys of tenants of 50 keys each. */
 static void many_write(const char *path, int count)
@@ -58,6 +61,55 @@ START_TEST(fifty_thousand_keys_are_each_found_cold_and_warm)
     }
     ck_assert_int_eq(aq_key_set_list(set, fixture_pool)->nelts, 50000);
     aq_key_set_release(set);
+}
+END_TEST
+
+START_TEST(a_replaced_set_goes_once_nobody_holds_it)
+{
+    const char *path = fixture_path("held.json");
+    aq_keys_t *keys = keys_loaded("held.json", ONLY("1"));
+    const aq_key_set_t *one = aq_keys_acquire(keys), *same = aq_keys_acquire(keys);
+    const aq_principal_t *principal;
+    int is_changed;
+
+    ck_assert_ptr_eq(one, same);
+    ck_assert_int_eq(aq_key_set_find(one, keys_text(1), 46, KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
+    aq_key_set_release(same);
+    keys_write(path, ONLY("2"));
+    for (int i = 0; i < 100; i++) {
+        ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS + i * 60000, &is_changed), APR_SUCCESS);
+        ck_assert_uint_eq(aq_keys_set_count(keys), 2);
+    }
+    ck_assert_str_eq(principal->key_id, "k_1");
+    ck_assert_int_eq(keys_find(keys, 2), AQ_IDENTIFIED);
+    aq_key_set_release(one);
+    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS, &is_changed), APR_SUCCESS);
+    ck_assert_uint_eq(aq_keys_set_count(keys), 1);
+    ck_assert_int_eq(keys_find(keys, 2), AQ_IDENTIFIED);
+}
+END_TEST
+
+START_TEST(a_file_that_changes_while_all_sets_are_held_is_taken_over_later)
+{
+    const char *path = fixture_path("places.json");
+    aq_keys_t *keys = keys_loaded("places.json", ONLY("1"));
+    const aq_key_set_t *held[31];
+    int is_changed;
+
+    for (int i = 0; i < 31; i++) {
+        held[i] = aq_keys_acquire(keys);
+        keys_write(path, i % 2 ? ONLY("1") : ONLY("2"));
+        apr_status_t rv = aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS + i, &is_changed);
+        ck_assert_int_eq(rv, i < 30 ? APR_SUCCESS : APR_EBUSY);
+    }
+    ck_assert_int_eq(fixture_log_count(202), 1);
+    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS, &is_changed), APR_EBUSY);
+    ck_assert_int_eq(fixture_log_count(202), 1);
+    ck_assert_int_eq(keys_find(keys, 1), AQ_IDENTIFIED);
+    aq_key_set_release(held[7]);
+    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS, &is_changed), APR_SUCCESS);
+    ck_assert_int_eq(is_changed, 1);
+    ck_assert_int_eq(keys_find(keys, 2), AQ_IDENTIFIED);
 }
 END_TEST
 
@@ -181,6 +233,8 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, fifty_thousand_keys_are_each_found_cold_and_warm);
+    tcase_add_test(tests, a_replaced_set_goes_once_nobody_holds_it);
+    tcase_add_test(tests, a_file_that_changes_while_all_sets_are_held_is_taken_over_later);
     tcase_add_test(tests, replaced_a_thousand_times_under_load_nobody_is_turned_away);
     tcase_add_test(tests, the_cache_holds_each_entry_once_whoever_fills_it);
     tcase_add_test(tests, a_cache_for_nothing_finds_nothing);

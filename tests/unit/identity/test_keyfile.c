@@ -15,17 +15,6 @@
 #define FILE_OF(tenants, keys) "{\"tenants\": {" tenants "}, \"keys\": [" keys "]}"
 #define KEY(n, more) "{\"id\": \"k_" n "\", \"sha256\": \"HASH" n "\", \"tenant\": \"acme\"" more "}"
 
-static aq_keys_t *loaded(const char *name, const char *text)
-{
-    const char *path = fixture_path(name);
-    aq_keys_t *keys = keys_make(path);
-
-    fixture_log_keep();
-    keys_write(path, text);
-    keys_load(keys, NULL);
-    return keys;
-}
-
 static const aq_limit_t *limit_of(const aq_principal_t *principal, const char *name)
 {
     for (int i = 0; i < principal->limits->nelts; i++) {
@@ -39,9 +28,9 @@ static const aq_limit_t *limit_of(const aq_principal_t *principal, const char *n
 
 START_TEST(a_principal_is_what_the_file_says)
 {
-    aq_keys_t *keys = loaded("principal.json",
-                             FILE_OF(ACME, KEY("1", ", \"scopes\": [\"a:b\", \"c\"], \"expires_at\": "
-                                                    "\"2030-01-01T00:00:00Z\", \"disabled\": false, \"comment\": 7")));
+    aq_keys_t *keys = keys_loaded(
+        "principal.json", FILE_OF(ACME, KEY("1", ", \"scopes\": [\"a:b\", \"c\"], \"expires_at\": "
+                                                 "\"2030-01-01T00:00:00Z\", \"disabled\": false, \"comment\": 7")));
     const aq_principal_t *principal = keys_principal(keys, 1);
 
     ck_assert_ptr_nonnull(principal);
@@ -77,10 +66,10 @@ static const struct {
 
 START_TEST(disabled_and_expired_keys_are_told_cold_and_warm)
 {
-    aq_keys_t *keys = loaded("states.json", apr_pstrcat(fixture_pool,
-                                                        "{\"tenants\": {" ACME "}, \"keys\": [{\"id\": \"k_1\", "
-                                                        "\"sha256\": \"HASH1\", \"tenant\": \"acme\"",
-                                                        STATES[_i].more, "}]}", NULL));
+    aq_keys_t *keys = keys_loaded("states.json", apr_pstrcat(fixture_pool,
+                                                             "{\"tenants\": {" ACME "}, \"keys\": [{\"id\": \"k_1\", "
+                                                             "\"sha256\": \"HASH1\", \"tenant\": \"acme\"",
+                                                             STATES[_i].more, "}]}", NULL));
 
     ck_assert_int_eq(keys_find(keys, 1), STATES[_i].identified);
     ck_assert_int_eq(keys_find(keys, 1), STATES[_i].identified);
@@ -89,7 +78,7 @@ END_TEST
 
 START_TEST(only_the_whole_key_is_known)
 {
-    aq_keys_t *keys = loaded("whole.json", FILE_OF(ACME, KEY("1", "")));
+    aq_keys_t *keys = keys_loaded("whole.json", FILE_OF(ACME, KEY("1", "")));
     const aq_key_set_t *set = aq_keys_acquire(keys);
     const char *text = keys_text(1);
     size_t size = strlen(text);
@@ -112,7 +101,7 @@ END_TEST
 
 START_TEST(overrides_of_the_key_come_before_those_of_the_tenant_before_the_plan)
 {
-    aq_keys_t *keys = loaded(
+    aq_keys_t *keys = keys_loaded(
         "overrides.json",
         FILE_OF("\"acme\": {\"plan\": \"basic\", \"limits\": {\"minute\": \"400/minute\", \"day\": \"2000/day\"}}",
                 KEY("1", ", \"limits\": {\"minute\": \"500/minute\", \"hour\": \"9/hour\"}") "," KEY("2", "")));
@@ -146,7 +135,7 @@ static const char *const NO_KEYS_FILES[] = {
 START_TEST(a_file_that_is_none_leaves_the_last_good_one_in_force)
 {
     const char *path = fixture_path("bad.json"), *error;
-    aq_keys_t *keys = loaded("bad.json", FILE_OF(ACME, KEY("1", "")));
+    aq_keys_t *keys = keys_loaded("bad.json", FILE_OF(ACME, KEY("1", "")));
     int is_changed = 7;
 
     keys_write(path, NO_KEYS_FILES[_i]);
@@ -180,7 +169,7 @@ END_TEST
 START_TEST(a_hundred_megabytes_are_refused_unread)
 {
     const char *path = fixture_path("huge.json"), *error;
-    aq_keys_t *keys = loaded("huge.json", FILE_OF(ACME, KEY("1", "")));
+    aq_keys_t *keys = keys_loaded("huge.json", FILE_OF(ACME, KEY("1", "")));
 
     ck_assert_int_eq(truncate(path, 100 * 1024 * 1024), 0); /* a sparse one */
     ck_assert_int_eq(aq_keys_load(keys, fixture_pool, KEYS_NOW_MS, NULL, &error), APR_EGENERAL);
@@ -192,7 +181,7 @@ END_TEST
 START_TEST(refresh_reads_a_changed_file_once)
 {
     const char *path = fixture_path("refresh.json");
-    aq_keys_t *keys = loaded("refresh.json", FILE_OF(ACME, KEY("1", "")));
+    aq_keys_t *keys = keys_loaded("refresh.json", FILE_OF(ACME, KEY("1", "")));
     int is_changed;
 
     ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS + 1, &is_changed), APR_SUCCESS);
@@ -215,7 +204,7 @@ END_TEST
 START_TEST(a_file_that_was_just_changed_is_read_again)
 {
     const char *path = fixture_path("tick.json");
-    aq_keys_t *keys = loaded("tick.json", FILE_OF(ACME, KEY("1", "")));
+    aq_keys_t *keys = keys_loaded("tick.json", FILE_OF(ACME, KEY("1", "")));
     struct stat info;
     int is_changed;
 
@@ -227,55 +216,6 @@ START_TEST(a_file_that_was_just_changed_is_read_again)
     ck_assert_int_eq(is_changed, 1);
     ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, changed_ms + 1000, &is_changed), APR_SUCCESS);
     ck_assert_int_eq(is_changed, 0);
-}
-END_TEST
-
-START_TEST(a_replaced_set_goes_once_nobody_holds_it)
-{
-    const char *path = fixture_path("held.json");
-    aq_keys_t *keys = loaded("held.json", FILE_OF(ACME, KEY("1", "")));
-    const aq_key_set_t *one = aq_keys_acquire(keys), *same = aq_keys_acquire(keys);
-    const aq_principal_t *principal;
-    int is_changed;
-
-    ck_assert_ptr_eq(one, same);
-    ck_assert_int_eq(aq_key_set_find(one, keys_text(1), 46, KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
-    aq_key_set_release(same);
-    keys_write(path, FILE_OF(ACME, KEY("2", "")));
-    for (int i = 0; i < 100; i++) {
-        ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS + i * 60000, &is_changed), APR_SUCCESS);
-        ck_assert_uint_eq(aq_keys_set_count(keys), 2);
-    }
-    ck_assert_str_eq(principal->key_id, "k_1");
-    ck_assert_int_eq(keys_find(keys, 2), AQ_IDENTIFIED);
-    aq_key_set_release(one);
-    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS, &is_changed), APR_SUCCESS);
-    ck_assert_uint_eq(aq_keys_set_count(keys), 1);
-    ck_assert_int_eq(keys_find(keys, 2), AQ_IDENTIFIED);
-}
-END_TEST
-
-START_TEST(a_file_that_changes_while_all_sets_are_held_is_taken_over_later)
-{
-    const char *path = fixture_path("places.json");
-    aq_keys_t *keys = loaded("places.json", FILE_OF(ACME, KEY("1", "")));
-    const aq_key_set_t *held[31];
-    int is_changed;
-
-    for (int i = 0; i < 31; i++) {
-        held[i] = aq_keys_acquire(keys);
-        keys_write(path, i % 2 ? FILE_OF(ACME, KEY("1", "")) : FILE_OF(ACME, KEY("2", "") " "));
-        apr_status_t rv = aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS + i, &is_changed);
-        ck_assert_int_eq(rv, i < 30 ? APR_SUCCESS : APR_EBUSY);
-    }
-    ck_assert_int_eq(fixture_log_count(202), 1);
-    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS, &is_changed), APR_EBUSY);
-    ck_assert_int_eq(fixture_log_count(202), 1);
-    ck_assert_int_eq(keys_find(keys, 1), AQ_IDENTIFIED);
-    aq_key_set_release(held[7]);
-    ck_assert_int_eq(aq_keys_refresh(keys, fixture_pool, KEYS_NOW_MS, &is_changed), APR_SUCCESS);
-    ck_assert_int_eq(is_changed, 1);
-    ck_assert_int_eq(keys_find(keys, 2), AQ_IDENTIFIED);
 }
 END_TEST
 
@@ -303,8 +243,6 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_hundred_megabytes_are_refused_unread);
     tcase_add_test(tests, refresh_reads_a_changed_file_once);
     tcase_add_test(tests, a_file_that_was_just_changed_is_read_again);
-    tcase_add_test(tests, a_replaced_set_goes_once_nobody_holds_it);
-    tcase_add_test(tests, a_file_that_changes_while_all_sets_are_held_is_taken_over_later);
     tcase_add_test(tests, a_copy_is_loaded_in_place_of_an_unreadable_file);
 }
 
