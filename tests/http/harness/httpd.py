@@ -16,12 +16,13 @@ from .client import Client
 from .errorlog import ErrorLog, LogGuard
 from .faketime import FakeClock, library
 from .keys import write_atomically
-from .ports import port_is_free
+from .ports import connection_is_open, port_is_free
 from .serverroot import ServerRoot, allowed_lines
 from .waiting import wait_until
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
+IDLE_TIMEOUT_S = 0.3
 PORT_ATTEMPTS = 5
 PORT_TAKEN = re.compile(r"AH00072|Address already in use")
 RESUMED = r"resuming normal operations"
@@ -101,6 +102,8 @@ class Httpd(Client):
         """Ends httpd by SIGTERM, or gracefully by SIGWINCH; fails if a process stays behind."""
         self._meant_to_end = True
         self.guard.expect(CLOSED_BY_STOP)
+        # event looks at the socket of a connection that ends at that moment, which may be gone: its child crashes.
+        wait_until(lambda: not connection_is_open(self.port), IDLE_TIMEOUT_S)
         # Prefork's children end inside their signal handler, which crashes amid the threads of mod_http2.
         gently = graceful or (self.spec.mpm == "prefork" and "http2" in self.spec.modules)
         os.kill(self.pid, signal.SIGWINCH if gently else signal.SIGTERM)

@@ -11,6 +11,7 @@ import random
 import socket
 
 LOWEST, HIGHEST = 15000, 32000
+TCP_LISTEN = "0A"
 
 
 class PortLease:
@@ -33,6 +34,14 @@ def port_is_free(port):
         except OSError:
             return False
     return True
+
+
+def connection_is_open(port):
+    """True while a process holds an accepted connection of this local port."""
+    local = f"0100007F:{port:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [row.split() for row in table.readlines()[1:]]
+    return any(row[1] == local and row[3] != TCP_LISTEN and row[9] != "0" for row in rows)
 
 
 def _lease_any():
