@@ -7,6 +7,8 @@
  */
 #include "httpd/config.h"
 
+#include "httpd/options.h"
+
 #include <apr_strings.h>
 #include <http_core.h>
 #include <stddef.h>
@@ -121,6 +123,7 @@ AQ_APART static aq_location_config_t *location_merge(apr_pool_t *p, const aq_loc
         merged->limits = outer->limits;
     }
     batch_merge(&merged->batch, &outer->batch, &inner->batch);
+    merged->options = aq_options_merge(p, outer->options, inner->options);
     return merged;
 }
 

@@ -80,6 +80,9 @@ typedef struct {
     const char *base_url; /* path of the section with SetHandler apiquota-batches, "/v1/batches" */
 } aq_location_batch_t;
 
+/* What few locations set: see options.h. */
+typedef struct aq_location_options_t aq_location_options_t;
+
 typedef struct {
     const char *section;          /* the argument of <Location> or <Directory>; NULL for the server's own */
     int is_default;               /* nothing of ours is set: merging need not copy */
@@ -90,6 +93,7 @@ typedef struct {
     int free_count;             /* AQ_UNSET: 304 alone */
     apr_array_header_t *limits; /* of const aq_limit_t *; NULL: none of the location's own */
     aq_location_batch_t batch;
+    aq_location_options_t *options; /* NULL: none of them is set */
 } aq_location_config_t;
 
 /* Defaults, in one place; docs/directives.md repeats them. */

@@ -9,6 +9,7 @@
 #include "httpd/batch_directives.h"
 
 #include "base/aq_units.h"
+#include "httpd/options.h"
 
 #include <apr_cstr.h>
 #include <apr_lib.h>
@@ -289,6 +290,7 @@ const command_rec aq_directives[] = {
     AP_INIT_TAKE1("APIQuotaForwardKey", forward_key_set, NULL, IN_LOCATION,
                   "whether the backend sees the client's key: On or Off"),
     AP_INIT_ITERATE("APIQuotaFree", free_add, NULL, IN_LOCATION, "statuses that cost nothing: none, or 304 …"),
+    AQ_OPTION_DIRECTIVES,
     AQ_BATCH_DIRECTIVES,
     {.name = NULL},
 };

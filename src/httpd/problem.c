@@ -9,6 +9,8 @@
 #include "httpd/problem.h"
 
 #include "base/aq_json.h"
+#include "httpd/error_body.h"
+#include "httpd/options.h"
 #include "httpd/request.h"
 
 #include <apr_strings.h>
@@ -64,13 +66,14 @@ static void quota_members_set(json_t *document, const aq_charge_t *charge)
     }
 }
 
-static const char *quota_detail(apr_pool_t *p, const aq_charge_t *charge)
+static const char *quota_detail(request_rec *r, const aq_charge_t *charge)
 {
+    apr_pool_t *p = r->pool;
     const aq_limit_t *limit = charge->counters[charge->refusing].limit;
     int64_t wait_s = aq_charge_retry_after_s(charge);
 
     if (limit->message) {
-        return limit->message;
+        return aq_error_body_message(r, HTTP_TOO_MANY_REQUESTS, limit->message);
     }
     if (wait_s < 0) {
         return apr_psprintf(p, "The limit \"%s\" of %" APR_UINT64_T_FMT " is used up; waiting does not help.",
@@ -88,6 +91,34 @@ static int is_over_quota(const aq_request_t *request, int status)
            request->charge->state == AQ_CHARGE_DENIED && request->charge->refusing >= 0;
 }
 
+int aq_problem_is_over_quota(request_rec *r, int status)
+{
+    return is_over_quota(aq_request_find(r), status);
+}
+
+int64_t aq_problem_retry_after_s(request_rec *r, int status)
+{
+    const aq_request_t *request = aq_request_find(r);
+
+    if (is_over_quota(request, status)) {
+        return aq_charge_retry_after_s(request->charge);
+    }
+    return request && request->problem && request->problem->status == status ? request->problem->retry_after_s : 0;
+}
+
+const char *aq_problem_detail(request_rec *r, int status)
+{
+    const aq_request_t *request = aq_request_find(r);
+
+    if (is_over_quota(request, status)) {
+        return quota_detail(r, request->charge);
+    }
+    if (request && request->problem && request->problem->status == status && request->problem->detail) {
+        return request->problem->detail;
+    }
+    return reason_phrase(status);
+}
+
 const char *aq_problem_text(request_rec *r, int status)
 {
     const aq_request_t *request = aq_request_find(r);
@@ -96,7 +127,7 @@ const char *aq_problem_text(request_rec *r, int status)
                                       : &(aq_problem_t){.status = status};
     int is_quota = is_over_quota(request, status);
     const char *id = aq_request_id(r);
-    const char *detail = is_quota ? quota_detail(r->pool, request->charge) : problem->detail;
+    const char *detail = is_quota ? quota_detail(r, request->charge) : problem->detail;
     const char *type = is_quota ? TYPE_QUOTA_EXCEEDED : problem->type;
     json_t *document = json_pack("{s:s, s:s, s:i}", "type", type ? type : "about:blank", "title", reason_phrase(status),
                                  "status", status);
@@ -124,6 +155,16 @@ const char *aq_problem_text(request_rec *r, int status)
     return text ? text : "{}";
 }
 
+/* The problem document, or the body that the location asks for in its place. */
+static const char *body_text(request_rec *r, int status, const char **content_type)
+{
+    const aq_template_t *template = aq_options_body_find(aq_config_location(r)->options, status);
+    const char *text = template ? aq_error_body_text(r, status, template) : NULL;
+
+    *content_type = text ? "application/json" : "application/problem+json";
+    return text ? text : aq_problem_text(r, status);
+}
+
 void aq_problem_insert(request_rec *r)
 {
     aq_request_t *request = aq_request_find(r);
@@ -136,6 +177,6 @@ void aq_problem_insert(request_rec *r)
         return;
     }
     request = aq_request_state(r);
-    ap_custom_response(r, r->status, aq_problem_text(r, r->status));
+    ap_custom_response(r, r->status, body_text(r, r->status, &request->problem_content_type));
     request->problem_status = r->status;
 }

@@ -33,4 +33,13 @@ void aq_problem_insert(request_rec *r);
 /* The document as text in r->pool: type, title, status, detail, code, request_id, and for 429 the limit's members. */
 const char *aq_problem_text(request_rec *r, int status);
 
+/* Whether the response of that status is a refusal by a limit: then request->charge->refusing names it. */
+int aq_problem_is_over_quota(request_rec *r, int status);
+
+/* What Retry-After says on a response of that status; 0 or less: nothing. */
+int64_t aq_problem_retry_after_s(request_rec *r, int status);
+
+/* A sentence for people about the response of that status, never NULL. */
+const char *aq_problem_detail(request_rec *r, int status);
+
 #endif

@@ -58,7 +58,7 @@ const char *aq_request_id(request_rec *r)
         return id;
     }
     id = apr_table_get(r->subprocess_env, "UNIQUE_ID");
-    if (!id) {
+    if (!id && r->prev) {
         id = apr_table_get(r->subprocess_env, "REDIRECT_UNIQUE_ID");
     }
     return id ? id : "";

@@ -17,12 +17,13 @@ typedef struct {
     const aq_key_set_t *key_set;          /* held until the request's pool is cleared */
     const aq_principal_t *principal;      /* NULL: not identified */
     aq_identified_t identified;
-    int is_identified;     /* the look-up was made, whatever came of it */
-    aq_charge_t *charge;   /* NULL: not charged */
-    int status_to_return;  /* what the charge decided: OK, or 429 or 503, for later phases to repeat */
-    aq_problem_t *problem; /* what our own refusal says; NULL: httpd's own error */
-    int problem_status;    /* the status whose body is ours; 0: none */
-    aq_time_ms_t now_ms;   /* of the request's first phase with us */
+    int is_identified;                /* the look-up was made, whatever came of it */
+    aq_charge_t *charge;              /* NULL: not charged */
+    int status_to_return;             /* what the charge decided: OK, or 429 or 503, for later phases to repeat */
+    aq_problem_t *problem;            /* what our own refusal says; NULL: httpd's own error */
+    int problem_status;               /* the status whose body is ours; 0: none */
+    const char *problem_content_type; /* of that body */
+    aq_time_ms_t now_ms;              /* of the request's first phase with us */
 } aq_request_t;
 
 /* The initial request of a subrequest or internal redirect. */

@@ -13,39 +13,98 @@
 #include "httpd/phases.h"
 
 #include "base/aq_log.h"
+#include "httpd/answer_headers.h"
+#include "httpd/options.h"
 
 #include <apr_strings.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <string.h>
 #include <util_filter.h>
 
 #define FILTER_NAME "APIQUOTA_SETTLE"
-#define PROBLEM_CONTENT_TYPE "application/problem+json"
-#define DECIMAL_SIZE 21
+#define RATE_PREFIX "X-RateLimit-"
+#define DECIMAL_SIZE 24 /* 20 digits, a place for a leading zero, and the end */
 
 static ap_filter_rec_t *settle_filter_rec;
 
-/* apr_psprintf costs ten times as much, three times a request. */
-static const char *decimal(apr_pool_t *p, uint64_t value)
-{
-    char *text = apr_palloc(p, DECIMAL_SIZE);
-    char *at = text + DECIMAL_SIZE;
+/* Sets headers of one response. */
+typedef struct {
+    request_rec *r;
+    void (*put)(apr_table_t *table, const char *name, const char *value); /* apr_table_addn where nothing is replaced */
+    int has_err_headers;
+    aq_time_ms_t reset_from_ms; /* 0: resets are epoch seconds; else counted from then */
+} header_writer_t;
 
-    *--at = '\0';
-    do {
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    return at;
+/* A header of that family, set by a backend or by our own earlier run; NULL where there is none. */
+static const char *rate_header_find(const apr_table_t *headers)
+{
+    const apr_array_header_t *entries = apr_table_elts(headers);
+
+    for (int i = 0; i < entries->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(entries, i, apr_table_entry_t).key;
+        if ((name[0] | 0x20) == 'x' && ap_cstr_casecmpn(name, RATE_PREFIX, sizeof(RATE_PREFIX) - 1) == 0) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+/* One set, ours: a backend's -Reset must not stay beside our -Limit where we have none to show. */
+static void rate_headers_clear(apr_table_t *headers)
+{
+    const char *name;
+
+    while ((name = rate_header_find(headers))) {
+        apr_table_unset(headers, name);
+    }
+}
+
+/* One look for all names: a table is searched for each that is set, and ours look alike to its index. */
+static header_writer_t header_writer(request_rec *r)
+{
+    rate_headers_clear(r->headers_out);
+    rate_headers_clear(r->err_headers_out);
+    return (header_writer_t){.r = r, .put = apr_table_addn, .has_err_headers = 0};
 }
 
 /* Replaces a backend's header of that name, wherever it stands. */
-static void header_set(request_rec *r, const char *name, const char *value)
+static void header_set(const header_writer_t *writer, const char *name, const char *value)
 {
-    apr_table_setn(r->headers_out, name, value);
-    if (!apr_is_empty_table(r->err_headers_out)) {
-        apr_table_unset(r->err_headers_out, name);
+    writer->put(writer->r->headers_out, name, value);
+    if (writer->has_err_headers) {
+        apr_table_unset(writer->r->err_headers_out, name);
     }
+}
+
+static inline char *digit_pair_write(char *end, uint32_t value)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+
+    return memcpy(end - 2, &pairs[value * 2], 2);
+}
+
+/* Writes `value` so that it ends before `end`, and returns its beginning. apr_psprintf costs twenty times as much. */
+static char *decimal_write(char *end, uint64_t value)
+{
+    uint32_t rest; /* Half as dear to divide, and nearly every number fits. */
+
+    for (; value > UINT32_MAX; value /= 100) {
+        end = digit_pair_write(end, (uint32_t)(value % 100));
+    }
+    for (rest = (uint32_t)value; rest >= 100; rest /= 100) {
+        end = digit_pair_write(end, rest % 100);
+    }
+    end = digit_pair_write(end, rest);
+    return rest < 10 ? end + 1 : end;
+}
+
+static const char *decimal(char text[DECIMAL_SIZE], uint64_t value)
+{
+    text[DECIMAL_SIZE - 1] = '\0';
+    return decimal_write(text + DECIMAL_SIZE - 1, value);
 }
 
 static uint64_t seconds_up(aq_time_ms_t ms)
@@ -54,39 +113,51 @@ static uint64_t seconds_up(aq_time_ms_t ms)
 }
 
 /* Limit, remaining and reset of one counter, in headers of those names. */
-static void trio_set(request_rec *r, const aq_counter_t *counter, const char *limit_name, const char *remaining_name,
-                     const char *reset_name)
+static void trio_set(const header_writer_t *writer, const aq_counter_t *counter, const char *limit_name,
+                     const char *remaining_name, const char *reset_name)
 {
+    char(*texts)[DECIMAL_SIZE];
+
     if (counter->limit->rate.is_unlimited) {
         return;
     }
-    header_set(r, limit_name, decimal(r->pool, counter->limit->rate.count));
-    header_set(r, remaining_name, decimal(r->pool, counter->remaining));
+    texts = apr_palloc(writer->r->pool, 3 * sizeof(*texts));
+    header_set(writer, limit_name, decimal(texts[0], counter->limit->rate.count));
+    header_set(writer, remaining_name, decimal(texts[1], counter->remaining));
     if (counter->reset_at_ms != AQ_TIME_NEVER) {
-        header_set(r, reset_name, decimal(r->pool, seconds_up(counter->reset_at_ms)));
+        header_set(writer, reset_name, decimal(texts[2], seconds_up(counter->reset_at_ms - writer->reset_from_ms)));
     }
 }
 
-static void suffixed_trio_set(request_rec *r, const aq_counter_t *counter)
+static void suffixed_trio_set(const header_writer_t *writer, const aq_counter_t *counter)
 {
     const char *suffix = counter->limit->header_suffix;
+    apr_pool_t *p = writer->r->pool;
 
-    trio_set(r, counter, apr_pstrcat(r->pool, "X-RateLimit-Limit-", suffix, NULL),
-             apr_pstrcat(r->pool, "X-RateLimit-Remaining-", suffix, NULL),
-             apr_pstrcat(r->pool, "X-RateLimit-Reset-", suffix, NULL));
+    trio_set(writer, counter, apr_pstrcat(p, RATE_PREFIX "Limit-", suffix, NULL),
+             apr_pstrcat(p, RATE_PREFIX "Remaining-", suffix, NULL),
+             apr_pstrcat(p, RATE_PREFIX "Reset-", suffix, NULL));
 }
 
 /* The unsuffixed trio shows the primary limit; on a refusal the one that refused. */
-static void charge_headers_set(request_rec *r, const aq_charge_t *charge)
+static void charge_headers_set(request_rec *r, const aq_request_t *request)
 {
+    const aq_charge_t *charge = request->charge;
+    const aq_location_options_t *options = request->location->options;
     int shown = charge->refusing >= 0 && charge->primary >= 0 ? charge->refusing : charge->primary;
+    header_writer_t writer;
 
+    if (!(aq_options_headers(options) & AQ_HEADERS_X)) {
+        return;
+    }
+    writer = header_writer(r);
+    writer.reset_from_ms = options && options->reset_is_delta == 1 ? request->now_ms : 0;
     if (shown >= 0) {
-        trio_set(r, &charge->counters[shown], "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset");
+        trio_set(&writer, &charge->counters[shown], RATE_PREFIX "Limit", RATE_PREFIX "Remaining", RATE_PREFIX "Reset");
     }
     for (unsigned i = 0; i < charge->count; i++) {
         if (charge->counters[i].limit->shown == AQ_SHOWN_SUFFIX) {
-            suffixed_trio_set(r, &charge->counters[i]);
+            suffixed_trio_set(&writer, &charge->counters[i]);
         }
     }
 }
@@ -101,10 +172,12 @@ static void refusal_headers_set(request_rec *r, const aq_request_t *request)
         wait_s = request->problem->retry_after_s;
     }
     if (wait_s > 0) {
-        header_set(r, "Retry-After", decimal(r->pool, (uint64_t)wait_s));
+        const header_writer_t writer = {
+            .r = r, .put = apr_table_setn, .has_err_headers = !apr_is_empty_table(r->err_headers_out)};
+        header_set(&writer, "Retry-After", decimal(apr_palloc(r->pool, DECIMAL_SIZE), (uint64_t)wait_s));
     }
     if (request->problem_status == r->status) {
-        ap_set_content_type_ex(r, PROBLEM_CONTENT_TYPE, 1);
+        ap_set_content_type_ex(r, request->problem_content_type, 1);
     }
 }
 
@@ -115,7 +188,7 @@ static void charge_settle(request_rec *r, aq_request_t *request)
         aq_charge_settle(request->charge, aq_config_server(r->server)->runtime->store, is_free, request->now_ms);
 
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1002, rv, "a free response could not be given back");
+        AQ_LOG(AQ_LOG_ERROR, 1002, rv, "a free response could not be given back (request %s)", aq_request_id(r));
     }
 }
 
@@ -139,11 +212,12 @@ static apr_status_t settle_filter(ap_filter_t *filter, apr_bucket_brigade *briga
     }
     if (request->charge) {
         charge_settle(r, request);
-        charge_headers_set(r, request->charge);
+        charge_headers_set(r, request);
     }
     if (ap_is_HTTP_ERROR(r->status)) {
         refusal_headers_set(r, request);
     }
+    aq_answer_headers_set(r, request);
     ap_remove_output_filter(filter);
     return ap_pass_brigade(filter->next, brigade);
 }
@@ -162,7 +236,7 @@ void aq_settle_phase_insert(request_rec *r)
         return;
     }
     request = aq_request_find(r);
-    if (request && (request->charge || request->problem_status)) {
+    if (request && (request->location || request->problem || request->problem_status)) {
         ap_add_output_filter_handle(settle_filter_rec, request, r, r->connection);
     }
 }

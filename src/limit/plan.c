@@ -166,7 +166,7 @@ void aq_plan_seal(aq_plan_t *plan)
         if (limits[i]->shown == AQ_SHOWN_AUTO) {
             aq_limit_t *sealed = apr_pmemdup(plan->limits->pool, limits[i], sizeof(*sealed));
 
-            sealed->shown = has_primary ? AQ_SHOWN_NONE : AQ_SHOWN_PRIMARY;
+            sealed->shown = has_primary ? AQ_SHOWN_LISTED : AQ_SHOWN_PRIMARY;
             has_primary = 1;
             limits[i] = sealed;
         }

@@ -37,6 +37,7 @@ typedef enum {
     AQ_SHOWN_AUTO,    /* the first of a plan is primary unless one is marked */
     AQ_SHOWN_PRIMARY, /* unsuffixed trio */
     AQ_SHOWN_SUFFIX,  /* trio with `header_suffix` */
+    AQ_SHOWN_LISTED,  /* in the IETF's lists alone: what a plan says nothing of, beside its primary */
     AQ_SHOWN_NONE
 } aq_shown_t;
 
@@ -82,7 +83,7 @@ apr_status_t aq_plan_create(apr_pool_t *p, const char *name, aq_plan_t **plan, c
 /* Appends; refuses a second limit of that name, a second primary, a suffix twice, and more than AQ_LIMITS_MAX. */
 apr_status_t aq_plan_limit_add(apr_pool_t *p, aq_plan_t *plan, aq_limit_t *limit, const char **error);
 
-/* Resolves AQ_SHOWN_AUTO when a plan is complete: the first becomes primary unless one is marked, the others none. */
+/* Resolves AQ_SHOWN_AUTO when a plan is complete: the first becomes primary unless one is marked, the others listed. */
 void aq_plan_seal(aq_plan_t *plan);
 
 /* The limit of that name, or NULL. */

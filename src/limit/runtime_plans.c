@@ -36,6 +36,7 @@ static const char *shown_text(apr_pool_t *p, const aq_limit_t *limit)
     case AQ_SHOWN_NONE:
         return "none";
     case AQ_SHOWN_AUTO:
+    case AQ_SHOWN_LISTED:
         break;
     }
     return NULL;
