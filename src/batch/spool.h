@@ -70,7 +70,8 @@ apr_status_t aq_spool_body_open(aq_spool_t *spool, apr_pool_t *ptemp, const char
 /*
  * Removes what a crash left: incoming files whose owner is gone (its lock is free), and bodies and results last written
  * before `older_than_ms` (wall time) for which `is_known` is 0. `token` 0 asks for the body of batch `id`, another one
- * for the result of that attempt. A caller that cannot tell answers 1. `*removed`: how many files.
+ * for the result of that attempt. A caller that cannot tell answers 1. With `is_known` NULL only incoming files are
+ * looked at, which is cheap. `*removed`: how many files.
  */
 typedef int aq_spool_known_fn(void *data, const char *id, int64_t token);
 apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t older_than_ms,

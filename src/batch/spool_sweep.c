@@ -146,7 +146,8 @@ apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t o
     apr_status_t rv;
 
     (void)ptemp;
-    if ((rv = aq_spool_walk(spool->incoming, sweep_incoming, &sweep)) == APR_SUCCESS &&
+    rv = aq_spool_walk(spool->incoming, sweep_incoming, &sweep);
+    if (rv == APR_SUCCESS && is_known != NULL &&
         (rv = aq_spool_walk(spool->body, sweep_stored, &sweep)) == APR_SUCCESS &&
         (rv = aq_spool_walk(spool->result, sweep_stored, &sweep)) == APR_SUCCESS) {
         /* What came meanwhile may be counted twice until the next sweep: rather too much than too little. */

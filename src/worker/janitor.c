@@ -102,7 +102,7 @@ static int is_known(void *data, const char *id, int64_t token)
            batch->status == AQ_BATCH_CANCELING;
 }
 
-void aq_janitor_sweep(aq_worker_t *worker)
+void aq_janitor_sweep(aq_worker_t *worker, int is_thorough)
 {
     unsigned removed = 0;
     apr_pool_t *ptemp;
@@ -112,7 +112,7 @@ void aq_janitor_sweep(aq_worker_t *worker)
         return;
     }
     expire(worker, ptemp);
-    rv = aq_spool_sweep(worker->spool, ptemp, aq_clock_now_ms() - ORPHAN_AGE_MS, is_known,
+    rv = aq_spool_sweep(worker->spool, ptemp, aq_clock_now_ms() - ORPHAN_AGE_MS, is_thorough ? is_known : NULL,
                         &(known_t){.worker = worker, .pool = ptemp}, &removed);
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_WARNING, 635, rv, "the spool cannot be swept");

@@ -10,7 +10,10 @@
 /* Takes the jobs of dead workers, and those whose lease is over, back into the queue. Cheap when there are none. */
 void aq_janitor_recover(aq_worker_t *worker);
 
-/* Removes expired batches with their files, and files that a crash left. */
-void aq_janitor_sweep(aq_worker_t *worker);
+/*
+ * Removes expired batches with their files, and uploads that a crash left; with `is_thorough` also stored files that no
+ * row names, which asks the queue for each that is old.
+ */
+void aq_janitor_sweep(aq_worker_t *worker, int is_thorough);
 
 #endif

@@ -32,6 +32,7 @@
 #define TICK_MS 250
 #define RECOVER_EVERY_MS 2000
 #define SWEEP_EVERY_MS 60000
+#define THOROUGH_EVERY 10 /* sweeps; the first is thorough */
 #define HAND_BACK_MS 2000
 #define ABANDON_MS 3000
 
@@ -193,6 +194,7 @@ static void take_log(const aq_worker_t *worker)
 static void keep_house(aq_worker_t *worker, const sigset_t *signals)
 {
     aq_time_ms_t recover_at_ms = 0, sweep_at_ms = 0;
+    unsigned sweeps = 0;
     wish_t wish = NOTHING;
 
     while (wish != STOP && atomic_load(&worker->threads) > 0) {
@@ -202,7 +204,7 @@ static void keep_house(aq_worker_t *worker, const sigset_t *signals)
             recover_at_ms = now_ms + RECOVER_EVERY_MS;
         }
         if (now_ms >= sweep_at_ms) {
-            aq_janitor_sweep(worker);
+            aq_janitor_sweep(worker, sweeps++ % THOROUGH_EVERY == 0);
             sweep_at_ms = now_ms + SWEEP_EVERY_MS;
         }
         wish = wait_for_wish(worker, signals);

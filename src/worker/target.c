@@ -8,6 +8,7 @@
  */
 #include "worker/target.h"
 
+#include "base/aq_log.h"
 #include "worker/answer.h"
 
 #include <apr_strings.h>
@@ -250,21 +251,30 @@ static aq_target_end_t end_of(CURL *curl, const run_t *run, CURLcode rc)
     return rc == CURLE_OPERATION_TIMEDOUT ? AQ_TARGET_TIMED_OUT : AQ_TARGET_LOST;
 }
 
-static const char *detail_of(apr_pool_t *p, const run_t *run, CURLcode rc, const char *error)
+/* What the client may know of it: no host, no port, no path of the operator's. */
+static const char *detail_of(const run_t *run, aq_target_end_t end)
 {
-    char reason[128];
-
-    if (run->is_too_large) {
-        return "the target's answer is larger than may be stored";
-    }
     if (run->result_error != APR_SUCCESS) {
-        return apr_psprintf(p, "the target's answer could not be stored: %s",
-                            apr_strerror(run->result_error, reason, sizeof reason));
+        return "the target's answer could not be stored";
     }
-    if (run->body_error != APR_SUCCESS) {
-        return apr_psprintf(p, "the body could not be read: %s", apr_strerror(run->body_error, reason, sizeof reason));
+    switch (end) {
+    case AQ_TARGET_TOO_LARGE:
+        return "the target's answer is larger than may be stored";
+    case AQ_TARGET_REFUSED:
+        return "the target could not be reached";
+    case AQ_TARGET_TIMED_OUT:
+        return "the target did not answer in time";
+    default:
+        return "the connection to the target broke before it had answered";
     }
-    return apr_pstrdup(p, error[0] != '\0' ? error : curl_easy_strerror(rc));
+}
+
+static void log_failure(const run_t *run, CURLcode rc, const char *error)
+{
+    apr_status_t rv = run->result_error != APR_SUCCESS ? run->result_error : run->body_error;
+
+    AQ_LOG(AQ_LOG_INFO, 639, rv, "batch %s: %s", run->call->batch->id,
+           error[0] != '\0' ? error : curl_easy_strerror(rc));
 }
 
 static void read_answer(CURL *curl, const run_t *run, aq_target_answer_t *answer)
@@ -298,7 +308,8 @@ void aq_target_run(aq_target_t *target, apr_pool_t *p, const aq_target_call_t *c
     } else {
         answer->end = end_of(target->curl, &run, rc);
         answer->was_stopped = rc == CURLE_ABORTED_BY_CALLBACK;
-        answer->detail = detail_of(p, &run, rc, error);
+        answer->detail = detail_of(&run, answer->end);
+        log_failure(&run, rc, error);
     }
 cleanup:
     curl_easy_reset(target->curl); /* forgets the options, which point into this call; the connection stays */

@@ -34,10 +34,10 @@ typedef struct {
     int64_t retry_after_s;
     const char *content_type; /* NULL: none */
     const char *headers;      /* kept headers, JSON object text */
-    const char *detail;       /* a sentence about what went wrong; NULL: nothing */
+    const char *detail;       /* a sentence for the client about what went wrong; NULL: nothing */
 } aq_target_answer_t;
 
-/* Calls and waits for the end, at most the location's timeout_ms. Texts in `p`. */
+/* Calls and waits for the end, at most the location's timeout_ms. Texts in `p`. What libcurl said of a failure is logged. */
 void aq_target_run(aq_target_t *target, apr_pool_t *p, const aq_target_call_t *call, aq_target_answer_t *answer);
 
 #endif

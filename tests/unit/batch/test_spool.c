@@ -305,6 +305,8 @@ START_TEST(the_sweep_removes_old_files_that_nobody_knows)
     ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, 1000, knows, &asked, &removed), APR_SUCCESS);
     ck_assert_uint_eq(removed, 0); /* all of them are younger than a second after the epoch */
     ck_assert_int_eq(asked, 0);
+    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, INT64_MAX, NULL, NULL, &removed), APR_SUCCESS);
+    ck_assert_uint_eq(removed, 0); /* incoming files only */
     ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, INT64_MAX, knows, &asked, &removed), APR_SUCCESS);
     ck_assert_uint_eq(removed, 2);
     ck_assert_int_eq(asked, 4);

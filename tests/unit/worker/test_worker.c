@@ -241,6 +241,11 @@ START_TEST(a_passing_failure_is_tried_again)
 }
 END_TEST
 
+static void unrepeatable(aq_batch_t *batch)
+{
+    batch->never_repeat = 1;
+}
+
 static void one_attempt(aq_batch_t *batch)
 {
     batch->max_attempts = 1;
@@ -267,6 +272,22 @@ START_TEST(a_target_that_is_not_there_is_tried_again_and_told)
     ck_assert_str_eq(batch->error_code, "target-unreachable");
     ck_assert_int_eq(batch->response_status, 0);
     ck_assert_int_eq(batch->result_token, 0);
+}
+END_TEST
+
+/* What was sent by an earlier call of the same thread must not make a refused connection look like a lost one. */
+START_TEST(a_refused_connection_had_no_effect_also_after_other_calls)
+{
+    config.threads = 1;
+    location("/gone")->target = "http://127.0.0.1:1/";
+    config_write();
+    worker_start();
+    (void)wait_for(submit("/ok"), AQ_BATCH_SUCCEEDED);
+    const char *id = submit_to("/gone", unrepeatable);
+    (void)wait_for(submit("/ok"), AQ_BATCH_SUCCEEDED);
+    aq_batch_t *batch = wait_for(id, AQ_BATCH_QUEUED);
+    ck_assert_str_eq(batch->error_code, "target-unreachable");
+    ck_assert_ptr_null(strstr(batch->error_detail, "127.0.0.1"));
 }
 END_TEST
 
@@ -310,11 +331,6 @@ START_TEST(f50_an_answer_without_end_is_bounded)
     ck_assert_int_eq(batch->attempt, 1);
 }
 END_TEST
-
-static void unrepeatable(aq_batch_t *batch)
-{
-    batch->never_repeat = 1;
-}
 
 START_TEST(f50_a_connection_that_is_reset_is_ambiguous)
 {
@@ -536,6 +552,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_passing_failure_is_tried_again);
     tcase_add_test(tests, the_last_of_passing_failures_is_kept);
     tcase_add_test(tests, a_target_that_is_not_there_is_tried_again_and_told);
+    tcase_add_test(tests, a_refused_connection_had_no_effect_also_after_other_calls);
     tcase_add_test(tests, f67_what_could_do_harm_in_a_replay_is_not_kept);
     tcase_add_test(tests, f50_a_redirect_is_not_followed);
     tcase_add_test(tests, f50_a_target_that_trickles_is_timed_out);
