@@ -68,7 +68,7 @@ AQ_APART static int is_below(const char *uri, const char *base_url)
     return strncmp(uri, base_url, size) == 0 && (uri[size] == '/' || !uri[size]);
 }
 
-/* Two hooks ask it of every request, so it is short where there are no batches. */
+/* Asked of every request, so it is short where there are no batches. */
 static inline int is_below_status_url(const request_rec *r)
 {
     const char *base_url = aq_config_location(r)->batch.base_url;
@@ -86,10 +86,13 @@ int aq_batch_translate(request_rec *r)
     return OK;
 }
 
-/* The sections of <Directory> do not apply, as with a proxied URL. */
+/*
+ * The sections of <Directory> do not apply, as with a proxied URL. httpd has put the location's settings aside by now, so
+ * what aq_batch_translate set tells whether it was there; whatever else names a file is an absolute path.
+ */
 int aq_batch_map_to_storage(request_rec *r)
 {
-    return is_below_status_url(r) ? OK : DECLINED;
+    return r->filename && strcmp(r->filename, STATUS_HANDLER) == 0 ? OK : DECLINED;
 }
 
 const char *aq_batch_text(request_rec *r, const aq_batch_t *batch, const char *base_url)

@@ -231,6 +231,18 @@ def test_f66_the_key_of_another_tenants_idempotency_is_no_way_to_its_batch(runni
     assert len(backend.store.uploads()) == 2
 
 
+def test_status_url_is_no_file_whatever_folder_httpd_was_started_in(server, keys, key, backend, tmp_path, monkeypatch):
+    # httpd looked for a file of a relative name, that is in its working directory, and answered 403 where it could not.
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o600)
+    try:
+        web = server(confs.BASIC_PLAN + confs.batch("/v1/import", backend.url + "/import"), keys=keys, worker=False)
+        url = web.post("/v1/import", b"one\n", key=key).headers["Location"]
+        assert web.get(url, key=key).status == 200
+    finally:
+        tmp_path.chmod(0o700)
+
+
 def test_status_url_below_an_outer_section_and_of_a_virtual_host(server, keys, key, backend):
     inner = confs.batch("/v2/imports", backend.url + "/import", status_path="/v2/jobs")
     conf = (batches.PLAN + confs.location("/") + confs.batch("/v1/imports", backend.url + "/import")
