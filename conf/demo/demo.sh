@@ -101,7 +101,7 @@ make_run_folder() {
         run=$(mktemp -d "$parent_folder/apiquota-demo.XXXXXX")
         say "$user, whom httpd runs as, cannot reach $demo: the demo's files lie in $run"
     fi
-    mkdir -p "$run/logs" "$run/data" "$run/state" "$run/bin"
+    mkdir -p "$run/logs" "$run/data" "$run/state" "$run/bin" "$run/htdocs"
     chmod 755 "$run"
     : >"$run/$marker"
     ! is_root || chown "$user:" "$run/data"
