@@ -25,10 +25,19 @@ def at_home(text, backend_url=None):
     for written, ours in (("/usr/lib/apache2/modules/mod_apiquota.so", str(paths.MODULE)),
                           ("/usr/libexec/apiquota-worker", str(paths.WORKER)),
                           ("/var/lib/apiquota", "${ROOT}/state"),
-                          ("/etc/apiquota/keys.json", "${ROOT}/keys.json"),
+                          ("/etc/apiquota/", "${ROOT}/"),
                           ("http://127.0.0.1:9000", backend_url or "http://127.0.0.1:9000")):
         text = text.replace(written, ours)
     return text
+
+
+def with_error_bodies(httpd):
+    """The server with the templates that the documents name."""
+    folder = httpd.root.path / "errors"
+    folder.mkdir()
+    for status in (429, 504):
+        (folder / f"{status}.json").write_text('{"error": "{{message}}"}')
+    return httpd
 
 
 def uncommented(text):
@@ -52,7 +61,7 @@ def names_of(text):
 def test_shipped_configuration_passes_configtest(server, keys, change):
     keys.tenant("acme", "basic")
     text = at_home(change(CONF.read_text()))
-    httpd = server(module=True, preset=False, modules=NEEDED, start=False)
+    httpd = with_error_bodies(server(module=True, preset=False, modules=NEEDED, start=False))
     assert_accepted(httpd.configtest(text if "StateDir ${" in text else 'APIQuotaStateDir "${ROOT}/state"\n' + text))
 
 
@@ -64,7 +73,7 @@ def test_uncommenting_puts_every_documented_directive_in_force():
 
 def test_documented_examples_pass_configtest(server):
     plans = confs.plan("professional", "minute 300/minute")
-    httpd = server(modules=NEEDED, worker=False, start=False)
+    httpd = with_error_bodies(server(modules=NEEDED, worker=False, start=False))
     for example in code_blocks(DIRECTIVES, "apache"):
         text = at_home(example) if "<APIQuotaPlan professional>" in example else plans + at_home(example)
         assert_accepted(httpd.configtest(text))
