@@ -14,6 +14,7 @@
  * directives.c and batch_directives.h, opening and closing is in lifecycle.c. Everything that decides is below, in
  * src/limit, src/identity, src/batch and src/store, and does not know httpd.
  */
+#include "httpd/body_limit.h"
 #include "httpd/phases.h"
 
 #include <http_config.h>
@@ -49,7 +50,8 @@ static void hooks_register(apr_pool_t *p)
 
     /* Settle: on every way to a response, also httpd's own errors. The problem document comes before the filter. */
     aq_settle_phase_register();
-    ap_hook_insert_filter(aq_settle_phase_insert, NULL, NULL, APR_HOOK_LAST);
+    aq_body_limit_register();
+    ap_hook_insert_filter(aq_filters_insert, NULL, NULL, APR_HOOK_LAST);
     ap_hook_insert_error_filter(aq_problem_insert, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_error_filter(aq_settle_phase_insert, NULL, NULL, APR_HOOK_LAST);
 }

@@ -10,6 +10,7 @@
 #include "httpd/phases.h"
 
 #include "base/aq_log.h"
+#include "httpd/body_limit.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -123,7 +124,11 @@ AQ_APART static int charge_once(request_rec *r, const aq_location_config_t *loca
     if (status == OK) {
         /* A subrequest's merged settings go with its pool, before the headers are written. */
         request->location = r->main ? apr_pmemdup(request->pool, location, sizeof(*location)) : location;
-        request->status_to_return = status = charge_take(r, request, location);
+        status = charge_take(r, request, location);
+        if (status == OK && location->options) {
+            status = aq_body_limit_check(r, location);
+        }
+        request->status_to_return = status;
     }
     return status;
 }

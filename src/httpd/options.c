@@ -127,3 +127,13 @@ const aq_template_t *aq_options_body_find(const aq_location_options_t *options, 
     }
     return NULL;
 }
+
+const char *aq_option_max_body(cmd_parms *cmd, void *location, const char *size)
+{
+    aq_location_options_t *options = options_of(cmd, location);
+
+    if (aq_units_size_parse(size, &options->max_body_bytes) != APR_SUCCESS) {
+        return not_allowed(cmd, size, AQ_UNITS_SIZE_FORM);
+    }
+    return NULL;
+}

@@ -52,6 +52,8 @@ const char *aq_option_request_timeout(cmd_parms *cmd, void *location, const char
     AP_INIT_TAKE12("APIQuotaHeaders", aq_option_headers, NULL, RSRC_CONF | ACCESS_CONF,                                \
                    "which headers show the limits: x-ratelimit|ietf|both|none [reset=epoch|delta]"),                   \
         AP_INIT_TAKE12("APIQuotaErrorBody", aq_option_error_body, NULL, RSRC_CONF | ACCESS_CONF,                       \
-                       "the body of a refusal: [STATUS] problem, or the FILE of a JSON template")
+                       "the body of a refusal: [STATUS] problem, or the FILE of a JSON template"),                     \
+        AP_INIT_TAKE1("APIQuotaMaxBody", aq_option_max_body, NULL, RSRC_CONF | ACCESS_CONF,                            \
+                      "the largest body of a request, in bytes, 1m, 50m …")
 
 #endif

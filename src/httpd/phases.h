@@ -31,6 +31,8 @@ int aq_charge_phase_handler(request_rec *r);
 /* settle_phase.c: the output filter that settles and writes the headers. */
 void aq_settle_phase_register(void);
 void aq_settle_phase_insert(request_rec *r);
+/* Hook insert_filter: the above, and the filters that a location's options ask for. */
+void aq_filters_insert(request_rec *r);
 
 /* batch_handler.c: takes uploads, shows batches. DECLINED where the location has neither. */
 int aq_batch_handler(request_rec *r);

@@ -87,9 +87,10 @@ def test_each_request_has_an_id_of_its_own_and_one_in_all_its_parts(server, keys
 
 
 def test_id_of_a_backend_is_replaced(server, keys, key, backend):
-    web = server(confs.BASIC_PLAN + confs.proxy("/echo", backend), keys=keys, modules=("proxy_http",))
-    backend.script("/echo", headers={"X-Request-Id": "theirs"})
-    assert web.get("/echo", key=key, headers={"X-Request-Id": "mine"}).headers["X-Request-Id"] == "mine"
+    web = server(confs.BASIC_PLAN + confs.proxy("/api", backend), keys=keys, modules=("proxy_http",))
+    backend.script("/item", headers={"X-Request-Id": "theirs"})
+    answer = web.get("/api/item", key=key, headers={"X-Request-Id": "mine"})
+    assert (answer.body, answer.headers["X-Request-Id"]) == (b"scripted\n", "mine")
 
 
 def test_elsewhere_nothing_is_added(web):

@@ -111,11 +111,12 @@ def test_delta_counts_resets_from_now(frozen):
 
 def test_headers_of_a_backend_are_replaced(server, keys, backend):
     key = keys.add("acme")
-    web = server(PLAN + confs.proxy("/ratelimited", backend, "APIQuotaHeaders both"), keys=keys,
+    web = server(PLAN + confs.proxy("/api", backend, "APIQuotaHeaders both"), keys=keys,
                  modules=("proxy_http",))
-    backend.script("/ratelimited/both", headers={"RateLimit": '"theirs";r=6;t=5', "RateLimit-Policy": '"theirs";q=7;w=9',
+    backend.script("/item", headers={"RateLimit": '"theirs";r=6;t=5', "RateLimit-Policy": '"theirs";q=7;w=9',
                                                  "X-RateLimit-Limit": "7"})
-    answer = web.get("/ratelimited/both", key=key)
+    answer = web.get("/api/item", key=key)
+    assert answer.body == b"scripted\n"
     assert "theirs" not in lists(answer)[0]
     assert checks.trio(answer).limit == 3
 
