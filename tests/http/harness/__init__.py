@@ -7,7 +7,7 @@ Layers, each file using only those above it:
     ports, processes        free ports; which processes belong to a server
     errorlog, faketime      the guard of the error log; a clock that a test moves
     keys, confs             keys files; configuration text
-    wire, h2, client        HTTP/1.1 byte by byte; HTTP/2; both by request
+    wire, h2, load, client  HTTP/1.1 byte by byte; HTTP/2; load by hey and wrk; requests
     serverroot, httpd       the folder of a private httpd; its life
     import_store, backend   the target of proxies and batches
     checks                  assertions that many tests share
