@@ -122,8 +122,7 @@ static inline void find(const shm_store_t *store, aq_counter_t *counter, taking_
     taking->counter = counter;
     taking->place = aq_shm_table_find(&store->table, tag_of(counter));
     look(taking, now_ms);
-    if (taking->look.used == 0 && taking->place.slot != NULL &&
-        aq_shm_slot_is_dead(taking->place.slot, taking->place.tag, now_ms, AQ_SHM_MARGIN_S / 2)) {
+    if (taking->look.used == 0 && taking->place.slot != NULL && !aq_shm_place_is_live(&taking->place, now_ms)) {
         taking->place.slot = NULL;
     }
 }

@@ -23,10 +23,11 @@
  * others pass it by and take it when nothing else is free.
  *
  * Reclaiming. Only a slot whose counter is over since AQ_SHM_MARGIN_S is claimed from a live state, and takers do not
- * charge one that is over since half of that, but begin it anew, with a new generation. So a charge gets lost with a
- * reclaimed slot only if its process slept for half the margin between two instructions, and then it is that one charge.
- * A taker that slept while its slot was reclaimed may add to a word of the new owner; it sees that the tag is another one
- * and gives back.
+ * charge one that is over since half of that, but begin it anew, with a new generation. They look at the tag again after
+ * they have judged, since the words of a slot that is being cleared look alive. So a charge may get lost with a reclaimed
+ * slot, or be given back to its new owner, only if its process slept for half the margin between two instructions; and
+ * then it is that one charge. A taker that slept for less may add to a word of the new owner; it sees that the tag is
+ * another one and gives back.
  *
  * Clearing is done by compare-and-swap too: an inserter that slept and has lost its slot may not clear what the new owner
  * counts. It loads a word, sees that the slot is still its own, and then swaps exactly that value, which is one of before.
@@ -116,6 +117,12 @@ int aq_shm_slot_is_dead(const aq_shm_slot_t *slot, uint64_t tag, aq_time_ms_t no
         }
     }
     return youngest / TICKS_PER_S > (INT64_C(1) << life) + margin_s;
+}
+
+int aq_shm_place_is_live(const aq_shm_place_t *place, aq_time_ms_t now_ms)
+{
+    return !aq_shm_slot_is_dead(place->slot, place->tag, now_ms, AQ_SHM_MARGIN_S / 2) &&
+           atomic_load(&place->slot->tag) == place->tag;
 }
 
 /* 1 where the block of the slot has room for one more invented counter. */
@@ -273,7 +280,7 @@ apr_status_t aq_shm_table_insert(const aq_shm_table_t *table, uint64_t tag, uint
         const sighting_t at = candidate(&seen, waits < PATIENCE);
 
         *place = (aq_shm_place_t){slot_at(table, tag, at.number % AQ_SHM_PROBES), at.tag};
-        if (seen.own.number < AQ_SHM_PROBES && !aq_shm_slot_is_dead(place->slot, at.tag, now_ms, AQ_SHM_MARGIN_S / 2)) {
+        if (seen.own.number < AQ_SHM_PROBES && aq_shm_place_is_live(place, now_ms)) {
             return APR_SUCCESS;
         }
         if (at.number < AQ_SHM_PROBES) {

@@ -103,8 +103,14 @@ apr_status_t aq_shm_table_insert(const aq_shm_table_t *table, uint64_t tag, uint
                                  aq_shm_place_t *place);
 
 /*
- * 1 where the counter in the slot, seen with `tag`, is over since more than `margin_s` seconds. Takers pass half of
- * AQ_SHM_MARGIN_S and begin such a slot anew; only after the whole of it others take it.
+ * 1 where takers may charge the slot: it is not dead to them, and was the same counter's all the time while that was
+ * looked at. Where not, aq_shm_table_insert tells what is to be done.
+ */
+int aq_shm_place_is_live(const aq_shm_place_t *place, aq_time_ms_t now_ms);
+
+/*
+ * 1 where the counter in the slot, seen with `tag`, is over since more than `margin_s` seconds. To takers a slot is dead
+ * after half of AQ_SHM_MARGIN_S, and they begin it anew; only after the whole of it others take it.
  */
 int aq_shm_slot_is_dead(const aq_shm_slot_t *slot, uint64_t tag, aq_time_ms_t now_ms, int64_t margin_s);
 
