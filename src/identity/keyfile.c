@@ -45,7 +45,8 @@ struct aq_keys_t {
     _Atomic(aq_time_ms_t) loaded_at_ms;
     aq_key_set_t
         *places[PLACES];     /* read for the current place by all, else by the one thread that loads, as the rest */
-    version_t tried, failed; /* what was last read; what was last complained about */
+    version_t tried, failed; /* what was last read; what was last complained about, where has_failed */
+    int has_failed;          /* a file that is missing has a version too, the empty one */
     int is_uncertain;        /* the file may have changed since without telling */
 };
 
@@ -282,9 +283,10 @@ apr_status_t aq_keys_refresh(aq_keys_t *keys, apr_pool_t *ptemp, aq_time_ms_t no
     }
     apr_status_t rv = aq_keys_load(keys, ptemp, now_ms, NULL, &error);
     *is_changed = rv == APR_SUCCESS;
-    if (rv != APR_SUCCESS && !versions_equal(&keys->failed, &keys->tried)) {
+    if (rv != APR_SUCCESS && (!keys->has_failed || !versions_equal(&keys->failed, &keys->tried))) {
         AQ_LOG(AQ_LOG_ERROR, 202, APR_SUCCESS, "%s; the keys read before stay in force", error);
         keys->failed = keys->tried;
     }
+    keys->has_failed = rv != APR_SUCCESS;
     return rv;
 }
