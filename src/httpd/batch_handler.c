@@ -92,7 +92,7 @@ int aq_batch_translate(request_rec *r)
  */
 int aq_batch_map_to_storage(request_rec *r)
 {
-    return r->filename && strcmp(r->filename, STATUS_HANDLER) == 0 ? OK : DECLINED;
+    return r->filename && *r->filename != '/' && strcmp(r->filename, STATUS_HANDLER) == 0 ? OK : DECLINED;
 }
 
 const char *aq_batch_text(request_rec *r, const aq_batch_t *batch, const char *base_url)

@@ -115,6 +115,18 @@ static void headers_strip(apr_table_t *headers, const aq_location_config_t *loca
     }
 }
 
+/* Clients keep their connections, and present one key on all their requests. */
+static aq_key_memo_t *connection_memo(conn_rec *connection)
+{
+    aq_key_memo_t *memo = ap_get_module_config(connection->conn_config, &apiquota_module);
+
+    if (!memo) {
+        memo = apr_pcalloc(connection->pool, sizeof(*memo));
+        ap_set_module_config(connection->conn_config, &apiquota_module, memo);
+    }
+    return memo;
+}
+
 static aq_identified_t principal_find(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
 {
     const aq_server_config_t *server = aq_config_server(r->server);
@@ -132,7 +144,8 @@ static aq_identified_t principal_find(request_rec *r, aq_request_t *request, con
         return AQ_KEY_UNKNOWN;
     }
     apr_pool_cleanup_register(request->pool, request->key_set, key_set_drop, apr_pool_cleanup_null);
-    found = aq_key_set_find(request->key_set, key.text, key.size, request->now_ms, &request->principal);
+    found = aq_key_set_find_again(request->key_set, connection_memo(r->connection), key.text, key.size, request->now_ms,
+                                  &request->principal);
     if (found == AQ_IDENTIFIED) {
         headers_strip(r->headers_in, location, key.header);
         /* A subrequest may hold a copy. */

@@ -36,9 +36,54 @@ static aq_key_t *find_by_digest(const aq_key_set_t *set, const char *text, size_
     return index ? &set->keys[index - 1] : NULL;
 }
 
-aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_t size, aq_time_ms_t now_ms,
-                                const aq_principal_t **principal)
+/* What was presented tells nothing to whoever shares a connection: no early exit. `size` is 8 at least. */
+static int is_same_text(const char *a, const char *b, size_t size)
 {
+    uint64_t words[2], difference = 0;
+
+    for (size_t i = 0;; i = i + 2 * sizeof(*words) < size ? i + sizeof(*words) : size - sizeof(*words)) {
+        memcpy(&words[0], a + i, sizeof(*words));
+        memcpy(&words[1], b + i, sizeof(*words));
+        difference |= words[0] ^ words[1];
+        if (i + sizeof(*words) == size) {
+            return difference == 0;
+        }
+    }
+}
+
+static aq_hash128_t hash_again(const aq_key_set_t *set, aq_key_memo_t *memo, const char *text, size_t size)
+{
+    if (size < sizeof(uint64_t) || size > sizeof(memo->text)) {
+        return aq_hash_keyed(set->cache_secret, text, size);
+    }
+    if (memo->size != size || memo->secret != set->cache_secret || !is_same_text(memo->text, text, size)) {
+        memo->secret = set->cache_secret;
+        memo->size = size;
+        memcpy(memo->text, text, size);
+        memo->hash = aq_hash_keyed(set->cache_secret, text, size);
+    }
+    return memo->hash;
+}
+
+/* The key of that text and hash, or NULL. */
+static aq_key_t *key_find(const aq_key_set_t *set, const char *text, size_t size, aq_hash128_t hash)
+{
+    aq_key_t *key = (aq_key_t *)aq_cache_find(set->cache, hash);
+
+    if (!key) {
+        key = find_by_digest(set, text, size);
+        if (key) {
+            aq_cache_remember(set->cache, &key->entry, hash);
+        }
+    }
+    return key;
+}
+
+aq_identified_t aq_key_set_find_again(const aq_key_set_t *set, aq_key_memo_t *memo, const char *text, size_t size,
+                                      aq_time_ms_t now_ms, const aq_principal_t **principal)
+{
+    aq_key_t *key;
+
     *principal = NULL;
     if (size == 0) {
         return AQ_KEY_MISSING;
@@ -46,14 +91,9 @@ aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_
     if (size > AQ_KEY_PRESENTED_MAX) {
         return AQ_KEY_UNKNOWN;
     }
-    aq_hash128_t hash = aq_hash_keyed(set->cache_secret, text, size);
-    aq_key_t *key = (aq_key_t *)aq_cache_find(set->cache, hash);
+    key = key_find(set, text, size, hash_again(set, memo, text, size));
     if (!key) {
-        key = find_by_digest(set, text, size);
-        if (!key) {
-            return AQ_KEY_UNKNOWN;
-        }
-        aq_cache_remember(set->cache, &key->entry, hash);
+        return AQ_KEY_UNKNOWN;
     }
     if (key->principal.is_disabled) {
         return AQ_KEY_DISABLED;
@@ -63,6 +103,14 @@ aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_
     }
     *principal = &key->principal;
     return AQ_IDENTIFIED;
+}
+
+aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_t size, aq_time_ms_t now_ms,
+                                const aq_principal_t **principal)
+{
+    aq_key_memo_t memo = {.secret = NULL};
+
+    return aq_key_set_find_again(set, &memo, text, size, now_ms, principal);
 }
 
 const aq_keys_report_t *aq_key_set_report(const aq_key_set_t *set)

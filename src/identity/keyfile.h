@@ -86,6 +86,22 @@ void aq_key_set_release(const aq_key_set_t *set);
 aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_t size, aq_time_ms_t now_ms,
                                 const aq_principal_t **principal);
 
+/*
+ * What a client presented last, and its keyed hash, which is most of the price of finding a key. Zeroed it is empty. For
+ * one client at a time: a connection's, for instance.
+ */
+#define AQ_KEY_MEMO_SIZE 64
+typedef struct {
+    const void *secret; /* with which the hash was made; NULL: empty */
+    size_t size;
+    char text[AQ_KEY_MEMO_SIZE];
+    aq_hash128_t hash;
+} aq_key_memo_t;
+
+/* The same, for a client that mostly presents what it did before. `memo` says nothing of whether the key is known. */
+aq_identified_t aq_key_set_find_again(const aq_key_set_t *set, aq_key_memo_t *memo, const char *text, size_t size,
+                                      aq_time_ms_t now_ms, const aq_principal_t **principal);
+
 /* What the load of this set found. Owned by the set. */
 const aq_keys_report_t *aq_key_set_report(const aq_key_set_t *set);
 

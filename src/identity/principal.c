@@ -87,6 +87,15 @@ int aq_bare_token(const char *value, const char **token, size_t *size)
     return 1;
 }
 
+/* Nearly everyone writes it one way, and that is a comparison of a few instructions. */
+static inline int is_of_scheme(const char *value)
+{
+    if (strncmp(value, SCHEME " ", sizeof(SCHEME)) == 0) {
+        return 1;
+    }
+    return apr_cstr_casecmpn(value, SCHEME, sizeof(SCHEME) - 1) == 0 && value[sizeof(SCHEME) - 1] == ' ';
+}
+
 int aq_bearer_token(const char *value, const char **token, size_t *size)
 {
     *token = NULL;
@@ -94,7 +103,7 @@ int aq_bearer_token(const char *value, const char **token, size_t *size)
     while (value && (*value == ' ' || *value == '\t')) {
         value++;
     }
-    if (!value || apr_cstr_casecmpn(value, SCHEME, sizeof(SCHEME) - 1) != 0 || value[sizeof(SCHEME) - 1] != ' ') {
+    if (!value || !is_of_scheme(value)) {
         return 0;
     }
     return aq_bare_token(value + sizeof(SCHEME) - 1, token, size);

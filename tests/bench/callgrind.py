@@ -40,6 +40,9 @@ MaxKeepAliveRequests 0
 TypesConfig /dev/null
 AddType application/json .json
 DocumentRoot "{folder}/htdocs"
+<Directory />
+    AllowOverride None
+</Directory>
 <Directory "{folder}/htdocs">
     Require all granted
 </Directory>

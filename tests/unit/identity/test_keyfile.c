@@ -99,6 +99,34 @@ START_TEST(only_the_whole_key_is_known)
 }
 END_TEST
 
+START_TEST(a_memo_changes_no_answer)
+{
+    aq_keys_t *keys = keys_loaded("memo.json", FILE_OF(ACME, KEY("1", "") "," KEY("2", ", \"disabled\": true")));
+    const aq_key_set_t *set = aq_keys_acquire(keys);
+    const size_t size = strlen(keys_text(1));
+    char *text = apr_pstrdup(fixture_pool, keys_text(1));
+    aq_key_memo_t memo = {.secret = NULL};
+    const aq_principal_t *principal;
+
+    ck_assert_uint_ge(size, sizeof(uint64_t));
+    for (size_t i = 0; i < size; i++) {
+        ck_assert_int_eq(aq_key_set_find_again(set, &memo, text, size, KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
+        ck_assert_int_eq(aq_key_set_find_again(set, &memo, text, size, KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
+        ck_assert_int_eq(aq_key_set_find_again(set, &memo, text, i, KEYS_NOW_MS, &principal),
+                         i == 0 ? AQ_KEY_MISSING : AQ_KEY_UNKNOWN);
+        ck_assert_int_eq(aq_key_set_find_again(set, &memo, text, size, KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
+        text[i] ^= 1;
+        ck_assert_int_eq(aq_key_set_find_again(set, &memo, text, size, KEYS_NOW_MS, &principal), AQ_KEY_UNKNOWN);
+        ck_assert_int_eq(aq_key_set_find_again(set, &memo, text, size, KEYS_NOW_MS, &principal), AQ_KEY_UNKNOWN);
+        text[i] ^= 1;
+    }
+    ck_assert_int_eq(aq_key_set_find_again(set, &memo, keys_text(2), strlen(keys_text(2)), KEYS_NOW_MS, &principal),
+                     AQ_KEY_DISABLED);
+    ck_assert_ptr_null(principal);
+    aq_key_set_release(set);
+}
+END_TEST
+
 START_TEST(overrides_of_the_key_come_before_those_of_the_tenant_before_the_plan)
 {
     aq_keys_t *keys = keys_loaded(
@@ -236,6 +264,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_principal_is_what_the_file_says);
     tcase_add_loop_test(tests, disabled_and_expired_keys_are_told_cold_and_warm, 0, sizeof(STATES) / sizeof(STATES[0]));
     tcase_add_test(tests, only_the_whole_key_is_known);
+    tcase_add_test(tests, a_memo_changes_no_answer);
     tcase_add_test(tests, overrides_of_the_key_come_before_those_of_the_tenant_before_the_plan);
     tcase_add_loop_test(tests, a_file_that_is_none_leaves_the_last_good_one_in_force, 0,
                         sizeof(NO_KEYS_FILES) / sizeof(NO_KEYS_FILES[0]));
