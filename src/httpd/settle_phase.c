@@ -28,11 +28,10 @@
 
 static ap_filter_rec_t *settle_filter_rec;
 
-/* Sets headers of one response. */
+/* Writes our headers into those of one response. */
 typedef struct {
-    request_rec *r;
-    void (*put)(apr_table_t *table, const char *name, const char *value); /* apr_table_addn where nothing is replaced */
-    int has_err_headers;
+    apr_table_t *headers;
+    apr_pool_t *p;
     aq_time_ms_t reset_from_ms; /* 0: resets are epoch seconds; else counted from then */
 } header_writer_t;
 
@@ -50,30 +49,16 @@ static const char *rate_header_find(const apr_table_t *headers)
     return NULL;
 }
 
-/* One set, ours: a backend's -Reset must not stay beside our -Limit where we have none to show. */
+/*
+ * One set, ours: a backend's -Reset must not stay beside our -Limit where we have none to show. What is set then is known
+ * to be new: apr_table_setn would search the table for each, and our names look alike to its index.
+ */
 static void rate_headers_clear(apr_table_t *headers)
 {
     const char *name;
 
     while ((name = rate_header_find(headers))) {
         apr_table_unset(headers, name);
-    }
-}
-
-/* One look for all names: a table is searched for each that is set, and ours look alike to its index. */
-static header_writer_t header_writer(request_rec *r)
-{
-    rate_headers_clear(r->headers_out);
-    rate_headers_clear(r->err_headers_out);
-    return (header_writer_t){.r = r, .put = apr_table_addn, .has_err_headers = 0};
-}
-
-/* Replaces a backend's header of that name, wherever it stands. */
-static void header_set(const header_writer_t *writer, const char *name, const char *value)
-{
-    writer->put(writer->r->headers_out, name, value);
-    if (writer->has_err_headers) {
-        apr_table_unset(writer->r->err_headers_out, name);
     }
 }
 
@@ -121,18 +106,19 @@ static void trio_set(const header_writer_t *writer, const aq_counter_t *counter,
     if (counter->limit->rate.is_unlimited) {
         return;
     }
-    texts = apr_palloc(writer->r->pool, 3 * sizeof(*texts));
-    header_set(writer, limit_name, decimal(texts[0], counter->limit->rate.count));
-    header_set(writer, remaining_name, decimal(texts[1], counter->remaining));
+    texts = apr_palloc(writer->p, 3 * sizeof(*texts));
+    apr_table_addn(writer->headers, limit_name, decimal(texts[0], counter->limit->rate.count));
+    apr_table_addn(writer->headers, remaining_name, decimal(texts[1], counter->remaining));
     if (counter->reset_at_ms != AQ_TIME_NEVER) {
-        header_set(writer, reset_name, decimal(texts[2], seconds_up(counter->reset_at_ms - writer->reset_from_ms)));
+        apr_table_addn(writer->headers, reset_name,
+                       decimal(texts[2], seconds_up(counter->reset_at_ms - writer->reset_from_ms)));
     }
 }
 
 static void suffixed_trio_set(const header_writer_t *writer, const aq_counter_t *counter)
 {
     const char *suffix = counter->limit->header_suffix;
-    apr_pool_t *p = writer->r->pool;
+    apr_pool_t *p = writer->p;
 
     trio_set(writer, counter, apr_pstrcat(p, RATE_PREFIX "Limit-", suffix, NULL),
              apr_pstrcat(p, RATE_PREFIX "Remaining-", suffix, NULL),
@@ -145,13 +131,17 @@ static void charge_headers_set(request_rec *r, const aq_request_t *request)
     const aq_charge_t *charge = request->charge;
     const aq_location_options_t *options = request->location->options;
     int shown = charge->refusing >= 0 && charge->primary >= 0 ? charge->refusing : charge->primary;
-    header_writer_t writer;
+    const header_writer_t writer = {
+        .headers = r->headers_out,
+        .p = r->pool,
+        .reset_from_ms = options && options->reset_is_delta == 1 ? request->now_ms : 0,
+    };
 
     if (!(aq_options_headers(options) & AQ_HEADERS_X)) {
         return;
     }
-    writer = header_writer(r);
-    writer.reset_from_ms = options && options->reset_is_delta == 1 ? request->now_ms : 0;
+    rate_headers_clear(r->headers_out);
+    rate_headers_clear(r->err_headers_out);
     if (shown >= 0) {
         trio_set(&writer, &charge->counters[shown], RATE_PREFIX "Limit", RATE_PREFIX "Remaining", RATE_PREFIX "Reset");
     }
@@ -172,9 +162,7 @@ static void refusal_headers_set(request_rec *r, const aq_request_t *request)
         wait_s = request->problem->retry_after_s;
     }
     if (wait_s > 0) {
-        const header_writer_t writer = {
-            .r = r, .put = apr_table_setn, .has_err_headers = !apr_is_empty_table(r->err_headers_out)};
-        header_set(&writer, "Retry-After", decimal(apr_palloc(r->pool, DECIMAL_SIZE), (uint64_t)wait_s));
+        aq_answer_header_replace(r, "Retry-After", decimal(apr_palloc(r->pool, DECIMAL_SIZE), (uint64_t)wait_s));
     }
     if (request->problem_status == r->status) {
         ap_set_content_type_ex(r, request->problem_content_type, 1);
