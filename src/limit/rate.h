@@ -16,18 +16,18 @@
 #define AQ_RATE_DAYS_MAX 366
 
 typedef enum {
-    AQ_PERIOD_SECONDS,    /* a whole number of seconds, aligned to the epoch; 86,400 is the calendar day in UTC */
-    AQ_PERIOD_MONTH,      /* a calendar month in UTC */
-    AQ_PERIOD_TOTAL,      /* never ends */
-    AQ_PERIOD_CONCURRENT  /* not a span of time: how many at once */
+    AQ_PERIOD_SECONDS,   /* a whole number of seconds, aligned to the epoch; 86,400 is the calendar day in UTC */
+    AQ_PERIOD_MONTH,     /* a calendar month in UTC */
+    AQ_PERIOD_TOTAL,     /* never ends */
+    AQ_PERIOD_CONCURRENT /* not a span of time: how many at once */
 } aq_period_t;
 
 typedef struct {
-    uint64_t count;     /* 1 to AQ_RATE_COUNT_MAX; AQ_RATE_COUNT_MAX where unlimited */
-    int is_unlimited;   /* counted, so that use can be shown, but never refused */
+    uint64_t count;   /* 1 to AQ_RATE_COUNT_MAX; AQ_RATE_COUNT_MAX where unlimited */
+    int is_unlimited; /* counted, so that use can be shown, but never refused */
     aq_period_t period;
-    uint32_t period_s;  /* for AQ_PERIOD_SECONDS, else 0 */
-    char text[12];      /* the period as clients see it: "1m", "1d", "15m", "1mo", "total", "concurrent" */
+    uint32_t period_s; /* for AQ_PERIOD_SECONDS, else 0 */
+    char text[12];     /* the period as clients see it: "1m", "1d", "15m", "1mo", "total", "concurrent" */
 } aq_rate_t;
 
 /*
