@@ -180,8 +180,8 @@ START_TEST(first_limit_is_primary_unless_one_is_marked)
     const aq_plan_t *suffixed = plan_of((const char *const[]){"a 1/minute headers=none", "b 1/day"}, 2);
 
     ck_assert_int_eq(aq_plan_limit_find(plain, "a")->shown, AQ_SHOWN_PRIMARY);
-    ck_assert_int_eq(aq_plan_limit_find(plain, "b")->shown, AQ_SHOWN_NONE);
-    ck_assert_int_eq(aq_plan_limit_find(marked, "a")->shown, AQ_SHOWN_NONE);
+    ck_assert_int_eq(aq_plan_limit_find(plain, "b")->shown, AQ_SHOWN_LISTED);
+    ck_assert_int_eq(aq_plan_limit_find(marked, "a")->shown, AQ_SHOWN_LISTED);
     ck_assert_int_eq(aq_plan_limit_find(marked, "b")->shown, AQ_SHOWN_PRIMARY);
     ck_assert_int_eq(aq_plan_limit_find(suffixed, "b")->shown, AQ_SHOWN_PRIMARY);
     ck_assert_ptr_null(aq_plan_limit_find(plain, "c"));
