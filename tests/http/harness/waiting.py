@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for a condition, never for a span of time."""
+"""Waiting for a condition; for a span of time only where one is promised."""
 
 import time
 
@@ -21,3 +21,8 @@ def eventually(condition, timeout_s=5.0, what="the condition"):
     value = wait_until(condition, timeout_s, interval_s=0.02)
     assert value, f"{what} did not come true within {timeout_s} s"
     return value
+
+
+def keys_file_is_read():
+    """Waits for the second within which every child has read a changed keys file; each looks for itself."""
+    time.sleep(1.1)
