@@ -149,14 +149,44 @@ static int declined_or(int status)
     return status == OK ? DECLINED : status;
 }
 
+/*
+ * A 403 is httpd's own, and httpd would read all of an upload before it sends one. So an upload's connection is to end
+ * with the answer, until authorisation is passed.
+ */
+static void upload_doubt(request_rec *r)
+{
+    if (aq_config_location(r)->quota == 1 && !r->main && !r->prev && aq_problem_has_unread_body(r)) {
+        aq_request_state(r)->is_upload_doubted = 1;
+        r->connection->keepalive = AP_CONN_CLOSE;
+    }
+}
+
+static void upload_trust(request_rec *r)
+{
+    aq_request_t *request = r->main || r->prev ? NULL : aq_request_find(r);
+
+    if (request && request->is_upload_doubted) {
+        request->is_upload_doubted = 0;
+        r->connection->keepalive = AP_CONN_UNKNOWN;
+    }
+}
+
 /* OK would grant the request without asking mod_authz_core. */
 int aq_charge_phase_check_authz(request_rec *r)
 {
-    return declined_or(ensure_charged(r));
+    int status = ensure_charged(r);
+
+    if (status == OK && r->method_number != M_GET) {
+        upload_doubt(r);
+    }
+    return declined_or(status);
 }
 
 int aq_charge_phase_fixups(request_rec *r)
 {
+    if (r->method_number != M_GET) {
+        upload_trust(r);
+    }
     return ensure_charged(r);
 }
 

@@ -20,7 +20,7 @@
 
 #define TYPE_QUOTA_EXCEEDED "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
-static int has_unread_body(const request_rec *r)
+int aq_problem_has_unread_body(const request_rec *r)
 {
     const char *length = apr_table_get(r->headers_in, "Content-Length");
 
@@ -32,7 +32,7 @@ int aq_problem_refuse(request_rec *r, const aq_problem_t *problem)
     aq_request_t *request = aq_request_state(r);
 
     request->problem = apr_pmemdup(request->pool, problem, sizeof(*problem));
-    if (has_unread_body(r)) {
+    if (aq_problem_has_unread_body(r)) {
         r->connection->keepalive = AP_CONN_CLOSE;
     }
     return problem->status;

@@ -27,6 +27,9 @@ typedef struct {
  */
 int aq_problem_refuse(request_rec *r, const aq_problem_t *problem);
 
+/* 1 where the request says that it has a body, before a handler reads it. */
+int aq_problem_has_unread_body(const request_rec *r);
+
 /* Hook insert_error_filter: sets the document as the body of the error response. */
 void aq_problem_insert(request_rec *r);
 

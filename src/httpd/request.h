@@ -18,6 +18,7 @@ typedef struct {
     const aq_principal_t *principal;      /* NULL: not identified */
     aq_identified_t identified;
     int is_identified;                /* the look-up was made, whatever came of it */
+    int is_upload_doubted;            /* the connection ends with the answer, unless authorisation is passed */
     aq_charge_t *charge;              /* NULL: not charged */
     int status_to_return;             /* what the charge decided: OK, or 429 or 503, for later phases to repeat */
     aq_problem_t *problem;            /* what our own refusal says; NULL: httpd's own error */

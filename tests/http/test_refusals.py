@@ -167,9 +167,10 @@ def test_reset_with_nothing_remaining_is_when_one_more_fits(limited):
 # ---- bodies of refused uploads ---------------------------------------------------------------------
 
 def refusals(key, spent):
-    """(what is refused, path, key, status): 401 without and with a wrong key, 429, 413 of LimitRequestBody."""
+    """(what is refused, path, key, status): 401 without and with a wrong key, 429, 403, 413 of LimitRequestBody."""
     return [("no key", "/v1/item.json", None, 401), ("wrong key", "/v1/item.json", "aq_x", 401),
-            ("over quota", "/v1/item.json", spent, 429), ("too large", "/v1/small/item.json", key, 413)]
+            ("over quota", "/v1/item.json", spent, 429), ("no scope", "/v1/scoped/item.json", key, 403),
+            ("too large", "/v1/small/item.json", key, 413)]
 
 
 @pytest.fixture
@@ -178,10 +179,11 @@ def refusing(server, keys):
     keys.tenant("small", plan="small")
     key, spent = keys.add("acme"), keys.add("small")
     web = server(quota.ROOMY + confs.plan("small", "year 1/366d headers=primary") + confs.location("/v1")
-                 + "<Location /v1/small>\n    LimitRequestBody 1000\n</Location>\n", keys=keys)
+                 + "<Location /v1/small>\n    LimitRequestBody 1000\n</Location>\n"
+                 + confs.location("/v1/scoped", require="api-scope none"), keys=keys)
     web.root.add_file("v1/small/item.json", b"{}")
     spend(web, spent, 1)
-    web.expect_log("AH01587|AH01588|AH0")
+    web.expect_log("AH01587|AH01588|AH01631|AH0")
     return web, refusals(key, spent)
 
 
@@ -199,7 +201,7 @@ def test_f73_refused_upload_is_answered_before_its_body_is_read_and_closed(refus
 
 def test_f73_refused_chunked_upload_is_answered_before_its_body_is_read(refusing):
     web, cases = refusing
-    for what, path, key, status in cases[:3]:
+    for what, path, key, status in cases[:4]:
         fields = [("Transfer-Encoding", "chunked")] + ([("Authorization", f"Bearer {key}")] if key else [])
         with web.raw(timeout_s=5) as connection:
             connection.send(request_bytes("POST", path, fields, b"5\r\nhello\r\n"))
@@ -215,9 +217,21 @@ def test_f73_refused_upload_that_expects_a_100_gets_none(refusing):
         checks.assert_problem(answer, status)
 
 
+def test_f73_accepted_upload_keeps_the_connection(server, keys, backend):
+    key = keys.add("acme")
+    web = server(quota.ROOMY + confs.proxy("/v1", backend), keys=keys, modules=("proxy_http",))
+    with web.session() as session:
+        for _ in range(3):
+            answer = session.request("POST", "/v1/echo/x", key=key, body=b"x" * 5000)
+            assert answer.status == 200 and answer.json()["body_length"] == 5000
+        assert session.connects == 1
+    got_100, answer = web.expect_continue("/v1/echo/x", b"x" * 2000, key=key)
+    assert got_100 and answer.status == 200
+
+
 def test_f73_refusal_without_a_body_keeps_the_connection(refusing):
     web, cases = refusing
-    for what, path, key, status in cases[:3]:
+    for what, path, key, status in cases[:4]:
         with web.session() as session:
             assert [session.get(path, key=key).status for _ in range(3)] == [status] * 3
             assert session.connects == 1, what
