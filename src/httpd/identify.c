@@ -204,7 +204,8 @@ static int is_auth_type_ours(request_rec *r)
 {
     const char *type = ap_auth_type(r);
 
-    return type && ap_cstr_casecmp(type, AUTH_TYPE) == 0;
+    /* Letter by letter only where it is not written as we write it. */
+    return type && (strcmp(type, AUTH_TYPE) == 0 || ap_cstr_casecmp(type, AUTH_TYPE) == 0);
 }
 
 int aq_identify_check_authn(request_rec *r)
