@@ -28,8 +28,11 @@ typedef struct {
     const char *tenant, *key, *id, *plan, *expires;
     apr_array_header_t *scopes; /* of const char * */
     apr_array_header_t *limits; /* of const char *, "NAME=RATE" */
-    const char *argument;       /* behind noun and verb; NULL: none */
-    json_t *runtime;            /* NULL until aq_ctl_runtime_load */
+    const char *format, *key_field;
+    const char *argument;         /* the first behind noun and verb; NULL: none */
+    const char *const *arguments; /* all of them */
+    int argument_count;
+    json_t *runtime; /* NULL until aq_ctl_runtime_load */
 } aq_ctl_t;
 
 typedef aq_ctl_exit_t aq_ctl_command_fn(aq_ctl_t *ctl);
@@ -39,6 +42,7 @@ aq_ctl_command_fn aq_ctl_tenant_set, aq_ctl_tenant_show;
 aq_ctl_command_fn aq_ctl_usage_show;
 aq_ctl_command_fn aq_ctl_config_check;
 aq_ctl_command_fn aq_ctl_store_info;
+aq_ctl_command_fn aq_ctl_simulate;
 
 /* ---- output.c --------------------------------------------------------------------------------------------------- */
 
@@ -55,6 +59,12 @@ typedef struct {
  * (ended by a NULL heading). Takes the reference to `answer`, which may be NULL for memory that ran out.
  */
 aq_ctl_exit_t aq_ctl_rows_print(const aq_ctl_t *ctl, json_t *answer, const char *rows, const aq_ctl_column_t *columns);
+
+/*
+ * For answers of more than one table: prints the objects of the array `rows`. Whatever else is said on standard output,
+ * aq_ctl_answer_print comes last and sees to failures.
+ */
+void aq_ctl_table_print(apr_pool_t *p, const json_t *rows, const aq_ctl_column_t *columns);
 
 /* Prints an answer: with --json `answer` itself, else `sentence` (NULL: nothing). Takes the reference to `answer`. */
 aq_ctl_exit_t aq_ctl_answer_print(const aq_ctl_t *ctl, json_t *answer, const char *sentence);

@@ -9,6 +9,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,15 +23,17 @@ enum {
     TAKES_EXPIRES = 1 << 4,
     TAKES_SCOPE = 1 << 5,
     TAKES_LIMIT = 1 << 6,
+    TAKES_LOG = 1 << 7,
 };
 
 typedef struct {
-    const char *noun, *verb;
-    const char *usage; /* what may stand behind noun and verb */
+    const char *noun, *verb; /* verb NULL: the noun alone is the command */
+    const char *usage;       /* what may stand behind noun and verb */
     const char *help;
     aq_ctl_command_fn *run;
     unsigned takes;
     int least_arguments, most_arguments;
+    int reads_config; /* by itself, and more of it than the folders */
 } command_t;
 
 static const command_t commands[] = {
@@ -79,6 +82,13 @@ static const command_t commands[] = {
      .help = "look for mistakes in plans, keys file and folders",
      .run = aq_ctl_config_check},
     {.noun = "store", .verb = "info", .usage = "", .help = "show the counter store", .run = aq_ctl_store_info},
+    {.noun = "simulate",
+     .usage = "--conf FILE [--key-file FILE] [--plan NAME] [--format FORMAT] [--key-field N] [ACCESS.LOG|-]...",
+     .help = "replay access logs: what limits would have refused, and which limits would have done",
+     .run = aq_ctl_simulate,
+     .takes = TAKES_PLAN | TAKES_LOG,
+     .most_arguments = INT_MAX,
+     .reads_config = 1},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -91,6 +101,7 @@ typedef struct {
 
 static const option_t options[] = {
     {.name = "config", .text_offset = offsetof(aq_ctl_t, config)},
+    {.name = "conf", .text_offset = offsetof(aq_ctl_t, config)},
     {.name = "state-dir", .text_offset = offsetof(aq_ctl_t, state_dir)},
     {.name = "key-file", .text_offset = offsetof(aq_ctl_t, key_file)},
     {.name = "tenant", .text_offset = offsetof(aq_ctl_t, tenant), .bit = TAKES_TENANT},
@@ -98,6 +109,8 @@ static const option_t options[] = {
     {.name = "id", .text_offset = offsetof(aq_ctl_t, id), .bit = TAKES_ID},
     {.name = "plan", .text_offset = offsetof(aq_ctl_t, plan), .bit = TAKES_PLAN},
     {.name = "expires", .text_offset = offsetof(aq_ctl_t, expires), .bit = TAKES_EXPIRES},
+    {.name = "format", .text_offset = offsetof(aq_ctl_t, format), .bit = TAKES_LOG},
+    {.name = "key-field", .text_offset = offsetof(aq_ctl_t, key_field), .bit = TAKES_LOG},
     {.name = "scope", .list_offset = offsetof(aq_ctl_t, scopes), .bit = TAKES_SCOPE},
     {.name = "limit", .list_offset = offsetof(aq_ctl_t, limits), .bit = TAKES_LIMIT},
 };
@@ -110,8 +123,9 @@ static void help_print(FILE *to)
 {
     (void)fputs("usage: apiquotactl [--json] [--state-dir DIR | -f HTTPD.CONF] [--key-file FILE] COMMAND\n\n", to);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        (void)fprintf(to, "  %s %s%s%s\n        %s\n", commands[i].noun, commands[i].verb,
-                      commands[i].usage[0] ? " " : "", commands[i].usage, commands[i].help);
+        (void)fprintf(to, "  %s%s%s%s%s\n        %s\n", commands[i].noun, commands[i].verb ? " " : "",
+                      commands[i].verb ? commands[i].verb : "", commands[i].usage[0] ? " " : "", commands[i].usage,
+                      commands[i].help);
     }
     (void)fputs("\nExit code: 0 done, 1 not found or refused, 2 usage.\n", to);
 }
@@ -156,10 +170,13 @@ static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned
     return AQ_CTL_DONE;
 }
 
-static const command_t *command_find(const char *noun, const char *verb)
+/* The command that the words begin with, and how many words its name has. NULL: none. */
+static const command_t *command_find(char **words, int count, int *name_words)
 {
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i].noun, noun) == 0 && strcmp(commands[i].verb, verb) == 0) {
+        *name_words = commands[i].verb ? 2 : 1;
+        if (count >= *name_words && strcmp(commands[i].noun, words[0]) == 0 &&
+            (!commands[i].verb || strcmp(commands[i].verb, words[1]) == 0)) {
             return &commands[i];
         }
     }
@@ -168,17 +185,22 @@ static const command_t *command_find(const char *noun, const char *verb)
 
 static aq_ctl_exit_t command_run(aq_ctl_t *ctl, char **words, int count, unsigned given)
 {
-    const command_t *command = count >= 2 ? command_find(words[0], words[1]) : NULL;
+    int name_words;
+    const command_t *command = command_find(words, count, &name_words);
 
     if (!command) {
         help_print(stderr);
         return AQ_CTL_USAGE;
     }
-    if (count - 2 < command->least_arguments || count - 2 > command->most_arguments || (given & ~command->takes) != 0) {
-        return aq_ctl_fail(AQ_CTL_USAGE, "usage: apiquotactl %s %s %s", command->noun, command->verb, command->usage);
+    ctl->arguments = (const char *const *)words + name_words;
+    ctl->argument_count = count - name_words;
+    if (ctl->argument_count < command->least_arguments || ctl->argument_count > command->most_arguments ||
+        (given & ~command->takes) != 0) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "usage: apiquotactl %s%s%s %s", command->noun, command->verb ? " " : "",
+                           command->verb ? command->verb : "", command->usage);
     }
-    ctl->argument = count > 2 ? words[2] : NULL;
-    aq_ctl_exit_t code = ctl->config ? aq_ctl_config_read(ctl) : AQ_CTL_DONE;
+    ctl->argument = ctl->argument_count > 0 ? ctl->arguments[0] : NULL;
+    aq_ctl_exit_t code = ctl->config && !command->reads_config ? aq_ctl_config_read(ctl) : AQ_CTL_DONE;
     return code == AQ_CTL_DONE ? command->run(ctl) : code;
 }
 

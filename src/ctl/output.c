@@ -77,7 +77,8 @@ static const char *cell_text(apr_pool_t *p, const json_t *value)
             text = apr_pstrcat(p, text, i > 0 ? "," : "", cell_text(p, item), NULL);
         }
         break;
-    case JSON_REAL:
+    case JSON_REAL: /* a share */
+        return apr_psprintf(p, "%.2f %%", json_real_value(value) * 100);
     case JSON_OBJECT:
     case JSON_NULL:
         break;
@@ -103,7 +104,7 @@ static void cell_print(const char *text, int width, int is_last)
     (void)printf("%s%*s", text, is_last ? 0 : width - width_of(text) + 2, is_last ? "\n" : "");
 }
 
-static void table_print(apr_pool_t *p, const json_t *rows, const aq_ctl_column_t *columns)
+void aq_ctl_table_print(apr_pool_t *p, const json_t *rows, const aq_ctl_column_t *columns)
 {
     int widths[COLUMNS_MAX], count = 0;
     const json_t *row;
@@ -136,7 +137,7 @@ aq_ctl_exit_t aq_ctl_rows_print(const aq_ctl_t *ctl, json_t *answer, const char 
     if (ctl->is_json) {
         return json_print(answer);
     }
-    table_print(ctl->p, json_object_get(answer, rows), columns);
+    aq_ctl_table_print(ctl->p, json_object_get(answer, rows), columns);
     json_decref(answer);
     return flush();
 }
