@@ -17,6 +17,7 @@
 
 #define FILE_MODE 0600
 #define LOCK_TRIES 50
+#define BAD_TRIES 10
 #define LOCK_WAIT_US (100 * 1000)
 #define ASIDE_NAMES 100
 
@@ -449,7 +450,7 @@ static apr_status_t open_locked(opening_t *opening, aq_shm_file_t *file)
         return failed(opening, rv, apr_psprintf(opening->p, "its lock file %s cannot be opened", lock_path));
     }
     rv = try_open(opening, file);
-    for (int tries = 1; rv == APR_EAGAIN && tries < LOCK_TRIES; tries++) {
+    for (int tries = 1; rv == APR_EAGAIN && tries < (opening->error != NULL ? BAD_TRIES : LOCK_TRIES); tries++) {
         apr_sleep(LOCK_WAIT_US);
         rv = try_open(opening, file);
     }
