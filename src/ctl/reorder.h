@@ -8,8 +8,8 @@
  *        … released | 10 11 12 13 14 15 16 17 18 19 | 20 = newest second seen
  *
  * Within a second those of one millisecond keep the log's order; so do all where the log has whole seconds. A line older
- * than what was released is late: it is handed on at once, with the time of the newest one released, so that time never
- * runs back. Memory is that of the requests of so many seconds; where they are more than AQ_REORDER_LINES_MAX, all are
+ * than what is held is late: it is handed on at once, and where it is older than the newest one released with the time of
+ * that one, so that time never runs back. Memory is that of the requests of so many seconds; where they are more than AQ_REORDER_LINES_MAX, all are
  * handed on before their time.
  */
 #ifndef AQ_REORDER_H
