@@ -15,6 +15,7 @@
  * src/limit, src/identity, src/batch and src/store, and does not know httpd.
  */
 #include "httpd/body_limit.h"
+#include "httpd/deadline.h"
 #include "httpd/phases.h"
 
 #include <http_config.h>
@@ -51,6 +52,7 @@ static void hooks_register(apr_pool_t *p)
     /* Settle: on every way to a response, also httpd's own errors. The problem document comes before the filter. */
     aq_settle_phase_register();
     aq_body_limit_register();
+    aq_deadline_register();
     ap_hook_insert_filter(aq_filters_insert, NULL, NULL, APR_HOOK_LAST);
     ap_hook_insert_error_filter(aq_problem_insert, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_error_filter(aq_settle_phase_insert, NULL, NULL, APR_HOOK_LAST);

@@ -5,6 +5,7 @@
  */
 #include "httpd/body_limit.h"
 
+#include "httpd/deadline.h"
 #include "httpd/options.h"
 #include "httpd/phases.h"
 
@@ -91,5 +92,6 @@ void aq_filters_insert(request_rec *r)
     aq_settle_phase_insert(r);
     if (aq_config_location(r)->options) {
         aq_body_limit_insert(r);
+        aq_deadline_insert(r);
     }
 }

@@ -11,6 +11,8 @@
 
 #include "base/aq_log.h"
 #include "httpd/body_limit.h"
+#include "httpd/deadline.h"
+#include "httpd/options.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -193,5 +195,11 @@ int aq_charge_phase_fixups(request_rec *r)
 /* OK would claim to have answered the request. */
 int aq_charge_phase_handler(request_rec *r)
 {
-    return declined_or(ensure_charged(r));
+    const aq_location_options_t *options = aq_config_location(r)->options;
+    int status = declined_or(ensure_charged(r));
+
+    if (status == DECLINED && options && options->timeout_ms != AQ_UNSET) {
+        return aq_deadline_handler(r, options->timeout_ms);
+    }
+    return status;
 }

@@ -15,6 +15,7 @@
 
 #include "base/aq_file.h"
 #include "base/aq_log.h"
+#include "httpd/deadline.h"
 #include "httpd/httpd_log.h"
 #include "limit/runtime_plans.h"
 #include "store/shm_counters.h"
@@ -322,6 +323,7 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_ERROR, 1018, rv, "mod_watchdog cannot be used: the keys file is read again at a restart only");
     }
+    aq_deadline_post_config(pconf, s);
     retained()->generation++;
     return OK;
 }

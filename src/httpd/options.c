@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TIMEOUT_MIN_MS INT64_C(100)
+#define TIMEOUT_MAX_MS (INT64_C(24) * 3600 * 1000)
+
 static const char *not_allowed(const cmd_parms *cmd, const char *value, const char *allowed)
 {
     return apr_psprintf(cmd->pool, "%s: \"%s\" is not allowed here; allowed: %s", cmd->cmd->name, value, allowed);
@@ -135,5 +138,17 @@ const char *aq_option_max_body(cmd_parms *cmd, void *location, const char *size)
     if (aq_units_size_parse(size, &options->max_body_bytes) != APR_SUCCESS) {
         return not_allowed(cmd, size, AQ_UNITS_SIZE_FORM);
     }
+    return NULL;
+}
+
+const char *aq_option_request_timeout(cmd_parms *cmd, void *location, const char *duration)
+{
+    aq_location_options_t *options = options_of(cmd, location);
+
+    if (aq_units_duration_parse(duration, &options->timeout_ms) != APR_SUCCESS ||
+        options->timeout_ms < TIMEOUT_MIN_MS || options->timeout_ms > TIMEOUT_MAX_MS) {
+        return not_allowed(cmd, duration, AQ_UNITS_DURATION_FORM ", from 100ms to 1d");
+    }
+    aq_config_server(cmd->server)->has_deadlines = 1;
     return NULL;
 }

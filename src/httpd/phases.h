@@ -31,6 +31,8 @@ int aq_charge_phase_handler(request_rec *r);
 /* settle_phase.c: the output filter that settles and writes the headers. */
 void aq_settle_phase_register(void);
 void aq_settle_phase_insert(request_rec *r);
+/* 1 where the brigade holds an error bucket: it is not a response yet, httpd will make one of it. */
+int aq_settle_phase_is_error(const apr_bucket_brigade *brigade);
 /* Hook insert_filter: the above, and the filters that a location's options ask for. */
 void aq_filters_insert(request_rec *r);
 

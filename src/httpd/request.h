@@ -24,6 +24,7 @@ typedef struct {
     aq_problem_t *problem;            /* what our own refusal says; NULL: httpd's own error */
     int problem_status;               /* the status whose body is ours; 0: none */
     const char *problem_content_type; /* of that body */
+    struct aq_deadline_t *deadline;   /* NULL: none, or its handler has not begun */
     aq_time_ms_t now_ms;              /* of the request's first phase with us */
 } aq_request_t;
 

@@ -180,7 +180,7 @@ static void charge_settle(request_rec *r, aq_request_t *request)
     }
 }
 
-static int has_error_bucket(const apr_bucket_brigade *brigade)
+int aq_settle_phase_is_error(const apr_bucket_brigade *brigade)
 {
     for (const apr_bucket *b = APR_BRIGADE_FIRST(brigade); b != APR_BRIGADE_SENTINEL(brigade); b = APR_BUCKET_NEXT(b)) {
         if (AP_BUCKET_IS_ERROR(b)) {
@@ -195,7 +195,7 @@ static apr_status_t settle_filter(ap_filter_t *filter, apr_bucket_brigade *briga
     request_rec *r = filter->r;
     aq_request_t *request = filter->ctx;
 
-    if (has_error_bucket(brigade)) {
+    if (aq_settle_phase_is_error(brigade)) {
         return ap_pass_brigade(filter->next, brigade);
     }
     if (request->charge) {

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""APIQuotaRequestTimeout: all of a request ends in its time; 504 while no answer has begun, else closed."""
+
+import contextlib
+import json
+import time
+
+import pytest
+
+from harness import checks, confs, waiting
+from harness.trickle import TrickleBackend
+
+LIMIT_S = 0.6
+LATEST_S = LIMIT_S + 0.9  # the timer's tick, and a busy machine; less than the grace after which connections are cut
+PROXY_LINES = "AH01102|AH00898|AH01110|AH10404|AH01106|AH01095"
+SCRIPT_LINES = "End of script output before headers|Premature end of script headers"
+SILENT = "#!/bin/sh\nexec sleep 30\n"
+CHILD = "#!/bin/sh\nsleep 30\necho never\n"
+TRICKLED_HEAD = "#!/bin/sh\nwhile sleep 0.05; do printf 'X-More: yes\\n'; done\n"
+TRICKLED_BODY = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nwhile sleep 0.05; do printf 'b'; done\n"
+STUBBORN = "#!/bin/sh\ntrap '' TERM\nwhile sleep 0.05; do :; done\n"
+
+
+@pytest.fixture
+def slow():
+    backend = TrickleBackend()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def key(keys):
+    return keys.add("acme")
+
+
+def timeout(seconds=LIMIT_S):
+    return f"APIQuotaRequestTimeout {int(seconds * 1000)}ms"
+
+
+@pytest.fixture
+def proxied(server, keys, key, slow):  # pylint: disable=unused-argument
+    return server(confs.BASIC_PLAN + confs.proxy("/api", slow, timeout()), keys=keys, modules=("proxy_http",))
+
+
+@pytest.fixture
+def scripts(server, keys, key):  # pylint: disable=unused-argument
+    web = server(confs.BASIC_PLAN + confs.location("/cgi-bin", timeout()), keys=keys, modules=("cgi",))
+    for name, text in (("silent", SILENT), ("child", CHILD), ("head", TRICKLED_HEAD), ("body", TRICKLED_BODY),
+                       ("stubborn", STUBBORN), ("env", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; env\n")):
+        web.root.add_cgi(name, text)
+    return web
+
+
+@contextlib.contextmanager
+def takes(least_s, most_s):
+    began = time.monotonic()
+    yield
+    took = time.monotonic() - began
+    assert least_s <= took <= most_s, f"took {took:.3f} s"
+
+
+def in_time():
+    return takes(LIMIT_S - 0.05, LATEST_S)
+
+
+def assert_timed_out(answer):
+    checks.assert_problem(answer, 504, code="request-timeout")
+    assert checks.trio(answer).remaining < 60
+
+
+@pytest.mark.mpm_all
+@pytest.mark.parametrize("way", ["silent", "headers", "line"])
+def test_row_o3_silent_backend_and_trickled_headers_are_504_in_time(proxied, key, way):
+    proxied.expect_log(PROXY_LINES)
+    with in_time():
+        answer = proxied.get(f"/api/{way}", key=key)
+    assert_timed_out(answer)
+
+
+@pytest.mark.mpm_all
+@pytest.mark.parametrize("way", ["body", "open", "chunks"])
+def test_row_o3_trickled_body_is_closed_in_time(proxied, key, way):
+    proxied.expect_log(PROXY_LINES)
+    with in_time():
+        answer = proxied.get(f"/api/{way}", key=key)
+    assert answer.status == 200 and answer.truncated
+
+
+@pytest.mark.mpm_all
+@pytest.mark.parametrize("name", ["silent", "child", "head"])
+def test_row_o3_silent_script_is_504_in_time_and_ended(scripts, key, name):
+    scripts.expect_log(SCRIPT_LINES, must=True)
+    with in_time():
+        answer = scripts.get(f"/cgi-bin/{name}", key=key)
+    assert_timed_out(answer)
+    assert waiting.wait_until(lambda: not _sleepers(scripts), 3)
+
+
+@pytest.mark.mpm_all
+def test_row_o3_trickled_body_of_a_script_is_closed_in_time(scripts, key):
+    with in_time():
+        answer = scripts.get("/cgi-bin/body", key=key)
+    assert answer.status == 200 and answer.truncated
+
+
+def test_script_that_does_not_end_by_itself_is_killed(scripts, key):
+    scripts.expect_log(SCRIPT_LINES)
+    with takes(LIMIT_S, LIMIT_S + 2):
+        with pytest.raises(OSError):
+            scripts.get("/cgi-bin/stubborn", key=key)
+    assert waiting.wait_until(lambda: not _sleepers(scripts), 3)
+
+
+def _sleepers(web):
+    return [p for p in web.family().values() if p.name in ("sleep", "sh", "silent", "child", "head", "stubborn")]
+
+
+def test_template_gives_the_504_the_shape_of_the_apis_errors(server, keys, key, slow):
+    web = server(confs.BASIC_PLAN + confs.proxy("/api", slow, timeout(), "APIQuotaErrorBody 504 ${ROOT}/504.json"),
+                 keys=keys, modules=("proxy_http",), start=False)
+    (web.root.path / "504.json").write_text('{"message": "Endpoint request timed out"}')
+    web.start().expect_log(PROXY_LINES)
+    answer = web.get("/api/silent", key=key)
+    assert (answer.status, answer.json()) == (504, {"message": "Endpoint request timed out"})
+
+
+def test_error_document_of_the_operator_wins(server, keys, key, slow):
+    web = server(confs.BASIC_PLAN + "ErrorDocument 504 /item.json\n" + confs.proxy("/api", slow, timeout()),
+                 keys=keys, modules=("proxy_http",))
+    web.expect_log(PROXY_LINES)
+    answer = web.get("/api/silent", key=key)
+    assert answer.status == 504 and "item" in answer.json()
+
+
+def test_requests_in_time_are_not_touched_and_keep_their_connections(proxied, slow, key):
+    with proxied.session() as session:
+        for _ in range(20):
+            assert session.get("/api/fast", key=key).body == b"fast\n"
+        assert session.connects == 1
+    assert slow.connections < 20
+    with in_time():
+        proxied.expect_log(PROXY_LINES)
+        assert_timed_out(proxied.get("/api/silent", key=key))
+
+
+def test_second_request_of_a_connection_is_answered_too(proxied, key):
+    """mod_proxy ends a kept-alive connection without an answer where its backend's broke."""
+    proxied.expect_log(PROXY_LINES)
+    with proxied.session() as session:
+        assert session.get("/api/fast", key=key).status == 200
+        with in_time():
+            assert_timed_out(session.get("/api/silent", key=key))
+        assert session.connects == 1
+
+
+def test_connection_that_was_used_before_is_bounded_too(server, keys, key, slow):
+    """A backend's connection is made for one request and serves others."""
+    web = server(confs.BASIC_PLAN + confs.location("/api", timeout()) + confs.proxy("/", slow, to="/"), keys=keys,
+                 modules=("proxy_http",), mpm="prefork", mpm_conf="StartServers 1\nServerLimit 1\nMaxRequestWorkers 1\n")
+    web.expect_log(PROXY_LINES + "|AH00161")
+    assert web.get("/other/fast", key=key).status == 200
+    with in_time():
+        assert_timed_out(web.get("/api/silent", key=key))
+    assert slow.connections <= 2
+
+
+def test_many_at_once_end_each_in_its_time_and_the_server_goes_on(proxied, key):
+    proxied.expect_log(PROXY_LINES)
+    with takes(LIMIT_S - 0.05, 2 * LATEST_S):
+        answers = proxied.burst(20, "/api/silent", concurrency=20, key=key)
+    assert {answer.status for answer in answers} == {504}
+    assert proxied.get("/api/fast", key=key).status == 200
+
+
+def test_client_that_reads_slowly_is_cut_off(server, keys, key):
+    web = server(confs.BASIC_PLAN + confs.location("/v1", timeout()), keys=keys)
+    web.root.add_file("v1/large", 64 << 20)
+    with web.raw() as connection:
+        connection.send(f"GET /v1/large HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+        connection.read(1000)
+        time.sleep(LATEST_S)
+        assert len(connection.read_all()) < 64 << 20
+
+
+def test_client_that_sends_slowly_is_cut_off(proxied, key):
+    proxied.expect_log(PROXY_LINES)
+    with takes(LIMIT_S, LIMIT_S + 3), proxied.raw() as connection:
+        connection.send(f"POST /api/silent HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\n"
+                        "Content-Length: 100\r\n\r\n".encode())
+        connection.send(b"begin")
+        answer = connection.read_all()
+    assert not answer or answer.startswith(b"HTTP/1.1 504")
+
+
+def test_stream_of_http2_ends_alone(server, keys, key, slow):
+    web = server(confs.BASIC_PLAN + confs.proxy("/api", slow, timeout()), keys=keys, modules=("proxy_http", "http2"))
+    web.expect_log(PROXY_LINES)
+    silent, fast = web.nghttp("/api/silent", "/api/fast", key=key)
+    assert (silent.status, json.loads(silent.body)["code"], fast.status) == (504, "request-timeout", 200)
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1s", "29 s", "50ms", "2d", "soon", ""])
+def test_what_is_no_such_time_is_a_configuration_error(server, wrong):
+    conf = confs.location("/v1", f"APIQuotaRequestTimeout {wrong}")
+    assert "APIQuotaRequestTimeout" in server(conf, start=False).start_fails()
