@@ -202,7 +202,7 @@ MANY_CHILDREN["event"] = MANY_CHILDREN["worker"]
 
 
 def test_f01_children_killed_100_times_under_load_cost_at_most_the_requests_in_flight(server, keys, key, mpm):
-    web = server(TOTAL, keys=keys, mpm_conf=MANY_CHILDREN[mpm], allow=("AH10392: children are killed successively",))
+    web = server(TOTAL, keys=keys, mpm_conf=MANY_CHILDREN[mpm], allow=("AH1039[23]: children are killed successively",))
     with Callers(web, key, 12) as callers:
         for kill in range(KILLS):
             # Each kill meets requests under way.
@@ -366,7 +366,7 @@ def ask_all(web, callers):
 def test_f08_a_full_table_keeps_its_live_counters_and_says_so_once_a_second(server, keys, mpm, failure, uncounted):
     callers = [keys.add(f"tenant{i // KEYS_A_TENANT}", id=f"k_{i}") for i in range(SLOTS_OF_64K + 200)]
     conf = f"APIQuotaStore shm size=64k\nAPIQuotaStoreFailure {failure}\n" + TOTAL
-    web = server(conf, keys=keys, mpm_conf=ONE_CHILD[mpm])
+    web = server(conf, keys=keys, mpm_conf=ONE_CHILD[mpm], allow=("AH00161: server reached MaxRequestWorkers",))
     web.expect_log(TABLE_FULL, must=True)
     web.expect_log(UNCOUNTED, must=True)
     began = int(time.time())
