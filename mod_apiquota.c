@@ -17,6 +17,7 @@
 #include "httpd/body_limit.h"
 #include "httpd/deadline.h"
 #include "httpd/phases.h"
+#include "httpd/usage_handler.h"
 
 #include <http_config.h>
 #include <http_protocol.h>
@@ -48,6 +49,9 @@ static void hooks_register(apr_pool_t *p)
     ap_hook_translate_name(aq_batch_translate, NULL, NULL, APR_HOOK_LAST);
     ap_hook_map_to_storage(aq_batch_map_to_storage, NULL, NULL, APR_HOOK_LAST);
     ap_hook_monitor(aq_worker_process_monitor, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* A caller's own use. */
+    ap_hook_handler(aq_usage_handler, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* Settle: on every way to a response, also httpd's own errors. The problem document comes before the filter. */
     aq_settle_phase_register();

@@ -13,6 +13,7 @@
 #include "httpd/body_limit.h"
 #include "httpd/deadline.h"
 #include "httpd/options.h"
+#include "httpd/usage_handler.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -93,6 +94,24 @@ static int limits_refused(request_rec *r, unsigned count)
                                                 .detail = "More limits apply to the request than can be counted."});
 }
 
+/* Shows the counters as they are, and costs nothing: what apiquota-usage tells, and the headers of its response. */
+static int charge_look(request_rec *r, aq_request_t *request, aq_charge_t *charge)
+{
+    aq_counter_store_t *store = aq_config_server(r->server)->runtime->store;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (charge->count != 0) {
+        rv = aq_counter_store_look(store, charge->counters, charge->count, request->now_ms);
+    }
+    if (rv != APR_SUCCESS) {
+        return store_failed(r, rv);
+    }
+    charge->now_ms = request->now_ms;
+    charge->state = AQ_CHARGE_FREE;
+    request->charge = charge;
+    return OK;
+}
+
 static int charge_take(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
 {
     aq_counter_store_t *store = aq_config_server(r->server)->runtime->store;
@@ -101,6 +120,9 @@ static int charge_take(request_rec *r, aq_request_t *request, const aq_location_
 
     if (charge->count > AQ_LIMITS_MAX) {
         return limits_refused(r, charge->count);
+    }
+    if (aq_usage_is_asked(r)) {
+        return charge_look(r, request, charge);
     }
     rv = aq_charge_take(charge, store, 1, request->now_ms);
     if (rv != APR_SUCCESS) {

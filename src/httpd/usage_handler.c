@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * {"key_id": "k_7f3a9c", "tenant": "acme", "plan": "basic",
+ *  "limits": [{"name": "minute", "limit": 60, "used": 3, "remaining": 57,
+ *              "reset_at": "2026-11-22T00:01:00.000Z", "window": "1m", "per": "key"}]}
+ *
+ * limit and remaining are null where a limit is unlimited, reset_at where it never ends. See usage_handler.h.
+ */
+#include "httpd/usage_handler.h"
+
+#include "base/aq_json.h"
+#include "httpd/phases.h"
+
+#include <ap_expr.h>
+#include <http_core.h>
+#include <http_protocol.h>
+#include <string.h>
+
+#define HANDLER "apiquota-usage"
+
+/* SetHandler takes an expression; that of a plain name costs little, and most locations have none. */
+int aq_usage_is_asked(request_rec *r)
+{
+    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
+
+    const char *error = NULL;
+    const char *handler = core->expr_handler ? ap_expr_str_exec(r, core->expr_handler, &error) : NULL;
+
+    return !error && handler && strcmp(handler, HANDLER) == 0;
+}
+
+static json_t *counter_json(const aq_counter_t *counter)
+{
+    const aq_limit_t *limit = counter->limit;
+    const int is_unlimited = limit->rate.is_unlimited;
+    json_t *reset_at = counter->reset_at_ms == AQ_TIME_NEVER ? json_null() : aq_json_time(counter->reset_at_ms);
+
+    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:s, s:s}", "name", limit->name, "limit",
+                     is_unlimited ? json_null() : json_integer((json_int_t)limit->rate.count), "used",
+                     (json_int_t)counter->used, "remaining",
+                     is_unlimited ? json_null() : json_integer((json_int_t)counter->remaining), "reset_at", reset_at,
+                     "window", limit->rate.text, "per", aq_per_name(limit->per));
+}
+
+static json_t *usage_json(const aq_request_t *request)
+{
+    json_t *limits = json_array();
+
+    for (unsigned i = 0; request->charge && i < request->charge->count; i++) {
+        if (json_array_append_new(limits, counter_json(&request->charge->counters[i])) != 0) {
+            json_decref(limits);
+            return NULL;
+        }
+    }
+    return json_pack("{s:s, s:s, s:s, s:o}", "key_id", request->principal->key_id, "tenant", request->principal->tenant,
+                     "plan", request->principal->plan, "limits", limits);
+}
+
+int aq_usage_handler(request_rec *r)
+{
+    const char *text;
+    aq_request_t *request;
+    json_t *json;
+    int status;
+
+    if (!r->handler || strcmp(r->handler, HANDLER) != 0) {
+        return DECLINED;
+    }
+    if (r->method_number != M_GET) {
+        ap_allow_methods(r, REPLACE_ALLOW, "GET", NULL);
+        return HTTP_METHOD_NOT_ALLOWED;
+    }
+    request = aq_request_state(r);
+    status = aq_identify(r, request);
+    if (status != OK) {
+        return status;
+    }
+    json = usage_json(request);
+    text = json ? aq_json_text(r->pool, json) : NULL;
+    json_decref(json);
+    if (!text) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ap_set_content_type_ex(r, "application/json", 1);
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    ap_set_content_length(r, (apr_off_t)strlen(text) + 1);
+    return ap_rputs(text, r) < 0 || ap_rputc('\n', r) < 0 ? HTTP_INTERNAL_SERVER_ERROR : OK;
+}
