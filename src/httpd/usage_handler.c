@@ -14,6 +14,7 @@
 #include <ap_expr.h>
 #include <http_core.h>
 #include <http_protocol.h>
+#include <http_request.h>
 #include <string.h>
 
 #define HANDLER "apiquota-usage"
@@ -67,7 +68,7 @@ int aq_usage_handler(request_rec *r)
         return DECLINED;
     }
     if (r->method_number != M_GET) {
-        ap_allow_methods(r, REPLACE_ALLOW, "GET", NULL);
+        ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);
         return HTTP_METHOD_NOT_ALLOWED;
     }
     request = aq_request_state(r);
