@@ -112,7 +112,9 @@ static json_t *string_make(apr_pool_t *p, const char *text)
     }
     ascii = apr_pstrdup(p, text);
     for (char *at = ascii; *at; at++) {
-        *at = (unsigned char)*at < 0x80 ? *at : '?';
+        if ((unsigned char)*at >= 0x80) {
+            *at = '?';
+        }
     }
     return json_string(ascii);
 }

@@ -145,6 +145,8 @@ void aq_config_server_default_mark(server_rec *s)
         if (location) {
             fresh.section = location->section;
             location->is_default = fresh.is_default = 0;
+            /* Both were zeroed with their padding, and this way no member can be forgotten. */
+            /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c) */
             location->is_default = memcmp(location, &fresh, sizeof(fresh)) == 0;
         }
     }

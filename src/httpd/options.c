@@ -82,7 +82,7 @@ const char *aq_option_headers(cmd_parms *cmd, void *location, const char *famili
 /* An error status that httpd knows, in three digits; 0 else. httpd takes those it does not know for a 500. */
 static int error_status_parse(const char *text)
 {
-    int status = strlen(text) == 3 && strspn(text, "0123456789") == 3 ? atoi(text) : 0;
+    int status = strlen(text) == 3 && strspn(text, "0123456789") == 3 ? (int)apr_atoi64(text) : 0;
 
     if (!ap_is_HTTP_ERROR(status) ||
         (status != HTTP_INTERNAL_SERVER_ERROR && ap_index_of_response(status) == ap_index_of_response(0))) {

@@ -68,7 +68,7 @@ static inline char *digit_pair_write(char *end, uint32_t value)
                                 "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
                                 "8081828384858687888990919293949596979899";
 
-    return memcpy(end - 2, &pairs[value * 2], 2);
+    return memcpy(end - 2, &pairs[(size_t)value * 2], 2);
 }
 
 /* Writes `value` so that it ends before `end`, and returns its beginning. apr_psprintf costs twenty times as much. */
