@@ -86,7 +86,7 @@ typedef struct aq_location_options_t aq_location_options_t;
 
 typedef struct {
     const char *section;          /* the argument of <Location> or <Directory>; NULL for the server's own */
-    int is_default;               /* nothing of ours is set: merging need not copy */
+    int is_default;               /* of a server's own level, once all is read: nothing is set, merging need not copy */
     int quota;                    /* 0 off, 1 on, AQ_UNSET */
     apr_array_header_t *key_from; /* of aq_key_source_t; NULL: bearer, then header:X-API-Key */
     int forward_key;              /* 0: the client's key is taken off the request before the handler sees it */
