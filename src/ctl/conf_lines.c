@@ -14,7 +14,7 @@
 #include <glob.h>
 #include <string.h>
 
-#define FILE_MAX_BYTES (16 * 1024 * 1024)
+#define FILE_MAX_BYTES ((apr_off_t)16 * 1024 * 1024)
 #define INCLUDE_DEPTH_MAX 20 /* httpd takes 128 */
 
 typedef struct {

@@ -1,41 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Log format. See log_format.h. Which directives matter is a table. */
-#include "ctl/log_format.h"
-
-#include "ctl/log_time.h"
+#include "ctl/log_format_private.h"
 
 #include <apr_lib.h>
 #include <apr_strings.h>
-#include <apr_tables.h>
 #include <string.h>
-
-typedef enum { ROLE_NONE, ROLE_TIME, ROLE_STATUS, ROLE_USER, ROLE_ADDRESS, ROLE_REQUEST, ROLE_COUNT } role_t;
-
-typedef struct {
-    role_t role;
-    int rank; /* of two fields with one role, the higher one has it */
-    int is_quoted;
-    aq_log_time_t *time; /* ROLE_TIME */
-    aq_log_text_t after; /* the literal text that ends it; size 0: the line's end */
-} field_t;
-
-struct aq_log_format_t {
-    aq_log_text_t before; /* literal text in front of the first field */
-    apr_array_header_t *fields;
-};
 
 static const struct {
     char letter;
     const char *argument; /* NULL: must have none */
-    role_t role;
+    aq_log_role_t role;
     int rank;
 } roles[] = {
-    {'t', "", ROLE_TIME, 0}, /* with any argument */
-    {'s', NULL, ROLE_STATUS, 1},  {'u', NULL, ROLE_USER, 1},    {'e', "APIQUOTA_KEY_ID", ROLE_USER, 2},
-    {'h', NULL, ROLE_ADDRESS, 1}, {'a', NULL, ROLE_ADDRESS, 2}, {'r', NULL, ROLE_REQUEST, 1},
+    {'t', "", AQ_ROLE_TIME, 0}, /* with any argument */
+    {'s', NULL, AQ_ROLE_STATUS, 1},  {'u', NULL, AQ_ROLE_USER, 1},    {'e', "APIQUOTA_KEY_ID", AQ_ROLE_USER, 2},
+    {'h', NULL, AQ_ROLE_ADDRESS, 1}, {'a', NULL, AQ_ROLE_ADDRESS, 2}, {'r', NULL, AQ_ROLE_REQUEST, 1},
 };
 #define ROLE_ROW_COUNT (sizeof(roles) / sizeof(roles[0]))
 
+#define RANK_SECONDS 1
 #define RANK_CHOSEN 9 /* --key-field */
 
 /* ---- the format ------------------------------------------------------------------------------------------------- */
@@ -93,7 +76,7 @@ static char directive_read(format_reader_t *reader, const char **argument, int *
     return *reader->at++;
 }
 
-static void role_find(field_t *field, char letter, const char *argument, int is_final)
+static void role_find(aq_log_field_t *field, char letter, const char *argument, int is_final)
 {
     for (size_t i = 0; i < ROLE_ROW_COUNT; i++) {
         int is_any = roles[i].argument && !roles[i].argument[0];
@@ -110,7 +93,8 @@ static void role_find(field_t *field, char letter, const char *argument, int is_
 static void literal_end(format_reader_t *reader, aq_log_format_t *format)
 {
     aq_log_text_t text = {apr_pstrmemdup(reader->p, reader->literal, reader->literal_size), reader->literal_size};
-    field_t *last = format->fields->nelts ? &APR_ARRAY_IDX(format->fields, format->fields->nelts - 1, field_t) : NULL;
+    aq_log_field_t *last =
+        format->fields->nelts ? &APR_ARRAY_IDX(format->fields, format->fields->nelts - 1, aq_log_field_t) : NULL;
 
     if (!last) {
         format->before = text;
@@ -124,31 +108,49 @@ static void literal_end(format_reader_t *reader, aq_log_format_t *format)
     reader->literal_size = 0;
 }
 
+/* Times of whole seconds have the least rank, and are the only ones to which a part is added. */
+static void time_role_set(aq_log_field_t *field)
+{
+    static const struct {
+        aq_log_role_t role;
+        int rank;
+    } by_form[] = {
+        [AQ_LOG_TIME_CLF] = {AQ_ROLE_TIME, RANK_SECONDS},     [AQ_LOG_TIME_S] = {AQ_ROLE_TIME, RANK_SECONDS},
+        [AQ_LOG_TIME_PATTERN] = {AQ_ROLE_TIME, RANK_SECONDS}, [AQ_LOG_TIME_MS] = {AQ_ROLE_TIME, RANK_SECONDS + 1},
+        [AQ_LOG_TIME_US] = {AQ_ROLE_TIME, RANK_SECONDS + 2},  [AQ_LOG_TIME_MS_PART] = {AQ_ROLE_TIME_PART, 1},
+        [AQ_LOG_TIME_US_PART] = {AQ_ROLE_TIME_PART, 2},
+    };
+
+    field->role = by_form[field->time->form].role;
+    field->rank = by_form[field->time->form].rank;
+}
+
 static void field_read(format_reader_t *reader, aq_log_format_t *format)
 {
     const char *argument;
     int is_final;
     char letter = directive_read(reader, &argument, &is_final);
-    field_t field = {.role = ROLE_NONE};
+    aq_log_field_t field = {.role = AQ_ROLE_NONE};
 
     if (!letter) {
         return;
     }
     role_find(&field, letter, argument, is_final);
-    if (field.role == ROLE_TIME) {
+    if (field.role == AQ_ROLE_TIME) {
         field.time = aq_log_time_create(reader->p, argument);
         if (!field.time) {
             reader->error = apr_psprintf(reader->p, "no moment can be told from \"%%{%.80s}t\"", argument);
             return;
         }
+        time_role_set(&field);
         if (!argument) {
             reader->literal[reader->literal_size++] = '[';
         }
     }
     field.is_quoted = reader->literal_size > 0 && reader->literal[reader->literal_size - 1] == '"';
     literal_end(reader, format);
-    APR_ARRAY_PUSH(format->fields, field_t) = field;
-    if (field.role == ROLE_TIME && !argument) {
+    APR_ARRAY_PUSH(format->fields, aq_log_field_t) = field;
+    if (field.time && !argument) {
         reader->literal[reader->literal_size++] = ']';
     }
 }
@@ -166,33 +168,33 @@ static void literal_read(format_reader_t *reader)
     reader->literal[reader->literal_size++] = c;
 }
 
-/* Each role to one field, but for times, whose parts are added; then away with what stands behind the last. */
+/* Each role to one field; then away with what stands behind the last that has one. */
 static const char *roles_settle(apr_pool_t *p, aq_log_format_t *format, int key_field)
 {
-    int best[ROLE_COUNT] = {0}, last = 0, has_time = 0;
-    field_t *fields = (field_t *)(void *)format->fields->elts;
-    int count = format->fields->nelts;
+    aq_log_field_t *fields = (aq_log_field_t *)(void *)format->fields->elts, *best[AQ_ROLE_COUNT] = {NULL};
+    int count = format->fields->nelts, last = 0;
 
     if (key_field > count) {
         return apr_psprintf(p, "there is no field %d, the format has %d", key_field, count);
     }
     if (key_field > 0) {
-        fields[key_field - 1].role = ROLE_USER;
+        fields[key_field - 1].role = AQ_ROLE_USER;
         fields[key_field - 1].rank = RANK_CHOSEN;
     }
     for (int i = 0; i < count; i++) {
-        best[fields[i].role] = fields[i].rank > best[fields[i].role] ? fields[i].rank : best[fields[i].role];
+        aq_log_field_t **chosen = &best[fields[i].role];
+        *chosen = !*chosen || fields[i].rank > (*chosen)->rank ? &fields[i] : *chosen;
     }
+    if (!best[AQ_ROLE_TIME]) {
+        return "it has no %t, so that nobody can tell when a request came";
+    }
+    best[AQ_ROLE_TIME_PART] = best[AQ_ROLE_TIME]->rank == RANK_SECONDS ? best[AQ_ROLE_TIME_PART] : NULL;
     for (int i = 0; i < count; i++) {
-        if (fields[i].rank < best[fields[i].role]) {
-            fields[i].role = ROLE_NONE;
-        }
-        has_time |= fields[i].role == ROLE_TIME && fields[i].time->form != AQ_LOG_TIME_MS_PART &&
-                    fields[i].time->form != AQ_LOG_TIME_US_PART;
-        last = fields[i].role != ROLE_NONE ? i + 1 : last;
+        fields[i].role = best[fields[i].role] == &fields[i] ? fields[i].role : AQ_ROLE_NONE;
+        last = fields[i].role != AQ_ROLE_NONE ? i + 1 : last;
     }
     format->fields->nelts = last;
-    return has_time ? NULL : "it has no %t, so that nobody can tell when a request came";
+    return NULL;
 }
 
 apr_status_t aq_log_format_parse(apr_pool_t *p, const char *text, int key_field, aq_log_format_t **format,
@@ -202,7 +204,7 @@ apr_status_t aq_log_format_parse(apr_pool_t *p, const char *text, int key_field,
     format_reader_t reader = {.p = p, .at = format_of_name(text)};
 
     reader.literal = apr_palloc(p, strlen(reader.at) + 3); /* and the brackets of a time */
-    made->fields = apr_array_make(p, 8, sizeof(field_t));
+    made->fields = apr_array_make(p, 8, sizeof(aq_log_field_t));
     while (*reader.at && !reader.error) {
         if (*reader.at == '%' && reader.at[1] != '%') {
             reader.at++;
@@ -218,108 +220,4 @@ apr_status_t aq_log_format_parse(apr_pool_t *p, const char *text, int key_field,
     *error = reader.error ? apr_psprintf(p, "the log format \"%.200s\": %s", text, reader.error) : NULL;
     *format = reader.error ? NULL : made;
     return reader.error ? APR_EGENERAL : APR_SUCCESS;
-}
-
-/* ---- lines ------------------------------------------------------------------------------------------------------ */
-
-static int is_escaped(const char *from, const char *at)
-{
-    int backslashes = 0;
-
-    while (at - backslashes > from && at[-1 - backslashes] == '\\') {
-        backslashes++;
-    }
-    return backslashes % 2;
-}
-
-/* Where the field that begins at `at` ends; NULL where what should follow it does not. */
-static const char *field_end(const field_t *field, const char *at, const char *end)
-{
-    const char *found = at;
-
-    if (field->after.size == 0) {
-        return end;
-    }
-    while (found < end && (found = memchr(found, field->after.at[0], (size_t)(end - found))) != NULL) {
-        int is_there =
-            (size_t)(end - found) >= field->after.size && memcmp(found, field->after.at, field->after.size) == 0;
-        if (field->is_quoted && !is_escaped(at, found)) {
-            return is_there ? found : NULL;
-        }
-        if (!field->is_quoted && is_there) {
-            return found;
-        }
-        found++;
-    }
-    return NULL;
-}
-
-static int is_dash(aq_log_text_t value)
-{
-    return value.size == 1 && value.at[0] == '-';
-}
-
-static int status_read(aq_log_text_t value, int *status)
-{
-    *status = 0;
-    for (size_t i = 0; i < value.size; i++) {
-        if (value.at[i] < '0' || value.at[i] > '9') {
-            return is_dash(value);
-        }
-        *status = *status * 10 + (value.at[i] - '0');
-    }
-    return value.size == 3;
-}
-
-static const char *value_take(const field_t *field, aq_log_text_t value, aq_log_line_t *parsed)
-{
-    aq_time_ms_t time_ms;
-
-    switch (field->role) {
-    case ROLE_TIME:
-        if (!aq_log_time_read(field->time, value.at, value.size, &time_ms)) {
-            return "its time cannot be read";
-        }
-        parsed->time_ms += time_ms;
-        break;
-    case ROLE_STATUS:
-        return status_read(value, &parsed->status) ? NULL : "its status is no number of three digits";
-    case ROLE_USER:
-        parsed->user = is_dash(value) ? (aq_log_text_t){.at = NULL} : value;
-        break;
-    case ROLE_ADDRESS:
-        parsed->address = is_dash(value) ? (aq_log_text_t){.at = NULL} : value;
-        break;
-    case ROLE_REQUEST:
-        parsed->is_request = !is_dash(value);
-        break;
-    case ROLE_NONE:
-    case ROLE_COUNT:
-        break;
-    }
-    return NULL;
-}
-
-const char *aq_log_line_parse(aq_log_format_t *format, const char *line, size_t size, aq_log_line_t *parsed)
-{
-    const field_t *fields = (const field_t *)(const void *)format->fields->elts;
-    const char *at = line, *end = line + size;
-
-    *parsed = (aq_log_line_t){.is_request = 1};
-    if (size < format->before.size || memcmp(line, format->before.at, format->before.size) != 0) {
-        return "it does not begin as the log format says";
-    }
-    at += format->before.size;
-    for (int i = 0; i < format->fields->nelts; i++) {
-        const char *stop = field_end(&fields[i], at, end);
-        if (!stop) {
-            return "it has fewer fields than the log format";
-        }
-        const char *error = value_take(&fields[i], (aq_log_text_t){at, (size_t)(stop - at)}, parsed);
-        if (error) {
-            return error;
-        }
-        at = stop + fields[i].after.size;
-    }
-    return NULL;
 }

@@ -13,7 +13,7 @@
 
 #include <apr_tables.h>
 
-#define AQ_LOG_LINE_MAX (256 * 1024)
+#define AQ_LOG_LINE_MAX ((size_t)256 * 1024)
 #define AQ_LOG_MALFORMED_SHOWN 5
 
 typedef struct {

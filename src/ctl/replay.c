@@ -71,7 +71,7 @@ static apr_status_t needs_charge(aq_replay_t *replay, aq_replay_subject_t *const
                                  int is_free_status, aq_time_ms_t now_ms)
 {
     aq_charge_t *charge = charge_begin(replay->needs_charge);
-    aq_replay_limit_t *limits[AQ_LIMITS_MAX];
+    aq_replay_limit_t *limits[AQ_LIMITS_MAX] = {NULL};
 
     for (unsigned i = 0; i < count; i++) {
         aq_replay_limit_t *limit = subjects[i]->limit;

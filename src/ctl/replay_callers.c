@@ -5,17 +5,15 @@
  */
 #include "ctl/replay_private.h"
 
+#include "base/aq_address.h"
 #include "limit/runtime_plans.h"
 
 #include <apr_strings.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
 
 #define UNKNOWN_SHOWN 5
 #define SUBJECT_KEY_SIZE offsetof(aq_replay_subject_t, name)
-#define IPV6_PREFIX_BYTES 8 /* addresses of a /64 are one subject */
 
 /* ---- limits ----------------------------------------------------------------------------------------------------- */
 
@@ -106,7 +104,8 @@ static const char *left_out(const aq_limit_t *limit)
 
 static const aq_replay_limits_t *limits_of(aq_replay_t *replay, const char *plan, const apr_array_header_t *limits)
 {
-    aq_replay_limits_t *made = apr_hash_get(replay->limit_sets, &limits, sizeof(limits));
+    const void *key = limits;
+    aq_replay_limits_t *made = apr_hash_get(replay->limit_sets, &key, sizeof(key));
 
     if (made) {
         return made;
@@ -126,7 +125,7 @@ static const aq_replay_limits_t *limits_of(aq_replay_t *replay, const char *plan
         replay->is_by_address |= made->rows[made->count].from == AQ_FROM_ADDRESS;
         made->count++;
     }
-    apr_hash_set(replay->limit_sets, apr_pmemdup(replay->p, &limits, sizeof(limits)), sizeof(limits), made);
+    apr_hash_set(replay->limit_sets, apr_pmemdup(replay->p, &key, sizeof(key)), sizeof(key), made);
     return made;
 }
 
@@ -170,7 +169,7 @@ static aq_caller_t *caller_make(aq_replay_t *replay, const char *key, const char
                                 const apr_array_header_t *limits)
 {
     const aq_replay_limits_t *counted = limits_of(replay, plan, limits);
-    aq_caller_t *caller = apr_pcalloc(replay->p, sizeof(*caller) + counted->count * sizeof(caller->subjects[0]));
+    aq_caller_t *caller = apr_pcalloc(replay->p, sizeof(*caller) + counted->count * sizeof(void *));
 
     caller->limits = counted;
     caller->key = key;
@@ -229,34 +228,13 @@ static void unknown_remember(aq_replay_t *replay, aq_log_text_t user)
     }
 }
 
-/* IPv6 counts by /64, and an IPv4 address that is written as IPv6 is that. Writes to `out` where it is another text. */
-static aq_log_text_t address_normalise(aq_log_text_t text, char out[INET6_ADDRSTRLEN + 4])
-{
-    struct in6_addr address;
-
-    if (text.size >= INET6_ADDRSTRLEN || !memchr(text.at, ':', text.size)) {
-        return text;
-    }
-    memcpy(out, text.at, text.size);
-    out[text.size] = '\0';
-    if (inet_pton(AF_INET6, out, &address) != 1) {
-        return text;
-    }
-    if (IN6_IS_ADDR_V4MAPPED(&address)) {
-        (void)inet_ntop(AF_INET, &address.s6_addr[12], out, INET6_ADDRSTRLEN);
-    } else {
-        memset(&address.s6_addr[IPV6_PREFIX_BYTES], 0, sizeof(address.s6_addr) - IPV6_PREFIX_BYTES);
-        (void)inet_ntop(AF_INET6, &address, out, INET6_ADDRSTRLEN);
-        (void)strcat(out, "/64");
-    }
-    return (aq_log_text_t){out, strlen(out)};
-}
-
 static aq_replay_address_t *address_find(aq_replay_t *replay, aq_log_text_t text)
 {
-    char normalised[INET6_ADDRSTRLEN + 4];
+    char network[AQ_ADDRESS_SIZE];
 
-    text = address_normalise(text, normalised);
+    if (aq_address_subject(text.at, text.size, AQ_ADDRESS_IPV6_PREFIX, network)) {
+        text = (aq_log_text_t){network, strlen(network)};
+    }
     aq_replay_address_t *address = apr_hash_get(replay->addresses, text.at, (apr_ssize_t)text.size);
     if (!address) {
         address = apr_pcalloc(replay->p, sizeof(*address));
@@ -274,12 +252,15 @@ static aq_caller_t *caller_of_address(aq_replay_t *replay, aq_replay_address_t *
     return address->caller;
 }
 
+/* With 401 the user is whom somebody claimed to be, unless our module set it, which does so for valid keys alone. */
+static int is_claimed(const aq_replay_t *replay, const aq_log_line_t *line)
+{
+    return line->status == 401 && !apr_hash_get(replay->principals, line->user.at, (apr_ssize_t)line->user.size);
+}
+
 aq_caller_t *aq_replay_caller_find(aq_replay_t *replay, const aq_log_line_t *line, void **address)
 {
-    /* With 401 the user is only whom somebody claimed to be, unless our module set it, which does so for valid keys. */
-    int is_claimed = line->status == 401 && !apr_hash_get(replay->principals, line->user.at ? line->user.at : "",
-                                                          (apr_ssize_t)line->user.size);
-    int has_user = line->user.size > 0 && !is_claimed;
+    int has_user = line->user.size > 0 && !is_claimed(replay, line);
     aq_caller_t *caller = has_user ? caller_of_user(replay, line->user) : NULL;
 
     *address = NULL;

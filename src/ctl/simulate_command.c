@@ -190,11 +190,11 @@ aq_ctl_exit_t aq_ctl_simulate(aq_ctl_t *ctl)
     simulation_t simulation = {.ctl = ctl};
     const char *const *paths = ctl->argument_count > 0 ? ctl->arguments : standard_input;
     int count = ctl->argument_count > 0 ? ctl->argument_count : 1;
-    const aq_replay_result_t *result;
+    const aq_replay_result_t *result = NULL;
     const char *error;
 
     aq_ctl_exit_t code = conf_read(&simulation);
-    if (code == AQ_CTL_DONE) {
+    if (code == AQ_CTL_DONE && simulation.conf) {
         code = replay_make(&simulation);
     }
     if (code != AQ_CTL_DONE) {
@@ -204,5 +204,5 @@ aq_ctl_exit_t aq_ctl_simulate(aq_ctl_t *ctl)
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
     code = lines_replay(&simulation, &result);
-    return code == AQ_CTL_DONE ? answer_give(&simulation, result) : code;
+    return code == AQ_CTL_DONE && result ? answer_give(&simulation, result) : code;
 }

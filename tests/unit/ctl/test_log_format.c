@@ -87,6 +87,7 @@ static const struct {
     {"common", "h - u [" WHEN "] \"G\" 2000 1", "status"},
     {"common", "h - u [" WHEN "] \"G\" 2x0 1", "status"},
     {"common", "h - u [" WHEN "] \"G\"  1", "status"},
+    {"common", "h - u [" WHEN "] \"G\" 20000000000000000000000000 1", "status"},
     {"common", "h - u [32/Oct/2000:13:55:36 -0700] \"G\" 200 1", "time"},
     {"common", "h - u [31/Feb/2000:13:55:36 -0700] \"G\" 200 1", "time"},
     {"common", "h - u [10/Okt/2000:13:55:36 -0700] \"G\" 200 1", "time"},
@@ -130,6 +131,10 @@ static const struct {
     {"%{end:sec}t", "971211336", OCTOBER_MS},
     {"%{sec}t.%{msec_frac}t", "971211336.123", OCTOBER_MS + 123},
     {"%t.%{usec_frac}t", "[" WHEN "].123456", OCTOBER_MS + 123},
+    /* of several times the finest, of equals the first; a part is added to whole seconds alone */
+    {"%{msec_frac}t %t %{msec}t", "999 [" WHEN "] 971211336123", OCTOBER_MS + 123},
+    {"%{sec}t %t", "971211336 [11/Oct/2000:13:55:36 -0700]", OCTOBER_MS},
+    {"%{sec}t.%{msec_frac}t %{usec_frac}t", "971211336.123 456789", OCTOBER_MS + 456},
     {"%{%Y-%m-%dT%H:%M:%S%z}t", "2000-10-10T13:55:36-0700", OCTOBER_MS},
     {"%{%Y-%m-%d %H:%M:%S}t", "2000-10-10 20:55:36", OCTOBER_MS},
 };
