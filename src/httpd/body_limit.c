@@ -87,11 +87,16 @@ void aq_body_limit_insert(request_rec *r)
     ap_add_input_filter_handle(body_filter_rec, count, r, r->connection);
 }
 
+AQ_APART static void filters_of_options_insert(request_rec *r)
+{
+    aq_body_limit_insert(r);
+    aq_deadline_insert(r);
+}
+
 void aq_filters_insert(request_rec *r)
 {
-    aq_settle_phase_insert(r);
     if (aq_config_location(r)->options) {
-        aq_body_limit_insert(r);
-        aq_deadline_insert(r);
+        filters_of_options_insert(r);
     }
+    aq_settle_phase_insert(r);
 }

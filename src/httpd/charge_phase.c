@@ -214,14 +214,20 @@ int aq_charge_phase_fixups(request_rec *r)
     return ensure_charged(r);
 }
 
+AQ_APART static int handler_with_options(request_rec *r, const aq_location_options_t *options)
+{
+    int status = declined_or(ensure_charged(r));
+
+    if (status == DECLINED && options->timeout_ms != AQ_UNSET) {
+        return aq_deadline_handler(r, options->timeout_ms);
+    }
+    return status;
+}
+
 /* OK would claim to have answered the request. */
 int aq_charge_phase_handler(request_rec *r)
 {
     const aq_location_options_t *options = aq_config_location(r)->options;
-    int status = declined_or(ensure_charged(r));
 
-    if (status == DECLINED && options && options->timeout_ms != AQ_UNSET) {
-        return aq_deadline_handler(r, options->timeout_ms);
-    }
-    return status;
+    return options ? handler_with_options(r, options) : declined_or(ensure_charged(r));
 }

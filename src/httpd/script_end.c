@@ -59,7 +59,7 @@ void aq_script_end(apr_pool_t *ptemp, const char *tag, int signal)
         const char *pid = entry->d_name;
         if (strspn(pid, "0123456789") == strlen(pid) && has_tag(environment, environment_read(pid, environment), tag)) {
             /* It may have ended by itself meanwhile. */
-            (void)kill((pid_t)atoi(pid), signal);
+            (void)kill((pid_t)strtol(pid, NULL, 10), signal);
         }
     }
     (void)closedir(processes);

@@ -57,16 +57,13 @@ static json_t *usage_json(const aq_request_t *request)
                      "plan", request->principal->plan, "limits", limits);
 }
 
-int aq_usage_handler(request_rec *r)
+AQ_APART static int usage_answer(request_rec *r)
 {
     const char *text;
     aq_request_t *request;
     json_t *json;
     int status;
 
-    if (!r->handler || strcmp(r->handler, HANDLER) != 0) {
-        return DECLINED;
-    }
     if (r->method_number != M_GET) {
         ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);
         return HTTP_METHOD_NOT_ALLOWED;
@@ -86,4 +83,10 @@ int aq_usage_handler(request_rec *r)
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     ap_set_content_length(r, (apr_off_t)strlen(text) + 1);
     return ap_rputs(text, r) < 0 || ap_rputc('\n', r) < 0 ? HTTP_INTERNAL_SERVER_ERROR : OK;
+}
+
+/* Asked of every request: the first letter tells most of them. */
+int aq_usage_handler(request_rec *r)
+{
+    return r->handler && r->handler[0] == HANDLER[0] && strcmp(r->handler, HANDLER) == 0 ? usage_answer(r) : DECLINED;
 }
