@@ -1,434 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Shared-memory counters: charging. See shm_counters.h; the table of slots is in shm_table.c.
- *
- * A take looks at all counters, then charges them one by one, in the order of their slots, and gives back what it has
- * charged if one fails after all. A charge is one compare-and-swap on the word of the present (sub-)window, from exactly
- * the value that was looked at. Then
- *
- *   - it looks at the slot's tag again. If that changed, the slot was reclaimed while this process slept: the charge is
- *     given back, and the take begins anew.
- *   - in a sliding window it looks at the other words again. Two processes whose moments lie on either side of the edge
- *     between two sub-windows swap different words, and neither swap disturbs the other. But both look after their own
- *     swap, and all operations have one order (they are sequentially consistent), so the one who swapped last sees both
- *     charges. Who sees more than the limit gives its own charge back and asks again.
- *
- * A fixed window has one word, so the swap alone decides.
- *
- * All tries are bounded. A process that is in the way of others all the time (none was ever seen) is denied for a second
- * rather than held.
- */
+/* Shared-memory counters: opening, looking, giving back. See shm_counters.h; charging is in shm_take.c. */
 #include "store/shm_counters.h"
 
-#include "base/aq_log.h"
-#include "store/shm_file.h"
+#include "store/shm_store.h"
 
 #include <apr_strings.h>
 #include <string.h>
 
-#define TAKE_TRIES 100
-#define CHARGE_TRIES 1000
-/* A moment so much older than the clock is no present. */
-#define STALE_MS 1000
 /* Of so many slots, one is an overflow counter of a limit; at most so many a limit. */
 #define SLOTS_PER_OVERFLOW 4096
 #define OVERFLOWS_MAX 256
 
-typedef struct {
-    aq_counter_store_t base;
-    aq_shm_file_t *file;
-    aq_shm_table_t table;    /* the file's */
-    uint64_t overflow_count; /* overflow counters of a limit */
-} shm_store_t;
-
-/* One counter while it is looked at and charged. */
-typedef struct {
-    aq_counter_t *counter;
-    aq_shm_place_t place;
-    uint64_t words[AQ_WINDOW_WORDS]; /* a sliding window's seven, else the first alone */
-    aq_window_look_t look;
-} taking_t;
-
-/* What came of a charge of one counter, or of all. REPEAT: of this counter once more; AGAIN: the take from its start. */
-typedef enum { CHARGE_DONE, CHARGE_DENIED, CHARGE_REPEAT, CHARGE_AGAIN } charge_t;
-
-static shm_store_t *shm_store(aq_counter_store_t *store)
+static aq_shm_store_t *shm_store(aq_counter_store_t *store)
 {
-    return (shm_store_t *)store;
-}
-
-static uint64_t tag_of(const aq_counter_t *counter)
-{
-    return aq_shm_tag(&counter->key, counter->limit->life, aq_per_is_invented(counter->limit->per));
-}
-
-/* The tag of the overflow counter that this one shares with others of its limit. */
-static uint64_t overflow_tag_of(const shm_store_t *store, const aq_counter_t *counter)
-{
-    static const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
-    const uint64_t number = 1 + counter->key.high % store->overflow_count;
-    const aq_hash128_t key = {.low = (counter->limit->identity.low ^ counter->limit->identity.high) + number * golden};
-
-    return aq_shm_tag(&key, counter->limit->life, 0);
-}
-
-static inline void words_load(const aq_shm_slot_t *slot, const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS])
-{
-    words[0] = atomic_load(&slot->words[0]);
-    if (window->algorithm == AQ_ALGORITHM_SLIDING) {
-        words[1] = atomic_load(&slot->words[1]);
-        words[2] = atomic_load(&slot->words[2]);
-        words[3] = atomic_load(&slot->words[3]);
-        words[4] = atomic_load(&slot->words[4]);
-        words[5] = atomic_load(&slot->words[5]);
-        words[6] = atomic_load(&slot->words[6]);
-    }
-}
-
-/* 1 where all seven words are as they were when they were loaded, or swapped by us. */
-static int words_are_unchanged(const taking_t *taking)
-{
-    const _Atomic uint64_t *now = taking->place.slot->words;
-    const uint64_t *then = taking->words;
-
-    return ((atomic_load(&now[0]) ^ then[0]) | (atomic_load(&now[1]) ^ then[1]) | (atomic_load(&now[2]) ^ then[2]) |
-            (atomic_load(&now[3]) ^ then[3]) | (atomic_load(&now[4]) ^ then[4]) | (atomic_load(&now[5]) ^ then[5]) |
-            (atomic_load(&now[6]) ^ then[6])) == 0;
-}
-
-/* Loads the words of `taking` and looks at them; where there is no slot they are empty. */
-static inline void look(taking_t *taking, aq_time_ms_t now_ms)
-{
-    const aq_window_t *window = &taking->counter->limit->window;
-
-    if (taking->place.slot != NULL) {
-        words_load(taking->place.slot, window, taking->words);
-    } else {
-        memset(taking->words, 0, sizeof(taking->words));
-    }
-    aq_window_look(window, taking->words, now_ms, &taking->look);
-}
-
-static int admits(const taking_t *taking, uint32_t cost)
-{
-    const aq_rate_t *rate = &taking->counter->limit->rate;
-
-    return taking->look.used + cost <= rate->count || rate->is_unlimited;
-}
-
-/* Finds a counter's slot and looks at it. To takers a dead slot is none: they begin it anew. */
-static inline void find(const shm_store_t *store, aq_counter_t *counter, taking_t *taking, aq_time_ms_t now_ms)
-{
-    taking->counter = counter;
-    taking->place = aq_shm_table_find(&store->table, tag_of(counter));
-    look(taking, now_ms);
-    if (taking->look.used == 0 && taking->place.slot != NULL && !aq_shm_place_is_live(&taking->place, now_ms)) {
-        taking->place.slot = NULL;
-    }
-}
-
-/* Says that the table is full, once a second, whichever process finds it so. */
-static void full_report(const shm_store_t *store, int is_shared, int64_t now_s)
-{
-    aq_shm_header_t *header = store->file->header;
-    uint64_t alerted_at_s = atomic_load(&header->alerted_at_s);
-    const uint64_t overflows = atomic_fetch_add(&header->overflows, 1) + 1;
-
-    if (alerted_at_s == (uint64_t)now_s ||
-        !atomic_compare_exchange_strong(&header->alerted_at_s, &alerted_at_s, (uint64_t)now_s)) {
-        return;
-    }
-    if (is_shared) {
-        AQ_LOG(AQ_LOG_WARNING, 303, APR_SUCCESS,
-               "counter file %s: the part for subjects that anyone can invent is full, new ones share counters "
-               "(%" APR_UINT64_T_FMT " takes so far): give it a larger size",
-               store->file->path, overflows);
-    } else {
-        AQ_LOG(AQ_LOG_CRIT, 304, APR_ENOSPC,
-               "counter file %s: it is full of live counters, a new one found no place (%" APR_UINT64_T_FMT
-               " takes so far): give it a larger size",
-               store->file->path, overflows);
-    }
-}
-
-static apr_status_t insert(const shm_store_t *store, const taking_t *taking, uint64_t tag, aq_time_ms_t now_ms,
-                           aq_shm_place_t *place)
-{
-    const aq_window_place_t *born = &taking->look.place;
-
-    return aq_shm_table_insert(&store->table, tag, (uint64_t)born->start << 32, now_ms, place);
-}
-
-/* Gives a counter a slot, or the overflow counter that it shares, and looks at that. */
-static apr_status_t place(const shm_store_t *store, taking_t *taking, aq_time_ms_t now_ms)
-{
-    const aq_counter_t *counter = taking->counter;
-    const int is_invented = aq_per_is_invented(counter->limit->per);
-    apr_status_t rv = insert(store, taking, tag_of(counter), now_ms, &taking->place);
-
-    if (rv == APR_ENOSPC) {
-        full_report(store, is_invented, now_ms / AQ_MS_PER_S);
-    }
-    if (rv == APR_ENOSPC && is_invented) {
-        rv = insert(store, taking, overflow_tag_of(store, counter), now_ms, &taking->place);
-    }
-    if (rv == APR_SUCCESS) {
-        look(taking, now_ms);
-    }
-    return rv;
-}
-
-/*
- * Writes back the words that the look has mended. First it makes sure that the clock did step back: if this process
- * slept instead, `*now_ms` is brought up to date and nothing written.
- */
-static void mend(const shm_store_t *store, const taking_t *taking, aq_time_ms_t *now_ms)
-{
-    const aq_window_t *window = &taking->counter->limit->window;
-    uint64_t words[AQ_WINDOW_WORDS];
-    uint64_t mended[AQ_WINDOW_WORDS];
-    aq_window_look_t again;
-
-    if (store->base.clock != NULL) {
-        const aq_time_ms_t present_ms = store->base.clock();
-
-        if (present_ms > *now_ms + STALE_MS) {
-            *now_ms = present_ms;
-            return;
-        }
-    }
-    words_load(taking->place.slot, window, words);
-    memcpy(mended, words, sizeof(mended));
-    aq_window_look(window, mended, *now_ms, &again);
-    for (unsigned i = 0; i < AQ_WINDOW_WORDS; i++) {
-        if (again.mended & 1u << i) {
-            (void)atomic_compare_exchange_strong(&taking->place.slot->words[i], &words[i], mended[i]);
-        }
-    }
-}
-
-/* Gives `receipt` back to a word of its slot. */
-static void word_give_back(aq_shm_slot_t *slot, const aq_receipt_t *receipt)
-{
-    uint64_t word = atomic_load(&slot->words[receipt->index]);
-    uint64_t wanted;
-
-    do {
-        wanted = aq_window_word_give_back(word, receipt->start, receipt->cost);
-    } while (wanted != word && !atomic_compare_exchange_weak(&slot->words[receipt->index], &word, wanted));
-}
-
-static void uncharge(const taking_t *taking)
-{
-    word_give_back(taking->place.slot, &taking->counter->receipt);
-    taking->counter->receipt.cost = 0;
-}
-
-/* Gives back what was charged of the first `done`, and looks at them anew. */
-static void uncharge_all(taking_t *const *takings, unsigned done, aq_time_ms_t now_ms)
-{
-    for (unsigned i = 0; i < done; i++) {
-        uncharge(takings[i]);
-        look(takings[i], now_ms);
-    }
-}
-
-/* Whether the swap that has been done may stand; where not, it is undone. */
-static charge_t charge_confirm(taking_t *taking, aq_time_ms_t now_ms)
-{
-    if (atomic_load(&taking->place.slot->tag) != taking->place.tag) {
-        uncharge(taking);
-        return CHARGE_AGAIN;
-    }
-    if (taking->counter->limit->window.algorithm != AQ_ALGORITHM_SLIDING) {
-        taking->look.used = (uint32_t)taking->words[0];
-        return CHARGE_DONE;
-    }
-    if (words_are_unchanged(taking)) {
-        taking->look.used += taking->counter->receipt.cost;
-        return CHARGE_DONE;
-    }
-    look(taking, now_ms);
-    if (admits(taking, 0)) {
-        return CHARGE_DONE;
-    }
-    uncharge(taking);
-    return CHARGE_REPEAT;
-}
-
-static int swap_in(const shm_store_t *store, taking_t *taking, uint32_t cost)
-{
-    const aq_window_place_t *at = &taking->look.place;
-    aq_shm_slot_t *slot = taking->place.slot;
-    uint64_t word = taking->words[at->index];
-    const uint64_t wanted = aq_window_word_add(at, word, cost);
-
-    if (!atomic_compare_exchange_strong(&slot->words[at->index], &word, wanted)) {
-        return 0;
-    }
-    taking->words[at->index] = wanted;
-    taking->counter->receipt = (aq_receipt_t){
-        .slot = (uint64_t)(slot - store->table.slots),
-        .start = at->start,
-        .cost = cost,
-        .index = (uint8_t)at->index,
-    };
-    return 1;
-}
-
-/* Charges one counter, which has a slot and admits as far as is known. */
-static inline charge_t charge_one(const shm_store_t *store, taking_t *taking, uint32_t cost, aq_time_ms_t now_ms)
-{
-    for (unsigned tries = 0; tries < CHARGE_TRIES; tries++) {
-        const charge_t result = swap_in(store, taking, cost) ? charge_confirm(taking, now_ms) : CHARGE_REPEAT;
-
-        if (result != CHARGE_REPEAT) {
-            return result;
-        }
-        look(taking, now_ms);
-        if (taking->look.mended != 0) {
-            return CHARGE_AGAIN;
-        }
-        if (!admits(taking, cost)) {
-            return CHARGE_DENIED;
-        }
-    }
-    return CHARGE_AGAIN;
-}
-
-/* Charges all, each of which has a slot, in the order of their slots, which is the same for every process; or none. */
-static inline charge_t charge_all(const shm_store_t *store, taking_t *takings, unsigned count, uint32_t cost,
-                                  aq_time_ms_t now_ms)
-{
-    taking_t *sorted[AQ_LIMITS_MAX];
-    charge_t result = CHARGE_DONE;
-
-    for (unsigned i = 0; i < count; i++) {
-        unsigned at = i;
-
-        for (; at > 0 && sorted[at - 1]->place.slot > takings[i].place.slot; at--) {
-            sorted[at] = sorted[at - 1];
-        }
-        sorted[at] = &takings[i];
-    }
-    for (unsigned i = 0; i < count; i++) {
-        result = charge_one(store, sorted[i], cost, now_ms);
-        if (result != CHARGE_DONE) {
-            uncharge_all(sorted, i, now_ms);
-            break;
-        }
-    }
-    return result;
-}
-
-/* Looks at all. CHARGE_DONE: all admit. `*missing` is the number of those that have no slot. */
-static inline charge_t find_all(const shm_store_t *store, aq_counter_t *counters, taking_t *takings, unsigned count,
-                                uint32_t cost, aq_time_ms_t *now_ms, unsigned *missing)
-{
-    charge_t result = CHARGE_DONE;
-
-    *missing = 0;
-    for (unsigned i = 0; i < count; i++) {
-        counters[i].receipt.cost = 0;
-        find(store, &counters[i], &takings[i], *now_ms);
-        if (takings[i].look.mended != 0) {
-            mend(store, &takings[i], now_ms);
-            return CHARGE_AGAIN;
-        }
-        *missing += takings[i].place.slot == NULL;
-        if (!admits(&takings[i], cost)) {
-            result = CHARGE_DENIED;
-        }
-    }
-    return result;
-}
-
-/* Gives a slot to each counter that has none. CHARGE_DONE: all still admit. */
-static apr_status_t place_all(const shm_store_t *store, taking_t *takings, unsigned count, uint32_t cost,
-                              aq_time_ms_t now_ms, charge_t *result)
-{
-    *result = CHARGE_DONE;
-    for (unsigned i = 0; i < count; i++) {
-        apr_status_t rv = takings[i].place.slot == NULL ? place(store, &takings[i], now_ms) : APR_SUCCESS;
-
-        if (rv == APR_EAGAIN) {
-            *result = CHARGE_AGAIN;
-            return APR_SUCCESS;
-        }
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-        if (!admits(&takings[i], cost)) {
-            *result = CHARGE_DENIED;
-        }
-    }
-    return APR_SUCCESS;
-}
-
-static inline apr_status_t try_take(const shm_store_t *store, aq_counter_t *counters, taking_t *takings, unsigned count,
-                                    uint32_t cost, aq_time_ms_t *now_ms, charge_t *result)
-{
-    unsigned missing;
-
-    *result = find_all(store, counters, takings, count, cost, now_ms, &missing);
-    if (*result == CHARGE_DONE && missing != 0) {
-        apr_status_t rv = place_all(store, takings, count, cost, *now_ms, result);
-
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-    }
-    if (*result == CHARGE_DONE) {
-        *result = charge_all(store, takings, count, cost, *now_ms);
-    }
-    return APR_SUCCESS;
-}
-
-/* The answers of a take that was denied; `is_held_up`: only since others were in the way all the time. */
-static void answer_denied(aq_counter_t *counters, const taking_t *takings, unsigned count, uint32_t cost,
-                          int is_held_up)
-{
-    for (unsigned i = 0; i < count; i++) {
-        const int is_denied = is_held_up || !admits(&takings[i], cost);
-
-        aq_counter_answer(&counters[i], takings[i].words, &takings[i].look, is_denied ? cost : 0);
-    }
-}
-
-static apr_status_t shm_take(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, uint32_t cost,
-                             aq_time_ms_t now_ms, int *is_denied)
-{
-    const shm_store_t *store = shm_store(base);
-    taking_t takings[AQ_LIMITS_MAX];
-    charge_t result = CHARGE_AGAIN;
-
-    *is_denied = 0;
-    if (store->file->is_readonly) {
-        return APR_EACCES;
-    }
-    if (count > AQ_LIMITS_MAX || cost == 0) {
-        return APR_EINVAL;
-    }
-    for (unsigned tries = 0; result == CHARGE_AGAIN && tries < TAKE_TRIES; tries++) {
-        apr_status_t rv = try_take(store, counters, takings, count, cost, &now_ms, &result);
-
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-    }
-    *is_denied = result != CHARGE_DONE;
-    if (*is_denied) {
-        answer_denied(counters, takings, count, cost, result == CHARGE_AGAIN);
-        return APR_SUCCESS;
-    }
-    for (unsigned i = 0; i < count; i++) {
-        aq_counter_answer(&counters[i], takings[i].words, &takings[i].look, 0);
-    }
-    return APR_SUCCESS;
+    return (aq_shm_store_t *)store;
 }
 
 /* Where `counter` was charged, if it is there still. */
-static aq_shm_place_t receipt_place(const shm_store_t *store, const aq_counter_t *counter)
+static aq_shm_place_t receipt_place(const aq_shm_store_t *store, const aq_counter_t *counter)
 {
     aq_shm_place_t place = {NULL, 0};
 
@@ -436,8 +25,8 @@ static aq_shm_place_t receipt_place(const shm_store_t *store, const aq_counter_t
         aq_shm_slot_t *slot = &store->table.slots[counter->receipt.slot];
         const uint64_t tag = atomic_load(&slot->tag);
 
-        if (aq_shm_tag_is_same(tag, tag_of(counter)) ||
-            (aq_per_is_invented(counter->limit->per) && aq_shm_tag_is_same(tag, overflow_tag_of(store, counter)))) {
+        if (aq_shm_tag_is_same(tag, aq_shm_counter_tag(counter)) ||
+            (aq_per_is_invented(counter->limit->per) && aq_shm_tag_is_same(tag, aq_shm_overflow_tag(store, counter)))) {
             place = (aq_shm_place_t){slot, tag};
         }
     }
@@ -445,33 +34,33 @@ static aq_shm_place_t receipt_place(const shm_store_t *store, const aq_counter_t
 }
 
 /* Fills the answers of one counter as it stands, without charging. */
-static void answer_found(const shm_store_t *store, aq_counter_t *counter, aq_time_ms_t now_ms)
+static void answer_found(const aq_shm_store_t *store, aq_counter_t *counter, aq_time_ms_t now_ms)
 {
-    taking_t taking;
+    aq_shm_taking_t taking;
 
-    find(store, counter, &taking, now_ms);
+    aq_shm_find(store, counter, &taking, now_ms);
     if (taking.place.slot == NULL && aq_per_is_invented(counter->limit->per)) {
-        taking.place = aq_shm_table_find(&store->table, overflow_tag_of(store, counter));
-        look(&taking, now_ms);
+        taking.place = aq_shm_table_find(&store->table, aq_shm_overflow_tag(store, counter));
+        aq_shm_look(&taking, now_ms);
     }
     aq_counter_answer(counter, taking.words, &taking.look, 0);
 }
 
 static apr_status_t shm_give_back(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
 {
-    const shm_store_t *store = shm_store(base);
+    const aq_shm_store_t *store = shm_store(base);
 
     if (store->file->is_readonly) {
         return APR_EACCES;
     }
     for (unsigned i = 0; i < count; i++) {
-        taking_t taking;
+        aq_shm_taking_t taking;
 
         taking.counter = &counters[i];
         taking.place = receipt_place(store, &counters[i]);
         if (taking.place.slot != NULL) {
-            word_give_back(taking.place.slot, &counters[i].receipt);
-            look(&taking, now_ms);
+            aq_shm_word_give_back(taking.place.slot, &counters[i].receipt);
+            aq_shm_look(&taking, now_ms);
             aq_counter_answer(&counters[i], taking.words, &taking.look, 0);
         } else {
             answer_found(store, &counters[i], now_ms);
@@ -491,7 +80,7 @@ static apr_status_t shm_look(aq_counter_store_t *base, aq_counter_t *counters, u
 
 static apr_status_t shm_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
-    const shm_store_t *store = shm_store(base);
+    const aq_shm_store_t *store = shm_store(base);
     const aq_shm_census_t census = aq_shm_table_count(&store->table, now_ms);
 
     memset(info, 0, sizeof(*info));
@@ -507,7 +96,7 @@ static apr_status_t shm_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_c
 
 static const aq_counter_store_ops_t shm_ops = {
     .name = "shm",
-    .take = shm_take,
+    .take = aq_shm_take,
     .give_back = shm_give_back,
     .look = shm_look,
     .info = shm_info,
@@ -515,7 +104,7 @@ static const aq_counter_store_ops_t shm_ops = {
 
 static aq_counter_store_t *store_create(apr_pool_t *p, aq_shm_file_t *file)
 {
-    shm_store_t *store = apr_pcalloc(p, sizeof(*store));
+    aq_shm_store_t *store = apr_pcalloc(p, sizeof(*store));
     const uint64_t overflow_count = file->table.slot_count / SLOTS_PER_OVERFLOW;
 
     store->base.ops = &shm_ops;

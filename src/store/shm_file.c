@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The counter file. See shm_file.h. */
-#include "store/shm_file.h"
+/* Opening and checking the counter file. See shm_file.h. */
+#include "store/shm_file_parts.h"
 
 #include "base/aq_file.h"
-#include "base/aq_log.h"
 
 #include <apr_strings.h>
 #include <apr_time.h>
@@ -19,36 +18,23 @@
 #define LOCK_TRIES 50
 #define BAD_TRIES 10
 #define LOCK_WAIT_US (100 * 1000)
-#define ASIDE_NAMES 100
 
-/* What the disk holds under a name. */
-typedef enum { ON_DISK_NOTHING, ON_DISK_GOOD, ON_DISK_BAD } on_disk_t;
-
-typedef struct {
-    apr_pool_t *p;
-    const char *path;
-    uint64_t size_bytes; /* that was asked for */
-    int may_resize;
-    int64_t now_ms;
-    const char *error;
-} opening_t;
-
-/* Sets the sentence that goes with `rv`, which it returns. */
-static apr_status_t failed(opening_t *opening, apr_status_t rv, const char *what)
+apr_status_t aq_shm_failed(aq_shm_opening_t *opening, apr_status_t rv, const char *what)
 {
+    const apr_status_t why = rv != APR_SUCCESS ? rv : APR_EGENERAL;
     char text[120];
 
     opening->error =
-        apr_psprintf(opening->p, "counter file %s: %s: %s", opening->path, what, apr_strerror(rv, text, sizeof(text)));
-    return rv;
+        apr_psprintf(opening->p, "counter file %s: %s: %s", opening->path, what, apr_strerror(why, text, sizeof(text)));
+    return why;
 }
 
-static uint64_t slots_in(uint64_t size_bytes)
+uint64_t aq_shm_slots_in(uint64_t size_bytes)
 {
     return (size_bytes - AQ_SHM_HEADER_SIZE) / AQ_SHM_SLOT_SIZE;
 }
 
-static apr_status_t checksum_make(const aq_shm_header_t *header, unsigned char checksum[AQ_SHA256_BYTES])
+apr_status_t aq_shm_checksum_make(const aq_shm_header_t *header, unsigned char checksum[AQ_SHA256_BYTES])
 {
     return aq_hash_sha256(header, AQ_SHM_CHECKED_SIZE, checksum);
 }
@@ -70,13 +56,14 @@ const char *aq_shm_header_wrong(const aq_shm_header_t *header, uint64_t size_byt
         header->slot_size != AQ_SHM_SLOT_SIZE) {
         return "it is of another version";
     }
-    if (checksum_make(header, checksum) != APR_SUCCESS || memcmp(checksum, header->checksum, sizeof(checksum)) != 0) {
+    if (aq_shm_checksum_make(header, checksum) != APR_SUCCESS ||
+        memcmp(checksum, header->checksum, sizeof(checksum)) != 0) {
         return "the checksum of its header is wrong";
     }
     if (header->size_bytes != size_bytes) {
         return "it was cut or grew";
     }
-    if (size_bytes < AQ_SHM_SIZE_MIN || header->slot_count != slots_in(size_bytes)) {
+    if (size_bytes < AQ_SHM_SIZE_MIN || header->slot_count != aq_shm_slots_in(size_bytes)) {
         return "its header contradicts itself";
     }
     return NULL;
@@ -112,19 +99,18 @@ static apr_status_t mapping_end(void *data)
     return APR_SUCCESS;
 }
 
-/* Reads what is under the opening's name. `*wrong` where it is bad; `*fd` is open where it is good, `*size` its size. */
-static apr_status_t inspect(opening_t *opening, int flags, on_disk_t *on_disk, const char **wrong, int *fd,
-                            uint64_t *size_bytes)
+apr_status_t aq_shm_inspect(aq_shm_opening_t *opening, int flags, aq_shm_on_disk_t *on_disk, const char **wrong,
+                            int *fd, uint64_t *size_bytes)
 {
     aq_shm_header_t header;
     struct stat status = {0};
     apr_status_t rv = aq_file_open(opening->path, flags | O_NONBLOCK, 0, fd);
 
-    *on_disk = ON_DISK_BAD;
+    *on_disk = AQ_SHM_ON_DISK_BAD;
     *wrong = NULL;
     *size_bytes = 0;
     if (rv == ENOENT) {
-        *on_disk = ON_DISK_NOTHING;
+        *on_disk = AQ_SHM_ON_DISK_NOTHING;
         return APR_SUCCESS;
     }
     if (rv == EISDIR || rv == ENXIO) {
@@ -132,32 +118,31 @@ static apr_status_t inspect(opening_t *opening, int flags, on_disk_t *on_disk, c
         return APR_SUCCESS;
     }
     if (rv != APR_SUCCESS) {
-        return failed(opening, rv, rv == ELOOP ? "it is a symbolic link" : "it cannot be opened");
+        return aq_shm_failed(opening, rv, rv == ELOOP ? "it is a symbolic link" : "it cannot be opened");
     }
     if (fstat(*fd, &status) != 0) {
-        rv = failed(opening, errno, "its state cannot be read");
+        rv = aq_shm_failed(opening, errno, "its state cannot be read");
         goto cleanup;
     }
     memset(&header, 0, sizeof(header));
     if (!S_ISREG(status.st_mode)) {
         *wrong = "it is no regular file";
     } else if (pread(*fd, &header, sizeof(header), 0) < 0) {
-        rv = failed(opening, errno, "it cannot be read");
+        rv = aq_shm_failed(opening, errno, "it cannot be read");
     } else {
         *size_bytes = (uint64_t)status.st_size;
         *wrong = aq_shm_header_wrong(&header, *size_bytes);
-        *on_disk = *wrong == NULL ? ON_DISK_GOOD : ON_DISK_BAD;
+        *on_disk = *wrong == NULL ? AQ_SHM_ON_DISK_GOOD : AQ_SHM_ON_DISK_BAD;
     }
 cleanup:
-    if (*on_disk != ON_DISK_GOOD) {
+    if (*on_disk != AQ_SHM_ON_DISK_GOOD) {
         (void)close(*fd);
         *fd = -1;
     }
     return rv;
 }
 
-/* Allocates the file's blocks, also holes that a copying program left. */
-static apr_status_t allocate(opening_t *opening, int fd, uint64_t size_bytes)
+apr_status_t aq_shm_allocate(aq_shm_opening_t *opening, int fd, uint64_t size_bytes)
 {
     int rc;
 
@@ -167,235 +152,56 @@ static apr_status_t allocate(opening_t *opening, int fd, uint64_t size_bytes)
     if (rc == 0) {
         return APR_SUCCESS;
     }
-    return failed(opening, rc,
-                  apr_psprintf(opening->p, "%" APR_UINT64_T_FMT " bytes cannot be allocated for it", size_bytes));
+    return aq_shm_failed(
+        opening, rc, apr_psprintf(opening->p, "%" APR_UINT64_T_FMT " bytes cannot be allocated for it", size_bytes));
 }
 
-static apr_status_t map(opening_t *opening, int fd, uint64_t size_bytes, int protection, void **mapped)
+apr_status_t aq_shm_map(aq_shm_opening_t *opening, int fd, uint64_t size_bytes, int protection, void **mapped)
 {
     *mapped = mmap(NULL, size_bytes, protection, MAP_SHARED, fd, 0);
     if (*mapped == MAP_FAILED) {
         *mapped = NULL;
-        return failed(opening, errno, "it cannot be mapped");
+        return aq_shm_failed(opening, errno != 0 ? errno : EIO, "it cannot be mapped");
     }
     return APR_SUCCESS;
 }
 
-static aq_shm_table_t table_of(aq_shm_header_t *header)
+aq_shm_table_t aq_shm_table_of(aq_shm_header_t *header)
 {
     return aq_shm_table((aq_shm_slot_t *)(void *)(header + 1), header->slot_count);
 }
 
-static apr_status_t header_fill(opening_t *opening, aq_shm_header_t *header, const aq_shm_header_t *old)
-{
-    apr_status_t rv = APR_SUCCESS;
-
-    memcpy(header->magic, AQ_SHM_MAGIC, sizeof(header->magic));
-    header->version = AQ_SHM_VERSION;
-    header->byte_order = AQ_SHM_BYTE_ORDER;
-    header->header_size = AQ_SHM_HEADER_SIZE;
-    header->slot_size = AQ_SHM_SLOT_SIZE;
-    header->size_bytes = opening->size_bytes;
-    header->slot_count = slots_in(opening->size_bytes);
-    if (old != NULL) {
-        header->made_at_ms = old->made_at_ms;
-        header->secret = old->secret;
-    } else {
-        header->made_at_ms = opening->now_ms;
-        rv = aq_hash_random(&header->secret, sizeof(header->secret));
-    }
-    if (rv == APR_SUCCESS) {
-        rv = checksum_make(header, header->checksum);
-    }
-    return rv == APR_SUCCESS ? rv : failed(opening, rv, "its secret cannot be made");
-}
-
-/* Copies the live counters of `old`. 0 where one finds no place. */
-static int carry_over(aq_shm_header_t *header, aq_shm_header_t *old, aq_time_ms_t now_ms)
-{
-    const aq_shm_table_t from = table_of(old);
-    const aq_shm_table_t to = table_of(header);
-
-    for (uint64_t i = 0; i < from.slot_count; i++) {
-        if (aq_shm_slot_is_live(&from.slots[i], now_ms) && !aq_shm_table_copy_in(&to, &from.slots[i])) {
-            return 0;
-        }
-    }
-    atomic_store(&header->overflows, atomic_load(&old->overflows));
-    return 1;
-}
-
-/* Fills a new file, given its descriptor. APR_EINCOMPLETE where the counters of `old` do not fit. */
-static apr_status_t fill(opening_t *opening, int fd, aq_shm_header_t *old)
-{
-    void *mapped = NULL;
-    apr_status_t rv = allocate(opening, fd, opening->size_bytes);
-
-    if (rv == APR_SUCCESS) {
-        rv = map(opening, fd, opening->size_bytes, PROT_READ | PROT_WRITE, &mapped);
-    }
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = header_fill(opening, mapped, old);
-    if (rv == APR_SUCCESS && old != NULL && !carry_over(mapped, old, opening->now_ms)) {
-        rv = APR_EINCOMPLETE;
-    }
-    if (munmap(mapped, opening->size_bytes) != 0 && rv == APR_SUCCESS) {
-        rv = failed(opening, errno, "it cannot be unmapped");
-    }
-    if (rv == APR_SUCCESS && fsync(fd) != 0) {
-        rv = failed(opening, errno, "it cannot be written");
-    }
-    return rv;
-}
-
-static const char *folder_of(apr_pool_t *p, const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    if (slash == NULL) {
-        return ".";
-    }
-    return slash == path ? "/" : apr_pstrmemdup(p, path, (apr_size_t)(slash - path));
-}
-
-/* Makes the file anew, in place of what is there. `old`: mapped, to carry over; or NULL. To be called alone. */
-static apr_status_t make(opening_t *opening, aq_shm_header_t *old)
-{
-    const char *fresh = apr_pstrcat(opening->p, opening->path, ".new", NULL);
-    int fd = -1;
-    apr_status_t rv;
-
-    (void)unlink(fresh); /* left by a process that died here */
-    rv = aq_file_open(fresh, O_RDWR | O_CREAT | O_EXCL, FILE_MODE, &fd);
-    if (rv != APR_SUCCESS) {
-        return failed(opening, rv, "it cannot be made");
-    }
-    rv = fill(opening, fd, old);
-    (void)close(fd);
-    if (rv == APR_SUCCESS && rename(fresh, opening->path) != 0) {
-        rv = failed(opening, errno, "it cannot be put in its place");
-    }
-    if (rv != APR_SUCCESS) {
-        (void)unlink(fresh);
-        return rv;
-    }
-    rv = aq_file_folder_sync(folder_of(opening->p, opening->path));
-    return rv == APR_SUCCESS ? rv : failed(opening, rv, "its folder cannot be written");
-}
-
-/* Gives what is under the opening's name another name. To be called alone. */
-static apr_status_t set_aside(opening_t *opening, const char *wrong)
-{
-    const int64_t now_s = opening->now_ms / AQ_MS_PER_S;
-    const char *aside = NULL;
-    struct stat status;
-
-    for (int i = 0; i < ASIDE_NAMES; i++) {
-        aside = apr_psprintf(opening->p, i == 0 ? "%s.bad-%" APR_INT64_T_FMT : "%s.bad-%" APR_INT64_T_FMT ".%d",
-                             opening->path, now_s, i);
-        if (lstat(aside, &status) != 0 && errno == ENOENT) {
-            break;
-        }
-    }
-    if (rename(opening->path, aside) != 0) {
-        return failed(opening, errno, apr_psprintf(opening->p, "%s; it cannot be set aside as %s", wrong, aside));
-    }
-    AQ_LOG(AQ_LOG_ERROR, 300, APR_SUCCESS, "counter file %s: %s; it is set aside as %s, counting begins anew",
-           opening->path, wrong, aside);
-    return APR_SUCCESS;
-}
-
-/* Replaces a good file by one of the size that was asked for. To be called alone. */
-static apr_status_t resize(opening_t *opening, int fd, uint64_t old_size)
-{
-    void *old = NULL;
-    apr_status_t rv = map(opening, fd, old_size, PROT_READ, &old);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = make(opening, old);
-    (void)munmap(old, old_size);
-    if (rv == APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_NOTICE, 301, APR_SUCCESS,
-               "counter file %s: its size is now %" APR_UINT64_T_FMT " bytes and no more %" APR_UINT64_T_FMT
-               ", the counters were carried over",
-               opening->path, opening->size_bytes, old_size);
-    }
-    return rv;
-}
-
-/* Says that the size stays as it is. */
-static void size_kept(const opening_t *opening, uint64_t size_bytes, const char *why)
-{
-    AQ_LOG(AQ_LOG_WARNING, 302, APR_SUCCESS,
-           "counter file %s: its size stays %" APR_UINT64_T_FMT " bytes and does not become %" APR_UINT64_T_FMT ": %s",
-           opening->path, size_bytes, opening->size_bytes, why);
-}
-
-/* Leaves a good file under the opening's name, of the right size if that can be. To be called alone. */
-static apr_status_t prepare(opening_t *opening)
-{
-    uint64_t size_bytes;
-    on_disk_t on_disk;
-    const char *wrong;
-    int fd;
-    apr_status_t rv = inspect(opening, O_RDWR, &on_disk, &wrong, &fd, &size_bytes);
-
-    if (rv == APR_SUCCESS && on_disk == ON_DISK_BAD) {
-        rv = set_aside(opening, wrong);
-    }
-    if (rv == APR_SUCCESS && on_disk != ON_DISK_GOOD) {
-        return make(opening, NULL);
-    }
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (size_bytes != opening->size_bytes && opening->may_resize) {
-        rv = resize(opening, fd, size_bytes);
-        if (rv == APR_EINCOMPLETE) {
-            size_kept(opening, size_bytes, "its live counters would not find a place");
-            rv = APR_SUCCESS;
-        }
-    } else if (size_bytes != opening->size_bytes) {
-        size_kept(opening, size_bytes, "it changes at a full stop and start only");
-    }
-    (void)close(fd);
-    return rv;
-}
-
 /* Maps the good file under the opening's name. APR_ENOENT or APR_EGENERAL where there is none. */
-static apr_status_t file_map(opening_t *opening, int is_readonly, aq_shm_file_t *file)
+static apr_status_t file_map(aq_shm_opening_t *opening, int is_readonly, aq_shm_file_t *file)
 {
     const int protection = is_readonly ? PROT_READ : PROT_READ | PROT_WRITE;
     uint64_t size_bytes;
-    on_disk_t on_disk;
+    aq_shm_on_disk_t on_disk;
     const char *wrong;
     void *mapped;
     int fd;
-    apr_status_t rv = inspect(opening, is_readonly ? O_RDONLY : O_RDWR, &on_disk, &wrong, &fd, &size_bytes);
+    apr_status_t rv = aq_shm_inspect(opening, is_readonly ? O_RDONLY : O_RDWR, &on_disk, &wrong, &fd, &size_bytes);
 
-    if (rv == APR_SUCCESS && on_disk != ON_DISK_GOOD) {
-        rv = on_disk == ON_DISK_NOTHING ? APR_ENOENT : APR_EGENERAL;
+    if (rv == APR_SUCCESS && on_disk != AQ_SHM_ON_DISK_GOOD) {
+        rv = on_disk == AQ_SHM_ON_DISK_NOTHING ? APR_ENOENT : APR_EGENERAL;
         opening->error = apr_psprintf(opening->p, "counter file %s: %s", opening->path,
-                                      on_disk == ON_DISK_NOTHING ? "there is none" : wrong);
+                                      on_disk == AQ_SHM_ON_DISK_NOTHING ? "there is none" : wrong);
     }
     if (rv != APR_SUCCESS) {
         return rv;
     }
     if (!is_readonly) {
-        rv = fchmod(fd, FILE_MODE) == 0 ? allocate(opening, fd, size_bytes) : failed(opening, errno, "fchmod");
+        rv = fchmod(fd, FILE_MODE) == 0 ? aq_shm_allocate(opening, fd, size_bytes)
+                                        : aq_shm_failed(opening, errno, "its mode cannot be set");
     }
     if (rv == APR_SUCCESS) {
-        rv = map(opening, fd, size_bytes, protection, &mapped);
+        rv = aq_shm_map(opening, fd, size_bytes, protection, &mapped);
     }
     (void)close(fd);
     if (rv == APR_SUCCESS) {
         file->header = mapped;
         file->size_bytes = size_bytes;
-        file->table = table_of(mapped);
+        file->table = aq_shm_table_of(mapped);
     }
     return rv;
 }
@@ -412,12 +218,12 @@ static aq_shm_file_t *file_create(apr_pool_t *p, const char *path, int is_readon
 }
 
 /* One attempt to get the file open. APR_EAGAIN where another process is at work. */
-static apr_status_t try_open(opening_t *opening, aq_shm_file_t *file)
+static apr_status_t try_open(aq_shm_opening_t *opening, aq_shm_file_t *file)
 {
     apr_status_t rv = lock_set(file->lock_fd, F_WRLCK);
 
     if (rv == APR_SUCCESS) {
-        rv = prepare(opening);
+        rv = aq_shm_prepare(opening);
         if (rv == APR_SUCCESS) {
             rv = lock_set(file->lock_fd, F_RDLCK);
         }
@@ -427,7 +233,7 @@ static apr_status_t try_open(opening_t *opening, aq_shm_file_t *file)
         rv = lock_set(file->lock_fd, F_RDLCK);
     }
     if (rv != APR_SUCCESS) {
-        return rv == APR_EAGAIN ? rv : failed(opening, rv, "its lock file cannot be locked");
+        return rv == APR_EAGAIN ? rv : aq_shm_failed(opening, rv, "its lock file cannot be locked");
     }
     rv = file_map(opening, 0, file);
     if (rv == APR_ENOENT || rv == APR_EGENERAL) {
@@ -436,18 +242,18 @@ static apr_status_t try_open(opening_t *opening, aq_shm_file_t *file)
         return APR_EAGAIN;
     }
     if (rv == APR_SUCCESS && file->size_bytes != opening->size_bytes) {
-        size_kept(opening, file->size_bytes, "a running server uses it");
+        aq_shm_size_kept(opening, file->size_bytes, "a running server uses it");
     }
     return rv;
 }
 
-static apr_status_t open_locked(opening_t *opening, aq_shm_file_t *file)
+static apr_status_t open_locked(aq_shm_opening_t *opening, aq_shm_file_t *file)
 {
     const char *lock_path = apr_pstrcat(opening->p, opening->path, ".lock", NULL);
     apr_status_t rv = aq_file_open(lock_path, O_RDWR | O_CREAT, FILE_MODE, &file->lock_fd);
 
     if (rv != APR_SUCCESS) {
-        return failed(opening, rv, apr_psprintf(opening->p, "its lock file %s cannot be opened", lock_path));
+        return aq_shm_failed(opening, rv, apr_psprintf(opening->p, "its lock file %s cannot be opened", lock_path));
     }
     rv = try_open(opening, file);
     for (int tries = 1; rv == APR_EAGAIN && tries < (opening->error != NULL ? BAD_TRIES : LOCK_TRIES); tries++) {
@@ -455,9 +261,9 @@ static apr_status_t open_locked(opening_t *opening, aq_shm_file_t *file)
         rv = try_open(opening, file);
     }
     if (rv == APR_EAGAIN) {
-        return failed(opening, rv,
-                      opening->error != NULL ? "another process holds it, though it is bad"
-                                             : "another process is opening it and does not finish");
+        return aq_shm_failed(opening, rv,
+                             opening->error != NULL ? "another process holds it, though it is bad"
+                                                    : "another process is opening it and does not finish");
     }
     return rv;
 }
@@ -465,7 +271,7 @@ static apr_status_t open_locked(opening_t *opening, aq_shm_file_t *file)
 apr_status_t aq_shm_file_open(apr_pool_t *p, const char *path, uint64_t size_bytes, int may_resize, int64_t now_ms,
                               aq_shm_file_t **file, const char **error)
 {
-    opening_t opening = {
+    aq_shm_opening_t opening = {
         .p = p,
         .path = path,
         .size_bytes = size_bytes,
@@ -494,7 +300,7 @@ apr_status_t aq_shm_file_open(apr_pool_t *p, const char *path, uint64_t size_byt
 
 apr_status_t aq_shm_file_open_readonly(apr_pool_t *p, const char *path, aq_shm_file_t **file, const char **error)
 {
-    opening_t opening = {.p = p, .path = path};
+    aq_shm_opening_t opening = {.p = p, .path = path};
     aq_shm_file_t *opened = file_create(p, path, 1);
     apr_status_t rv = file_map(&opening, 1, opened);
 

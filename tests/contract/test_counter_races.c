@@ -207,6 +207,8 @@ END_TEST
  */
 #define NEW_COUNTERS 400
 #define INSERTERS 8
+#define CROWDED_SLOTS 4096
+#define CROWDED 3100 /* counters that are there before, dead ones among them */
 
 typedef struct {
     aq_counter_store_t *store;
@@ -241,10 +243,10 @@ START_TEST(new_counter_gets_one_slot_whoever_races_for_it)
     pid_t pids[INSERTERS];
     aq_limit_t *old;
 
-    inserts->store = counters_open_shm(SMALL_SLOTS);
+    inserts->store = counters_open_shm(CROWDED_SLOTS);
     inserts->limit = counter_limit(inserts->store, "new", "3/day", NULL);
     old = counter_limit(inserts->store, "old", "9/minute", NULL);
-    for (uint64_t i = 0; i < SMALL_SLOTS * 8 / 10; i++) {
+    for (uint64_t i = 0; i < CROWDED; i++) {
         aq_counter_t counter = counter_numbered(inserts->store, old, 1000000 + i);
 
         /* Three of four are over when the race begins. */
@@ -260,7 +262,7 @@ START_TEST(new_counter_gets_one_slot_whoever_races_for_it)
         ck_assert_uint_eq(inserts->admitted[i], 3);
         ck_assert_uint_eq(counter_used(inserts->store, counter_numbered(inserts->store, inserts->limit, i), NOON), 3);
     }
-    for (uint64_t i = 0; i < SMALL_SLOTS * 8 / 10; i += 4) {
+    for (uint64_t i = 0; i < CROWDED; i += 4) {
         ck_assert_uint_eq(counter_used(inserts->store, counter_numbered(inserts->store, old, 1000000 + i), NOON), 1);
     }
 }
