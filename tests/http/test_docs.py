@@ -129,7 +129,8 @@ def headings_of(text):
     return {re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-") for name in names}
 
 
-@pytest.mark.parametrize("path", [README, *sorted(DIRECTIVES.parent.glob("*.md"))], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [README, *sorted(DIRECTIVES.parent.rglob("*.md"))],
+                         ids=lambda path: "/".join(path.parts[-2:]))
 def test_links_between_documents_lead_somewhere(path):
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
         name, _, heading = link.partition("#")
