@@ -2,15 +2,16 @@
 /*
  * Reorder: puts the lines of a log into the order of their times.
  *
- * httpd writes a line when a request ends and dates it when it began, so a line may stand some seconds behind its place.
+ * httpd writes a line when a request ends and dates it when it began, so a line may stand behind its place by what the
+ * request took.
  * Lines are held for AQ_REORDER_HOLD_S seconds of the log's own time, in one row for each second:
  *
- *        … released | 10 11 12 13 14 15 16 17 18 19 | 20 = newest second seen
+ *        … released | 40 41 42 … 97 98 99 | 100 = newest second seen
  *
  * Within a second those of one millisecond keep the log's order; so do all where the log has whole seconds. A line older
  * than what is held is late: it is handed on at once, and where it is older than the newest one released with the time of
- * that one, so that time never runs back. Memory is that of the requests of so many seconds; where they are more than AQ_REORDER_LINES_MAX, all are
- * handed on before their time.
+ * that one, so that time never runs back. Memory is that of the requests of so many seconds; where they are more than
+ * AQ_REORDER_LINES_MAX, all are handed on before their time.
  */
 #ifndef AQ_REORDER_H
 #define AQ_REORDER_H
@@ -19,7 +20,7 @@
 
 #include <apr_pools.h>
 
-#define AQ_REORDER_HOLD_S 10
+#define AQ_REORDER_HOLD_S 60
 #define AQ_REORDER_LINES_MAX 1000000
 
 /* A line that waits: whom it is charged to, as its owner knows it. */

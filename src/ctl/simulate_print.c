@@ -89,7 +89,7 @@ static void lines_print(apr_pool_t *p, const json_t *answer)
         const char *member, *text;
     } kinds[] = {
         {"free", "had a status that is free: their charge was given back"},
-        {"late", "came more than 10 s out of order: they count at the time of the lines before them"},
+        {"late", "came more than a minute out of order: they count at the time of the lines before them"},
         {"without_request", "ended without a request"},
         {"unidentified", "belong to nobody whose plan is known"},
         {"malformed", "are not of the log format"},
