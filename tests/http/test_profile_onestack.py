@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The profile onestack: a test for each row of its page, docs/profiles/onestack.md."""
+
+import json
+
+import pytest
+
+from harness import checks, profiles
+
+FILE = "/api/item.json"
+CATALOG = "/api/service-catalog"
+ETAG = '"etag-abc123"'
+MINUTE = 1_772_971_200  # 2026-03-08 12:00:00 UTC
+
+
+@pytest.fixture
+def api(server, backend):
+    """The profile, twenty-three seconds before a minute ends."""
+    web = profiles.serve(server, "onestack", backend, own_file=FILE, faketime="+0")
+    web.root.add_file("api/item.json", b"{}\n")
+    web.clock.freeze(MINUTE + 37)
+    return web
+
+
+def spend(web, key, count):
+    """Sends `count` requests, all of which have to be allowed."""
+    load = web.h2load(FILE, count, connections=min(count, 8), key=key, http1=True)
+    assert (load.ok, load.total) == (count, count), load
+
+
+def test_row_S1_two_keys_of_a_tenant_share_one_budget(api):
+    spend(api, api.keys["acme-1"], 60)
+    spend(api, api.keys["acme-2"], 39)
+    assert checks.trio(api.get(FILE, key=api.keys["acme-1"])) == (100, 0, MINUTE + 60)
+    assert [api.get(FILE, key=api.keys[key]).status for key in ("acme-1", "acme-2")] == [429, 429]
+    assert checks.trio(api.get(FILE, key=api.keys["globex-1"])).remaining == 99
+
+
+def test_row_S1_minute_is_fixed(api):
+    key = api.keys["acme-1"]
+    spend(api, key, 100)
+    api.clock.freeze(MINUTE + 59)
+    assert checks.retry_after(api.get(FILE, key=key)) == 1
+    # A sliding minute would be nearly full still.
+    api.clock.freeze(MINUTE + 60)
+    assert checks.trio(api.get(FILE, key=key)) == (100, 99, MINUTE + 120)
+
+
+def test_row_S2_refusal_is_as_on_the_page(api):
+    head, body = (profiles.examples("onestack", language)[0] for language in ("http", "json"))
+    spend(api, api.keys["acme-1"], 100)
+    answer = api.get(FILE, key=api.keys["acme-1"])
+    assert answer.status == 429
+    for name, value in (line.split(": ") for line in head.splitlines()[1:]):
+        assert answer.headers[name] == value
+    assert answer.json() == json.loads(body)
+    assert json.dumps(answer.json()) == json.dumps(json.loads(body)), "and in the same order"
+    assert checks.trio(answer) == (100, 0, MINUTE + 60)
+
+
+def test_row_S2_headers_stand_on_every_response(api, backend):
+    key = api.keys["acme-1"]
+    backend.script("/service-catalog", status=304, headers={"ETag": ETAG})
+    answers = [api.get(FILE, key=key), api.get("/api/status/500", key=key), api.get("/api/status/404", key=key),
+               api.post("/api/echo", b"{}", key=key), api.head(FILE, key=key), api.get(CATALOG, key=key)]
+    assert [answer.status for answer in answers] == [200, 500, 404, 200, 200, 304]
+    assert [checks.trio(answer) for answer in answers] == [(100, left, MINUTE + 60) for left in (99, 98, 97, 96, 95, 95)]
+
+
+def test_row_S4_304_has_no_body_and_is_not_counted(api, backend):
+    key = api.keys["acme-1"]
+    backend.script("/service-catalog", headers={"ETag": ETAG}, body=b"[]", times=1)
+    backend.script("/service-catalog", status=304, headers={"ETag": ETAG})
+    first = api.get(CATALOG, key=key)
+    assert (first.status, first.body, checks.trio(first).remaining) == (200, b"[]", 99)
+    for _ in range(200):
+        answer = api.get(CATALOG, key=key, headers={"If-None-Match": first.headers["ETag"]})
+        assert (answer.status, answer.body, checks.trio(answer).remaining) == (304, b"", 99)
+    assert backend.seen("/service-catalog")[-1].headers["If-None-Match"] == ETAG
+    assert checks.trio(api.get(FILE, key=key)).remaining == 98
+
+
+def test_row_S4_etags_pass_mod_deflate_as_they_are(server, backend):
+    web = profiles.serve(server, "onestack", backend, modules=("deflate",))
+    backend.script("/service-catalog", headers={"ETag": ETAG, "Content-Type": "application/json"}, body=b"[" + b" " * 5000 + b"]")
+    web.write_conf(web.spec.conf + "<Location /api>\n    SetOutputFilter DEFLATE\n</Location>\n")
+    web.restart()
+    answer = web.get(CATALOG, key=web.keys["acme-1"], headers={"Accept-Encoding": "gzip"})
+    assert (answer.headers["Content-Encoding"], answer.headers["ETag"]) == ("gzip", ETAG)
