@@ -63,7 +63,7 @@ typedef struct {
 
 typedef struct aq_replay_t aq_replay_t;
 
-/* In `p`, which must outlive what the settings point to no longer than they do. APR_EGENERAL and `*error`: no such plan. */
+/* In `p`; what the settings point to must live as long. APR_EGENERAL and `*error`: there is no such plan. */
 apr_status_t aq_replay_create(apr_pool_t *p, const aq_replay_settings_t *settings, aq_replay_t **replay,
                               const char **error);
 

@@ -3,10 +3,12 @@
  * Replay: what becomes of lines between the log and the answer: their order, and the numbers that are kept of them.
  */
 #include "ctl/reorder.h"
-#include "ctl/tally.h"
+#include "ctl/replay.h"
+#include "store/memory_counters.h"
 #include "unit/fixture.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define MINUTE_MS INT64_C(60000)
 
@@ -156,6 +158,91 @@ START_TEST(without_needs_there_is_no_limit_for_a_share)
 }
 END_TEST
 
+/* ---- limits that are not by key --------------------------------------------------------------------------------- */
+
+static const aq_log_text_t NOBODY;
+
+static aq_log_text_t text_of(const char *text)
+{
+    return (aq_log_text_t){text, strlen(text)};
+}
+
+/* A plan "only" of one limit of two a day, changed by `change` before it is in force. */
+static aq_replay_t *replay_of(void (*change)(aq_limit_t *limit))
+{
+    static const char *const arguments[] = {"day", "2/day"};
+    aq_replay_settings_t settings = {.plans = apr_hash_make(fixture_pool), .default_plan = "only"};
+    const char *error;
+    aq_limit_t *limit;
+    aq_plan_t *plan;
+    aq_replay_t *replay;
+
+    ck_assert_int_eq(aq_memory_counters_create(fixture_pool, 0, &settings.store), APR_SUCCESS);
+    ck_assert_int_eq(aq_plan_create(fixture_pool, "only", &plan, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_limit_parse(fixture_pool, arguments, 2, &limit, &error), APR_SUCCESS);
+    change(limit);
+    aq_limit_identify(limit, &settings.store->secret);
+    ck_assert_int_eq(aq_plan_limit_add(fixture_pool, plan, limit, &error), APR_SUCCESS);
+    aq_plan_seal(plan);
+    apr_hash_set(settings.plans, "only", APR_HASH_KEY_STRING, plan);
+    ck_assert_int_eq(aq_replay_create(fixture_pool, &settings, &replay, &error), APR_SUCCESS);
+    return replay;
+}
+
+static void line_add(aq_replay_t *replay, aq_log_text_t user, const char *address)
+{
+    const aq_log_line_t line = {
+        .time_ms = 1000, .status = 200, .is_request = 1, .user = user, .address = text_of(address)};
+
+    ck_assert_int_eq(aq_replay_line(replay, &line), APR_SUCCESS);
+}
+
+static void by_address(aq_limit_t *limit)
+{
+    limit->per = AQ_PER_IP;
+}
+
+START_TEST(a_limit_by_address_is_shared_by_all_users_of_it)
+{
+    aq_replay_t *replay = replay_of(by_address);
+    const aq_replay_result_t *result;
+
+    line_add(replay, text_of("ann"), "192.0.2.1");
+    line_add(replay, text_of("bob"), "::ffff:192.0.2.1");
+    line_add(replay, NOBODY, "192.0.2.1");
+    line_add(replay, text_of("ann"), "192.0.2.2");
+    line_add(replay, text_of("ann"), "");
+    ck_assert_int_eq(aq_replay_finish(replay, &result), APR_SUCCESS);
+    const aq_replay_limit_t *row = APR_ARRAY_IDX(result->limits, 0, const aq_replay_limit_t *);
+    ck_assert_uint_eq(result->replayed, 5);
+    ck_assert_uint_eq(row->tally.requests, 4); /* the line without an address counts nowhere */
+    ck_assert_uint_eq(row->tally.refused, 1);
+    ck_assert_uint_eq(row->subjects, 2);
+    ck_assert_uint_eq(row->needs.most, 3);
+}
+END_TEST
+
+static void at_once(aq_limit_t *limit)
+{
+    limit->rate.period = AQ_PERIOD_CONCURRENT;
+}
+
+START_TEST(a_limit_that_a_log_cannot_tell_is_left_out_and_noted)
+{
+    aq_replay_t *replay = replay_of(at_once);
+    const aq_replay_result_t *result;
+
+    for (int i = 0; i < 5; i++) {
+        line_add(replay, text_of("ann"), "192.0.2.1");
+    }
+    ck_assert_int_eq(aq_replay_finish(replay, &result), APR_SUCCESS);
+    ck_assert_int_eq(result->limits->nelts, 0);
+    ck_assert_int_eq(result->notes->nelts, 1);
+    ck_assert_ptr_nonnull(strstr(APR_ARRAY_IDX(result->notes, 0, const char *), "what ran at once"));
+    ck_assert_uint_eq(APR_ARRAY_IDX(result->plans, 0, const aq_replay_plan_t *)->tally.requests, 5);
+}
+END_TEST
+
 static void tests_add(TCase *tests)
 {
     tcase_add_test(tests, lines_less_than_a_minute_out_of_order_are_put_right);
@@ -164,6 +251,8 @@ static void tests_add(TCase *tests)
     tcase_add_test(tests, the_worst_minute_is_the_first_with_the_most_refusals);
     tcase_add_test(tests, the_limit_for_a_share_is_that_of_the_sorted_needs);
     tcase_add_test(tests, without_needs_there_is_no_limit_for_a_share);
+    tcase_add_test(tests, a_limit_by_address_is_shared_by_all_users_of_it);
+    tcase_add_test(tests, a_limit_that_a_log_cannot_tell_is_left_out_and_noted);
 }
 
 int main(void)
