@@ -364,11 +364,6 @@ aq_time_ms_t aq_window_fits_at(const aq_window_t *window, const uint64_t words[A
     return AQ_TIME_NEVER;
 }
 
-aq_time_ms_t aq_window_end_ms(const aq_window_t *window, aq_time_ms_t now_ms)
-{
-    return window->algorithm == AQ_ALGORITHM_TOTAL ? AQ_TIME_NEVER : fixed_start_ms(window, now_ms, 1);
-}
-
 int64_t aq_window_life_s(const aq_window_t *window)
 {
     static const int64_t month_s = 31 * AQ_S_PER_DAY;

@@ -97,7 +97,15 @@ aq_time_ms_t aq_window_fits_at(const aq_window_t *window, const uint64_t words[A
  * The end of the whole window that holds `now_ms`, as clients see it (a sliding minute ends with the minute of the
  * clock: sub-windows do not show). AQ_TIME_NEVER for total.
  */
-aq_time_ms_t aq_window_end_ms(const aq_window_t *window, aq_time_ms_t now_ms);
+static inline aq_time_ms_t aq_window_end_ms(const aq_window_t *window, aq_time_ms_t now_ms)
+{
+    const aq_time_ms_t period_ms = (aq_time_ms_t)window->period_s * AQ_MS_PER_S;
+
+    if (window->period == AQ_PERIOD_SECONDS) {
+        return now_ms - now_ms % period_ms + period_ms;
+    }
+    return window->period == AQ_PERIOD_MONTH ? aq_clock_month_start_ms(now_ms, 1) : AQ_TIME_NEVER;
+}
 
 /* How many seconds after the start of its newest word a counter can still matter, at most; INT64_MAX: for ever. */
 int64_t aq_window_life_s(const aq_window_t *window);

@@ -50,9 +50,6 @@ static apr_status_t shm_give_back(aq_counter_store_t *base, aq_counter_t *counte
 {
     const aq_shm_store_t *store = shm_store(base);
 
-    if (store->file->is_readonly) {
-        return APR_EACCES;
-    }
     for (unsigned i = 0; i < count; i++) {
         aq_shm_taking_t taking;
 
@@ -102,12 +99,42 @@ static const aq_counter_store_ops_t shm_ops = {
     .info = shm_info,
 };
 
-static aq_counter_store_t *store_create(apr_pool_t *p, aq_shm_file_t *file)
+static apr_status_t readonly_take(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, uint32_t cost,
+                                  aq_time_ms_t now_ms, int *is_denied)
+{
+    (void)base;
+    (void)counters;
+    (void)count;
+    (void)cost;
+    (void)now_ms;
+    *is_denied = 0;
+    return APR_EACCES;
+}
+
+static apr_status_t readonly_give_back(aq_counter_store_t *base, aq_counter_t *counters, unsigned count,
+                                       aq_time_ms_t now_ms)
+{
+    (void)base;
+    (void)counters;
+    (void)count;
+    (void)now_ms;
+    return APR_EACCES;
+}
+
+static const aq_counter_store_ops_t readonly_ops = {
+    .name = "shm",
+    .take = readonly_take,
+    .give_back = readonly_give_back,
+    .look = shm_look,
+    .info = shm_info,
+};
+
+static aq_counter_store_t *store_create(apr_pool_t *p, const aq_counter_store_ops_t *ops, aq_shm_file_t *file)
 {
     aq_shm_store_t *store = apr_pcalloc(p, sizeof(*store));
     const uint64_t overflow_count = file->table.slot_count / SLOTS_PER_OVERFLOW;
 
-    store->base.ops = &shm_ops;
+    store->base.ops = ops;
     store->base.secret = file->header->secret;
     store->file = file;
     store->table = file->table;
@@ -121,7 +148,7 @@ apr_status_t aq_shm_counters_open(apr_pool_t *p, const char *path, uint64_t size
     aq_shm_file_t *file;
     apr_status_t rv = aq_shm_file_open(p, path, size_bytes, may_resize, now_ms, &file, error);
 
-    *store = rv == APR_SUCCESS ? store_create(p, file) : NULL;
+    *store = rv == APR_SUCCESS ? store_create(p, &shm_ops, file) : NULL;
     return rv;
 }
 
@@ -131,6 +158,6 @@ apr_status_t aq_shm_counters_open_readonly(apr_pool_t *p, const char *path, aq_c
     aq_shm_file_t *file;
     apr_status_t rv = aq_shm_file_open_readonly(p, path, &file, error);
 
-    *store = rv == APR_SUCCESS ? store_create(p, file) : NULL;
+    *store = rv == APR_SUCCESS ? store_create(p, &readonly_ops, file) : NULL;
     return rv;
 }

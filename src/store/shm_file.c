@@ -206,12 +206,11 @@ static apr_status_t file_map(aq_shm_opening_t *opening, int is_readonly, aq_shm_
     return rv;
 }
 
-static aq_shm_file_t *file_create(apr_pool_t *p, const char *path, int is_readonly)
+static aq_shm_file_t *file_create(apr_pool_t *p, const char *path)
 {
     aq_shm_file_t *file = apr_pcalloc(p, sizeof(*file));
 
     file->path = apr_pstrdup(p, path);
-    file->is_readonly = is_readonly;
     file->lock_fd = -1;
     apr_pool_cleanup_register(p, file, mapping_end, apr_pool_cleanup_null);
     return file;
@@ -287,7 +286,7 @@ apr_status_t aq_shm_file_open(apr_pool_t *p, const char *path, uint64_t size_byt
         *error = apr_psprintf(p, "counter file %s: its size may be 64k to 1t", path);
         return APR_EINVAL;
     }
-    opened = file_create(p, path, 0);
+    opened = file_create(p, path);
     rv = open_locked(&opening, opened);
     if (rv != APR_SUCCESS) {
         apr_pool_cleanup_run(p, opened, mapping_end);
@@ -301,7 +300,7 @@ apr_status_t aq_shm_file_open(apr_pool_t *p, const char *path, uint64_t size_byt
 apr_status_t aq_shm_file_open_readonly(apr_pool_t *p, const char *path, aq_shm_file_t **file, const char **error)
 {
     aq_shm_opening_t opening = {.p = p, .path = path};
-    aq_shm_file_t *opened = file_create(p, path, 1);
+    aq_shm_file_t *opened = file_create(p, path);
     apr_status_t rv = file_map(&opening, 1, opened);
 
     *error = opening.error;

@@ -26,8 +26,7 @@ typedef struct {
     aq_shm_header_t *header; /* of the mapping; the slots follow */
     aq_shm_table_t table;
     uint64_t size_bytes;
-    int is_readonly;
-    int lock_fd; /* -1: read-only */
+    int lock_fd; /* -1: opened to be looked at only */
 } aq_shm_file_t;
 
 /*

@@ -233,7 +233,8 @@ static inline charge_t charge_all(const aq_shm_store_t *store, aq_shm_taking_t *
     aq_shm_taking_t *sorted[AQ_LIMITS_MAX];
     charge_t result = CHARGE_DONE;
 
-    for (unsigned i = 0; i < count; i++) {
+    sorted[0] = takings;
+    for (unsigned i = 1; i < count; i++) {
         unsigned at = i;
 
         for (; at > 0 && sorted[at - 1]->place.slot > takings[i].place.slot; at--) {
@@ -333,9 +334,6 @@ apr_status_t aq_shm_take(aq_counter_store_t *base, aq_counter_t *counters, unsig
     charge_t result = CHARGE_AGAIN;
 
     *is_denied = 0;
-    if (store->file->is_readonly) {
-        return APR_EACCES;
-    }
     if (count > AQ_LIMITS_MAX || cost == 0) {
         return APR_EINVAL;
     }

@@ -192,8 +192,32 @@ START_TEST(giving_back_after_a_step_back_is_exact)
 }
 END_TEST
 
+static aq_time_ms_t ten_seconds_later(void)
+{
+    return NOON + 10 * SECOND;
+}
+
+/*
+ * A process that slept between reading the clock and charging sees counts of a far future as well. It asks the clock,
+ * and moves nothing to its own past: that would give the others credit.
+ */
+START_TEST(sleeper_leaves_the_counts_of_the_present_alone)
+{
+    aq_counter_store_t *store = counters_open_shm(SMALL_SLOTS);
+    aq_counter_t counter = counter_of(store, counter_limit(store, "second", "5/second", NULL), "a");
+
+    store->clock = ten_seconds_later;
+    ck_assert(counter_take(store, &counter, 5, NOON + 10 * SECOND));
+    ck_assert(!counter_take(store, &counter, 1, NOON));
+    ck_assert_int_gt(counter.fits_at_ms, NOON + 10 * SECOND);
+    ck_assert(!counter_take(store, &counter, 1, NOON + 10 * SECOND + 300));
+    ck_assert(counter_take(store, &counter, 1, NOON + 12 * SECOND));
+}
+END_TEST
+
 static void add(TCase *tests)
 {
+    tcase_add_test(tests, sleeper_leaves_the_counts_of_the_present_alone);
     tcase_add_loop_test(tests, edge_belongs_to_one_window, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, month_ends_with_the_calendar, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, twenty_ninth_of_february_is_a_day_of_its_own, 0, COUNTER_KINDS);
