@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The profile ontologie: a test for each row of its page, docs/profiles/ontologie.md."""
+
+import calendar
+import threading
+
+import pytest
+
+from harness import checks, profiles
+from harness.trickle import TrickleBackend
+from harness.waiting import eventually
+
+FILE = "/v1/item.json"
+MB = 1 << 20
+DAY_S = 86400
+LAST_OF_JANUARY = calendar.timegm((2026, 1, 31, 0, 0, 0))
+NOON = LAST_OF_JANUARY + DAY_S // 2
+MIDNIGHT = LAST_OF_JANUARY + DAY_S
+MARCH = calendar.timegm((2026, 3, 1, 0, 0, 0))
+SIZES = {"nodes": 1, "imports": 50, "attachments": 10, "documents": 100, "webhooks": 1}
+TIMES = {"nodes": 30, "imports": 300, "agents": 300, "sync": 600, "workflows": 3600}
+PROXY_LINES = "AH01102|AH00898|AH01110|AH10404|AH01106|AH01095"
+FORBIDDEN_LINE = "AH01631"
+# The deadline goes by the time since boot, which is faked as well here.
+FAKE_ALL = {"DONT_FAKE_MONOTONIC": "0", "FAKETIME_DONT_FAKE_MONOTONIC": "0"}
+
+
+@pytest.fixture
+def api(server, backend):
+    """The profile at noon of January 31st."""
+    web = profiles.serve(server, "ontologie", backend, own_file=FILE, faketime="+0")
+    web.clock.freeze(NOON)
+    return web
+
+
+def spend(web, key, count):
+    """Sends `count` requests, ten every other second, all of which have to be allowed."""
+    while count:
+        load = web.h2load(FILE, min(count, 10), key=key, http1=True)
+        assert load.ok == load.total, load
+        web.clock.advance(2)
+        count -= load.total
+
+
+def test_row_T1_1000_an_hour_per_key(api):
+    key = api.keys["editor"]
+    spend(api, key, 999)
+    assert checks.trio(api.get(FILE, key=key)) == (1000, 0, NOON + 3600)
+    answer = api.get(FILE, key=key)
+    checks.assert_problem(answer, 429)
+    assert checks.retry_after(answer) == NOON + 3600 - int(api.clock.now())
+    assert checks.trio(api.get(FILE, key=api.keys["reader"])).remaining == 999
+    api.clock.freeze(NOON + 3600)
+    assert checks.trio(api.get(FILE, key=key)).remaining == 999
+
+
+def test_row_T1_10_a_second_per_key(api):
+    key = api.keys["editor"]
+    assert [api.get(FILE, key=key).status for _ in range(11)] == [200] * 10 + [429]
+    answer = api.get(FILE, key=key)
+    checks.assert_problem(answer, 429, limit=10, window="1s")
+    assert api.get(FILE, key=api.keys["reader"]).status == 200
+    api.clock.advance(checks.retry_after(answer))
+    assert checks.trio(api.get(FILE, key=key)).remaining == 1000 - 11
+
+
+def test_row_T4_headers_on_every_response_and_retry_after_on_429_only(api):
+    api.expect_log(FORBIDDEN_LINE)
+    key = api.keys["reader"]
+    answers = [api.get(FILE, key=key), api.head(FILE, key=key), api.get("/v1/status/404", key=key),
+               api.get("/v1/status/500", key=key), api.get("/v1/etag", key=key, headers={"If-None-Match": '"version-1"'}),
+               api.post("/v1/nodes", b"{}", key=key), api.post("/v1/echo", bytes(MB + 1), key=key)]
+    assert [answer.status for answer in answers] == [200, 200, 404, 500, 304, 403, 413]
+    assert [checks.trio(answer) for answer in answers] == [
+        (1000, left, NOON + 3600) for left in (999, 998, 997, 996, 996, 995, 994)]
+    assert not [answer for answer in answers if "Retry-After" in answer.headers]
+    statuses = [api.get(FILE, key=key).status for _ in range(5)]
+    assert statuses == [200] * 4 + [429]
+    refused = api.get(FILE, key=key)
+    assert checks.trio(refused) == (10, 0, NOON + checks.retry_after(refused))
+
+
+def test_row_T5_day_and_month_are_unlimited_unless_set(api):
+    answer = api.get(FILE, key=api.keys["editor"])
+    assert "X-RateLimit-Limit-Daily" not in answer.headers and "X-RateLimit-Limit-Monthly" not in answer.headers
+    key = api.keys["metered"]
+    spend(api, key, 19)
+    answer = api.get(FILE, key=key)
+    assert checks.trio(answer, "-Daily") == (20, 0, MIDNIGHT)
+    assert checks.trio(answer, "-Monthly") == (50, 30, MIDNIGHT)
+    checks.assert_problem(api.get(FILE, key=key), 429, limit=20, window="1d")
+    spend(api, api.keys["editor"], 30)
+    for day, count in ((0, 20), (1, 20), (2, 10)):
+        api.clock.freeze(MIDNIGHT + day * DAY_S)
+        spend(api, key, count)
+    answer = api.get(FILE, key=key)
+    checks.assert_problem(answer, 429, limit=50)
+    assert checks.retry_after(answer) == MARCH - int(api.clock.now())
+
+
+def test_row_T5_quota_set_for_a_key_counts_what_it_had_used(api):
+    key = api.keys["other"]
+    spend(api, key, 40)
+    api.keys.change(key, limits={"day": "42/day"})
+    api.save_keys()
+    api.graceful()
+    assert [checks.trio(api.get(FILE, key=key), "-Daily")[:2] for _ in range(2)] == [(42, 1), (42, 0)]
+    checks.assert_problem(api.get(FILE, key=key), 429, limit=42, window="1d")
+
+
+def test_row_T6_50_keys_of_a_workspace_and_10_scopes_of_a_key(server, backend):
+    web = profiles.serve(server, "ontologie", backend, own_file=FILE, start=False)
+    web.keys.tenant("full", "workspace").tenant("scoped", "workspace")
+    members = [web.keys.add("full") for _ in range(51)]
+    ten, eleven = (web.keys.add("scoped", scopes=[f"s:{n}" for n in range(count)]) for count in (10, 11))
+    web.expect_log("AQ00200: .*the tenant \"full\" has 50 keys already", must=True)
+    web.expect_log("AQ00200: .*at most 10 scopes", must=True)
+    web.save_keys()
+    web.start()
+    assert [web.get(FILE, key=key).status for key in members] == [200] * 50 + [401]
+    assert (web.get(FILE, key=ten).status, web.get(FILE, key=eleven).status) == (200, 401)
+
+
+def test_row_T6_scope_can_be_required_for_a_path(api):
+    api.expect_log(FORBIDDEN_LINE)
+    reader, editor = api.keys["reader"], api.keys["editor"]
+    answers = [api.get("/v1/nodes", key=reader), api.post("/v1/nodes", b"{}", key=reader),
+               api.post("/v1/nodes/n1", b"{}", key=editor), api.post("/v1/nodes", b"{}")]
+    # 404 is the backend's: the request came through.
+    assert [answer.status for answer in answers] == [404, 403, 404, 401]
+    checks.assert_problem(answers[1], 403)
+
+
+def chunks(size):
+    """A body in chunks of at most a megabyte."""
+    return (bytes(min(MB, size - start)) for start in range(0, size, MB))
+
+
+@pytest.mark.parametrize("resource, size", [(name, count * MB) for name, count in SIZES.items()])
+def test_row_T8_body_of_the_size_passes_and_one_byte_more_is_413(server, backend, resource, size):
+    web = profiles.serve(server, "ontologie", backend)
+    web.expect_log("AH02608|AH01097|AH01095")
+    backend.script(f"/{resource}/item", body=b"taken\n")
+    key, path = web.keys["editor"], f"/v1/{resource}/item"
+    assert web.post(path, chunks(size), key=key, timeout_s=60).body == b"taken\n"
+    assert [seen.body_length for seen in backend.seen()] == [size]
+    checks.assert_problem(web.post(path, chunks(size + 1), key=key, timeout_s=60), 413)
+    declared = web.expect_continue(path, bytes(size + 1), key=key)
+    assert not declared.got_100
+    checks.assert_problem(declared.response, 413)
+    assert len(backend.seen()) == 1
+
+
+@pytest.mark.parametrize("operation, seconds", TIMES.items())
+def test_row_T9_operation_ends_in_its_time(server, operation, seconds):
+    slow = TrickleBackend()
+    try:
+        web = profiles.serve(server, "ontologie", slow, faketime="+0", env=FAKE_ALL)
+        web.expect_log(PROXY_LINES)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(web.get(f"/v1/{operation}/silent", key=web.keys["editor"])))
+        asking.start()
+        eventually(lambda: slow.connections == 1)
+        web.clock.advance(seconds - 3)
+        asking.join(1)
+        assert asking.is_alive() and not answers
+        web.clock.advance(3)
+        asking.join(3)
+        checks.assert_problem(answers[0], 504, code="request-timeout")
+    finally:
+        slow.close()
