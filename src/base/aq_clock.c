@@ -105,6 +105,23 @@ aq_time_ms_t aq_clock_month_start_ms(aq_time_ms_t now, int months)
     return days_from_date((date_t){.year = year, .month = (int)(month - year * 12) + 1, .day = 1}) * MS_PER_DAY;
 }
 
+/* Where the month that begins `months` after the calendar month of `now` begins, if it begins on day `day`. */
+static aq_time_ms_t day_of_month_ms(aq_time_ms_t now, int months, int day)
+{
+    const aq_time_ms_t first = aq_clock_month_start_ms(now, months);
+    const aq_time_ms_t last = aq_clock_month_start_ms(now, months + 1) - MS_PER_DAY;
+    const aq_time_ms_t wanted = first + (day - 1) * MS_PER_DAY;
+
+    return wanted < last ? wanted : last;
+}
+
+aq_time_ms_t aq_clock_anchored_month_start_ms(aq_time_ms_t now, int months, int day)
+{
+    const int is_before = now < day_of_month_ms(now, 0, day);
+
+    return day_of_month_ms(now, is_before ? months - 1 : months, day);
+}
+
 void aq_clock_rfc3339_write(char out[AQ_RFC3339_SIZE], aq_time_ms_t t)
 {
     const aq_time_ms_t first = days_from_date((date_t){.year = 0, .month = 1, .day = 1}) * MS_PER_DAY;

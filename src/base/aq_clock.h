@@ -37,6 +37,12 @@ void aq_clock_boot_id(char id[40]);
 /* First millisecond of the calendar month that holds `now` (UTC, proleptic Gregorian), moved by `months` months. */
 aq_time_ms_t aq_clock_month_start_ms(aq_time_ms_t now, int months);
 
+/*
+ * The same for months that begin on day `day` (1 to 31): where a month has no such day, on its last one. 31: from the 31st
+ * of January to the 28th of February, from there to the 31st of March.
+ */
+aq_time_ms_t aq_clock_anchored_month_start_ms(aq_time_ms_t now, int months, int day);
+
 /* Writes RFC 3339 with milliseconds in UTC, "2026-11-22T00:00:00.000Z". Years outside 0000 to 9999 are clamped. */
 void aq_clock_rfc3339_write(char out[AQ_RFC3339_SIZE], aq_time_ms_t t);
 

@@ -22,12 +22,14 @@ static int64_t shortest_s(const aq_rate_t *rate)
 
 static int is_judged(const aq_limit_t *limit)
 {
-    return !limit->rate.is_unlimited && limit->rate.period != AQ_PERIOD_CONCURRENT;
+    return !limit->rate.is_unlimited && limit->window.algorithm != AQ_ALGORITHM_CONCURRENT &&
+           limit->window.algorithm != AQ_ALGORITHM_TOKEN_BUCKET && limit->per <= AQ_PER_TENANT;
 }
 
 static int is_same_window(const aq_window_t *a, const aq_window_t *b)
 {
-    return a->algorithm == b->algorithm && a->period == b->period && a->period_s == b->period_s;
+    return a->algorithm == b->algorithm && a->period == b->period && a->period_s == b->period_s &&
+           a->anchor == b->anchor;
 }
 
 /* A fixed window of `limit` lies wholly in one of `other`: both begin with the epoch, or the month with a day. */

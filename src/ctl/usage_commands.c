@@ -49,7 +49,7 @@ static json_t *row_of(const aq_ctl_t *ctl, const aq_principal_t *principal, cons
     return json_pack("{s:s, s:s, s:s?, s:s, s:s, s:I, s:o, s:o, s:o}", "tenant", principal->tenant, "plan",
                      principal->plan, "key", limit->per == AQ_PER_KEY ? principal->key_id : NULL, "limit", limit->name,
                      "rate", aq_rate_text(ctl->p, &limit->rate), "used", (json_int_t)counter->used, "count",
-                     number_or_null(limit->rate.count, is_unlimited), "remaining",
+                     number_or_null(limit->capacity, is_unlimited), "remaining",
                      number_or_null(counter->remaining, is_unlimited), "reset",
                      is_endless ? json_null() : aq_json_time(counter->reset_at_ms));
 }
@@ -57,13 +57,16 @@ static json_t *row_of(const aq_ctl_t *ctl, const aq_principal_t *principal, cons
 static aq_ctl_exit_t principal_look(usage_t *usage, const aq_principal_t *principal)
 {
     aq_counter_t counters[AQ_LIMITS_MAX];
-    unsigned count = (unsigned)principal->limits->nelts;
+    unsigned count = 0;
 
     memset(counters, 0, sizeof(counters));
-    for (unsigned i = 0; i < count; i++) {
-        const aq_limit_t *limit = APR_ARRAY_IDX(principal->limits, (int)i, const aq_limit_t *);
-        counters[i].limit = limit;
-        counters[i].key = aq_hash_join(limit->identity, principal->subject[limit->per]);
+    for (int i = 0; i < principal->limits->nelts; i++) {
+        const aq_limit_t *limit = APR_ARRAY_IDX(principal->limits, i, const aq_limit_t *);
+        /* The keys file knows no addresses, users or endpoints. */
+        if (limit->per <= AQ_PER_TENANT) {
+            counters[count].limit = limit;
+            counters[count++].key = aq_hash_join(limit->identity, principal->subject[limit->per]);
+        }
     }
     apr_status_t rv = aq_counter_store_look(usage->store, counters, count, usage->ctl->now_ms);
     if (rv != APR_SUCCESS) {

@@ -125,6 +125,27 @@ static const char *words_split(apr_pool_t *p, const char *line, const char **wor
     }
 }
 
+/* The subjects that the phases of a request can tell by now. */
+static const int is_told[AQ_PER_COUNT] = {[AQ_PER_KEY] = 1, [AQ_PER_TENANT] = 1};
+
+/* Why a limit that can be read cannot be kept here, or NULL. */
+static const char *limit_unsupported(apr_pool_t *p, const aq_limit_t *limit, int is_in_plan)
+{
+    if (!is_told[limit->per]) {
+        return apr_psprintf(p, "per=%s is not available in this version", aq_per_name(limit->per));
+    }
+    if (limit->is_early) {
+        return "phase=early is not available in this version";
+    }
+    if (limit->window.algorithm == AQ_ALGORITHM_CONCURRENT) {
+        return "limits on what runs at once are not available in this version";
+    }
+    if (limit->window.period == AQ_PERIOD_MONTH && limit->window.anchor == AQ_ANCHOR_TENANT && !is_in_plan) {
+        return "anchor=tenant is for limits of a plan";
+    }
+    return NULL;
+}
+
 static const char *limit_add(cmd_parms *cmd, void *location_data, const char *line)
 {
     aq_server_config_t *server = aq_config_server(cmd->server);
@@ -139,6 +160,10 @@ static const char *limit_add(cmd_parms *cmd, void *location_data, const char *li
     }
     if (aq_limit_parse(cmd->pool, words, count, &limit, &error) != APR_SUCCESS) {
         return apr_pstrcat(cmd->pool, "APIQuotaLimit: ", error, NULL);
+    }
+    error = limit_unsupported(cmd->pool, limit, server->open_plan != NULL);
+    if (error) {
+        return apr_psprintf(cmd->pool, "APIQuotaLimit %s: %s", limit->name, error);
     }
     if (server->open_plan) {
         if (aq_plan_limit_add(cmd->pool, server->open_plan, limit, &error) != APR_SUCCESS) {

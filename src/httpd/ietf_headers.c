@@ -45,18 +45,12 @@ static int64_t seconds_up(aq_time_ms_t ms)
 /* The length of the window that holds `now_ms`, as a parameter; "" where it has none. */
 static const char *window_parameter(apr_pool_t *p, const aq_limit_t *limit, aq_time_ms_t now_ms)
 {
-    switch (limit->rate.period) {
-    case AQ_PERIOD_SECONDS:
-        return apr_psprintf(p, ";w=%u", limit->rate.period_s);
-    case AQ_PERIOD_MONTH:
-        return apr_psprintf(p, ";w=%" APR_INT64_T_FMT,
-                            (aq_clock_month_start_ms(now_ms, 1) - aq_clock_month_start_ms(now_ms, 0)) / AQ_MS_PER_S);
-    case AQ_PERIOD_CONCURRENT:
+    const int64_t length_s = aq_window_length_s(&limit->window, now_ms);
+
+    if (limit->rate.period == AQ_PERIOD_CONCURRENT) {
         return UNIT_CONCURRENT;
-    case AQ_PERIOD_TOTAL:
-        break;
     }
-    return "";
+    return length_s > 0 ? apr_psprintf(p, ";w=%" APR_INT64_T_FMT, length_s) : "";
 }
 
 static int has_time(const aq_limit_t *limit)
@@ -85,7 +79,7 @@ void aq_ietf_headers_set(request_rec *r, const aq_request_t *request)
             time = apr_psprintf(r->pool, ";t=%" APR_INT64_T_FMT, seconds_up(more_at_ms[i] - request->now_ms));
         }
         policies = apr_psprintf(r->pool, "%s%s%s;q=%" APR_UINT64_T_FMT "%s", policies, comma, name,
-                                counter->limit->rate.count, window_parameter(r->pool, counter->limit, request->now_ms));
+                                counter->limit->capacity, window_parameter(r->pool, counter->limit, request->now_ms));
         states =
             apr_psprintf(r->pool, "%s%s%s;r=%" APR_UINT64_T_FMT "%s", states, comma, name, counter->remaining, time);
         comma = ", ";

@@ -107,7 +107,7 @@ static void trio_set(const header_writer_t *writer, const aq_counter_t *counter,
         return;
     }
     texts = apr_palloc(writer->p, 3 * sizeof(*texts));
-    apr_table_addn(writer->headers, limit_name, decimal(texts[0], counter->limit->rate.count));
+    apr_table_addn(writer->headers, limit_name, decimal(texts[0], counter->limit->capacity));
     apr_table_addn(writer->headers, remaining_name, decimal(texts[1], counter->remaining));
     if (counter->reset_at_ms != AQ_TIME_NEVER) {
         apr_table_addn(writer->headers, reset_name,

@@ -37,7 +37,7 @@ static json_t *counter_json(const aq_counter_t *counter)
     json_t *reset_at = counter->reset_at_ms == AQ_TIME_NEVER ? json_null() : aq_json_time(counter->reset_at_ms);
 
     return json_pack("{s:s, s:o, s:I, s:o, s:o, s:s, s:s}", "name", limit->name, "limit",
-                     is_unlimited ? json_null() : json_integer((json_int_t)limit->rate.count), "used",
+                     is_unlimited ? json_null() : json_integer((json_int_t)limit->capacity), "used",
                      (json_int_t)counter->used, "remaining",
                      is_unlimited ? json_null() : json_integer((json_int_t)counter->remaining), "reset_at", reset_at,
                      "window", limit->rate.text, "per", aq_per_name(limit->per));

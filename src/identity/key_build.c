@@ -19,6 +19,7 @@ typedef struct {
     apr_array_header_t *limits; /* the plan's with the tenant's overrides */
     aq_hash128_t subject;
     unsigned max_keys, keys;
+    int billing_day; /* 1 to 31 */
     int is_refused;
 } tenant_t;
 
@@ -123,6 +124,22 @@ static int max_keys_read(const json_t *entry, unsigned *max_keys)
     return 1;
 }
 
+/* The day on which the tenant's months begin, for limits with anchor=tenant. */
+static int billing_day_read(const json_t *entry, int *day)
+{
+    const json_t *value = json_object_get(entry, "billing_day");
+
+    *day = 1;
+    if (!value) {
+        return 1;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > 31) {
+        return 0;
+    }
+    *day = (int)json_integer_value(value);
+    return 1;
+}
+
 /* Fills `tenant` from `entry`; 0 after a refusal. */
 static int tenant_read(build_t *build, const char *place, const json_t *entry, tenant_t *tenant)
 {
@@ -141,7 +158,14 @@ static int tenant_read(build_t *build, const char *place, const json_t *entry, t
         refuse(build, place, "\"max_keys\" is no number from 0 to %d", AQ_KEYS_PER_TENANT_MAX);
         return 0;
     }
+    if (!billing_day_read(entry, &tenant->billing_day)) {
+        refuse(build, place, "\"billing_day\" is no day from 1 to 31");
+        return 0;
+    }
     tenant->limits = limits_read(build, place, entry, tenant->plan->limits, AQ_PER_TENANT);
+    if (tenant->limits) {
+        tenant->limits = aq_limits_anchor(build->p, tenant->limits, tenant->billing_day, build->secret);
+    }
     return tenant->limits != NULL;
 }
 
@@ -288,6 +312,7 @@ static void key_add(build_t *build, size_t index, const json_t *entry)
     if (!principal->limits) {
         return;
     }
+    principal->limits = aq_limits_anchor(build->p, principal->limits, tenant->billing_day, build->secret);
     principal->tenant = tenant->name;
     principal->plan = tenant->plan->name;
     principal->subject[AQ_PER_KEY] = aq_subject_hash(build->secret, AQ_PER_KEY, principal->key_id);

@@ -59,6 +59,22 @@ apr_status_t aq_charge_settle(aq_charge_t *charge, aq_counter_store_t *store, in
     return rv;
 }
 
+apr_status_t aq_charge_release(aq_charge_t *charge, aq_counter_store_t *store, aq_time_ms_t now_ms)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    for (unsigned i = 0; i < charge->count; i++) {
+        aq_counter_t *counter = &charge->counters[i];
+
+        if (counter->limit->window.algorithm == AQ_ALGORITHM_CONCURRENT && counter->receipt.cost != 0) {
+            const apr_status_t failed = aq_counter_store_give_back(store, counter, 1, now_ms);
+
+            rv = rv == APR_SUCCESS ? failed : rv;
+        }
+    }
+    return rv;
+}
+
 int64_t aq_charge_retry_after_s(const aq_charge_t *charge)
 {
     aq_time_ms_t fits_at_ms;

@@ -31,11 +31,15 @@ typedef struct {
 /* A charge with room for `count` (0 to AQ_LIMITS_MAX) counters, in `p`. Each is then to be set by aq_charge_counter_set. */
 aq_charge_t *aq_charge_create(apr_pool_t *p, unsigned count);
 
-/* Names counter `index`: the limit (kept by reference) and whom it counts for. */
+/* Names counter `index`: the limit (kept by reference) and whom it counts for. What a store answers is not set by it. */
 static inline void aq_charge_counter_set(aq_charge_t *charge, unsigned index, const aq_limit_t *limit,
                                          const aq_hash128_t *subject)
 {
-    charge->counters[index] = (aq_counter_t){.limit = limit, .key = aq_hash_join(limit->identity, *subject)};
+    aq_counter_t *counter = &charge->counters[index];
+
+    counter->limit = limit;
+    counter->key = aq_hash_join(limit->identity, *subject);
+    counter->receipt.cost = 0;
     if (limit->shown == AQ_SHOWN_PRIMARY) {
         charge->primary = (int)index;
     }
@@ -53,6 +57,23 @@ apr_status_t aq_charge_take(aq_charge_t *charge, aq_counter_store_t *store, uint
  * back then; one that was given back is never taken again.
  */
 apr_status_t aq_charge_settle(aq_charge_t *charge, aq_counter_store_t *store, int is_free, aq_time_ms_t now_ms);
+
+/*
+ * Ends what a taken charge holds of limits on what runs at once; the others stay charged. To be called once the response
+ * has been sent, or the client has gone: also of a charge that was settled as free, or denied, which then hold nothing.
+ */
+apr_status_t aq_charge_release(aq_charge_t *charge, aq_counter_store_t *store, aq_time_ms_t now_ms);
+
+/* 1 where there is something to release. */
+static inline int aq_charge_is_held(const aq_charge_t *charge)
+{
+    int is_held = 0;
+
+    for (unsigned i = 0; i < charge->count; i++) {
+        is_held |= charge->counters[i].limit->window.algorithm == AQ_ALGORITHM_CONCURRENT;
+    }
+    return is_held && charge->state == AQ_CHARGE_TAKEN;
+}
 
 /*
  * Whole seconds that the client must wait, rounded up, at least 1; -1 where waiting does not help (the cost is above

@@ -11,12 +11,18 @@ static aq_time_ms_t whole_seconds_after(aq_time_ms_t now_ms, aq_time_ms_t later_
     return now_ms + (later_ms - now_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S * AQ_MS_PER_S;
 }
 
+/* When others will have ended their requests is no reset. */
+static aq_time_ms_t reset_at_ms(const aq_limit_t *limit, aq_time_ms_t at_ms)
+{
+    return limit->window.algorithm == AQ_ALGORITHM_CONCURRENT ? AQ_TIME_NEVER : at_ms;
+}
+
 void aq_counter_answer(aq_counter_t *counter, const uint64_t words[AQ_WINDOW_WORDS], const aq_window_look_t *look,
                        uint32_t denied_cost)
 {
     const aq_limit_t *limit = counter->limit;
     const aq_time_ms_t now_ms = look->place.now_ms;
-    const uint64_t count = limit->rate.count;
+    const uint64_t count = limit->capacity;
 
     counter->used = look->used;
     counter->remaining = look->used < count ? count - look->used : 0;
@@ -24,12 +30,14 @@ void aq_counter_answer(aq_counter_t *counter, const uint64_t words[AQ_WINDOW_WOR
     counter->is_denied = denied_cost != 0;
     if (denied_cost != 0) {
         counter->fits_at_ms = aq_window_fits_at(&limit->window, words, look, count, denied_cost);
-        counter->reset_at_ms = whole_seconds_after(now_ms, counter->fits_at_ms);
+        counter->reset_at_ms = reset_at_ms(limit, whole_seconds_after(now_ms, counter->fits_at_ms));
     } else if (counter->remaining == 0 && !limit->rate.is_unlimited) {
         counter->fits_at_ms = aq_window_fits_at(&limit->window, words, look, count, 1);
-        counter->reset_at_ms = counter->fits_at_ms;
-    } else {
+        counter->reset_at_ms = reset_at_ms(limit, counter->fits_at_ms);
+    } else if (limit->window.algorithm != AQ_ALGORITHM_TOKEN_BUCKET) {
         counter->reset_at_ms = aq_window_end_ms(&limit->window, now_ms);
+    } else {
+        counter->reset_at_ms = aq_window_full_ms(&limit->window, words, look);
     }
 }
 

@@ -19,10 +19,10 @@
 
 /* Where a charge went, so that it can be given back to the right window of the right counter. */
 typedef struct {
-    uint64_t slot;  /* the store's own */
-    uint32_t start; /* the window's start word, see window.h */
-    uint32_t cost;  /* 0: nothing was taken */
-    uint8_t index;  /* which word */
+    uint64_t slot; /* the store's own */
+    uint64_t word; /* as it was just after: its upper half is the window's start, see window.h */
+    uint32_t cost; /* 0: nothing was taken */
+    uint8_t index; /* which word */
 } aq_receipt_t;
 
 /* One counter of a charge: what the caller asks, what the store answers. */
@@ -32,9 +32,9 @@ typedef struct {
     aq_hash128_t key; /* aq_hash_join(limit->identity, subject) */
     /* answered by take, look and give_back */
     uint64_t used;            /* after the call */
-    uint64_t remaining;       /* limit - used, never negative; meaningless for unlimited */
+    uint64_t remaining;       /* capacity - used, never negative; meaningless for unlimited */
     aq_time_ms_t fits_at_ms;  /* denied: when this cost will fit. remaining == 0: when 1 will. Else now */
-    aq_time_ms_t reset_at_ms; /* X-RateLimit-Reset: see design/3; AQ_TIME_NEVER for total */
+    aq_time_ms_t reset_at_ms; /* X-RateLimit-Reset: see design/3; AQ_TIME_NEVER for total and concurrent */
     int is_denied;
     aq_receipt_t receipt;
 } aq_counter_t;

@@ -10,8 +10,10 @@
 /* 1 where room comes back before the window's end. */
 static int is_asked(const aq_counter_t *counter)
 {
-    return counter->limit->window.algorithm == AQ_ALGORITHM_SLIDING && !counter->limit->rate.is_unlimited &&
-           counter->used > 0;
+    const aq_algorithm_t algorithm = counter->limit->window.algorithm;
+
+    return (algorithm == AQ_ALGORITHM_SLIDING || algorithm == AQ_ALGORITHM_TOKEN_BUCKET) &&
+           !counter->limit->rate.is_unlimited && counter->used > 0;
 }
 
 void aq_charge_more_at(const aq_charge_t *charge, aq_counter_store_t *store, aq_time_ms_t now_ms,
@@ -28,8 +30,7 @@ void aq_charge_more_at(const aq_charge_t *charge, aq_counter_store_t *store, aq_
         more_at_ms[i] = counter->reset_at_ms;
         if (is_asked(counter) && asked < AQ_LIMITS_MAX) {
             limits[asked] = *counter->limit;
-            limits[asked].rate.count =
-                counter->used < limits[asked].rate.count ? counter->used : limits[asked].rate.count;
+            limits[asked].capacity = counter->used < limits[asked].capacity ? counter->used : limits[asked].capacity;
             counters[asked] = (aq_counter_t){.limit = &limits[asked], .key = counter->key};
             of[asked++] = i;
         }

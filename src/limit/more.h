@@ -3,7 +3,7 @@
  * More: when a counter will have more left than it has now, as the IETF's `t` says it.
  *
  * X-RateLimit-Reset shows the end of the window. A sliding window gives room back long before it, sub-window by
- * sub-window; the store is asked once more for it, so this is for callers that show it.
+ * sub-window, and a token bucket token by token; the store is asked once more for it, so this is for callers that show it.
  */
 #ifndef AQ_MORE_H
 #define AQ_MORE_H

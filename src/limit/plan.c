@@ -17,13 +17,17 @@
 static const char *const per_names[AQ_PER_COUNT] = {
     [AQ_PER_KEY] = "key",
     [AQ_PER_TENANT] = "tenant",
+    [AQ_PER_ENDPOINT] = "endpoint",
+    [AQ_PER_TENANT_ENDPOINT] = "tenant+endpoint",
     [AQ_PER_IP] = "ip",
+    [AQ_PER_USER] = "user",
+    [AQ_PER_EXPR] = "expr",
 };
 
 static const char *const algorithm_names[] = {
-    [AQ_ALGORITHM_FIXED] = "fixed",
-    [AQ_ALGORITHM_SLIDING] = "sliding",
-    [AQ_ALGORITHM_TOTAL] = "total",
+    [AQ_ALGORITHM_FIXED] = "fixed",           [AQ_ALGORITHM_SLIDING] = "sliding",
+    [AQ_ALGORITHM_TOTAL] = "total",           [AQ_ALGORITHM_TOKEN_BUCKET] = "token-bucket",
+    [AQ_ALGORITHM_CONCURRENT] = "concurrent",
 };
 
 const char *aq_per_name(aq_per_t per)
@@ -59,10 +63,13 @@ static unsigned life_of(const aq_window_t *window)
     const int64_t life_s = aq_window_life_s(window);
     unsigned life = 0;
 
-    while (life < AQ_LIFE_ENDLESS && INT64_C(1) << life < life_s) {
+    if (window->algorithm == AQ_ALGORITHM_CONCURRENT) {
+        return AQ_LIFE_MEMBERS;
+    }
+    while (life < AQ_LIFE_MEMBERS && INT64_C(1) << life < life_s) {
         life++;
     }
-    return life;
+    return life < AQ_LIFE_MEMBERS ? life : AQ_LIFE_ENDLESS;
 }
 
 void aq_limit_identify(aq_limit_t *limit, const aq_hash_secret_t *secret)
@@ -78,6 +85,9 @@ void aq_limit_identify(aq_limit_t *limit, const aq_hash_secret_t *secret)
     int length = apr_snprintf(text, sizeof(text), "limit:%s:%s:%s:%u", limit->name, algorithm_names[window->algorithm],
                               period_names[window->period], window->period_s);
 
+    if (window->anchor > 1) {
+        length += apr_snprintf(text + length, sizeof(text) - (size_t)length, ":%d", window->anchor);
+    }
     limit->identity = aq_hash_keyed(secret, text, (size_t)length);
     limit->life = life_of(window);
 }
@@ -97,6 +107,17 @@ aq_hash128_t aq_subject_hash(const aq_hash_secret_t *secret, aq_per_t per, const
     head = aq_hash_keyed(secret, name, name_length);
     memcpy(text + length, &head, sizeof(head));
     return aq_hash_keyed(secret, text, (size_t)length + sizeof(head));
+}
+
+aq_hash128_t aq_subject_join(const aq_hash_secret_t *secret, aq_per_t per, const aq_hash128_t *first,
+                             const aq_hash128_t *second)
+{
+    char text[96];
+    const size_t length = (size_t)apr_snprintf(text, sizeof(text), "subject:%s:", per_names[per]);
+
+    memcpy(text + length, first, sizeof(*first));
+    memcpy(text + length + sizeof(*first), second, sizeof(*second));
+    return aq_hash_keyed(secret, text, length + sizeof(*first) + sizeof(*second));
 }
 
 apr_status_t aq_plan_create(apr_pool_t *p, const char *name, aq_plan_t **plan, const char **error)
@@ -185,23 +206,15 @@ const aq_limit_t *aq_plan_limit_find(const aq_plan_t *plan, const char *name)
     return NULL;
 }
 
-static int windows_equal(const aq_window_t *a, const aq_window_t *b)
-{
-    return a->period == b->period && a->period_s == b->period_s;
-}
-
-/* `*limit` as a copy with another rate. A new period is a new counter, with the algorithm that is usual for it. */
+/* `*limit` as a copy with another rate. */
 static const char *rate_override(apr_pool_t *p, const char *text, const aq_hash_secret_t *secret,
                                  const aq_limit_t **limit)
 {
     aq_limit_t *copy = apr_pmemdup(p, *limit, sizeof(*copy));
-    const char *error = aq_limit_rate_set(p, text, copy);
+    const char *error = aq_limit_rate_override(p, text, copy);
 
     if (error != NULL) {
         return apr_psprintf(p, "limit \"%s\": %s", copy->name, error);
-    }
-    if (windows_equal(&copy->window, &(*limit)->window)) {
-        copy->window = (*limit)->window;
     }
     aq_limit_identify(copy, secret);
     *limit = copy;
@@ -278,4 +291,24 @@ apr_status_t aq_limits_override(apr_pool_t *p, const apr_array_header_t *limits,
     }
     *result = merged;
     return APR_SUCCESS;
+}
+
+apr_array_header_t *aq_limits_anchor(apr_pool_t *p, apr_array_header_t *limits, int billing_day,
+                                     const aq_hash_secret_t *secret)
+{
+    apr_array_header_t *anchored = limits;
+
+    for (int i = 0; i < limits->nelts; i++) {
+        const aq_limit_t *limit = limits_begin(limits)[i];
+
+        if (limit->window.period == AQ_PERIOD_MONTH && limit->window.anchor == AQ_ANCHOR_TENANT) {
+            aq_limit_t *copy = apr_pmemdup(p, limit, sizeof(*copy));
+
+            anchored = anchored == limits ? apr_array_copy(p, limits) : anchored;
+            copy->window.anchor = billing_day;
+            aq_limit_identify(copy, secret);
+            limits_begin(anchored)[i] = copy;
+        }
+    }
+    return anchored;
 }

@@ -20,16 +20,29 @@
 #define AQ_LIMIT_NAME_MAX 32
 #define AQ_LIFE_ENDLESS 31
 
-/* Who shares a counter. AQ_PER_IP exists for the stores; the parser does not take it yet. */
-typedef enum { AQ_PER_KEY, AQ_PER_TENANT, AQ_PER_IP, AQ_PER_COUNT } aq_per_t;
+/* A life that is none of seconds: over when no request is running, see AQ_ALGORITHM_CONCURRENT. */
+#define AQ_LIFE_MEMBERS 30
+
+/* Who shares a counter. The subjects from AQ_PER_IP on are those that anyone can invent. */
+typedef enum {
+    AQ_PER_KEY,
+    AQ_PER_TENANT,
+    AQ_PER_ENDPOINT,        /* all who call the section that carries the limit */
+    AQ_PER_TENANT_ENDPOINT, /* each tenant there */
+    AQ_PER_IP,
+    AQ_PER_USER, /* who httpd's own authentication says it is */
+    AQ_PER_EXPR, /* what an expression says of the request */
+    AQ_PER_COUNT
+} aq_per_t;
 
 /*
  * 1 where anyone can make up as many subjects as he likes, as with addresses. Such counters may fill only their part of
- * a store, so that keys and tenants always find a place.
+ * a store, so that keys and tenants always find a place. Users count as invented, since who may become one is not ours
+ * to say. Endpoints do not: they are sections of the configuration.
  */
 static inline int aq_per_is_invented(aq_per_t per)
 {
-    return per == AQ_PER_IP;
+    return per >= AQ_PER_IP;
 }
 
 /* How a limit shows in X-RateLimit-*. */
@@ -42,24 +55,37 @@ typedef enum {
 } aq_shown_t;
 
 typedef struct {
-    const char *name; /* lower-case letters, digits, "-", "_" */
-    aq_rate_t rate;
+    const char *name;  /* lower-case letters, digits, "-", "_" */
+    aq_rate_t rate;    /* what the policy says */
+    uint64_t capacity; /* what a store holds it to, and headers show: rate.count; the size of a token bucket */
     aq_window_t window;
     aq_per_t per;
     aq_shown_t shown;
+    int is_early;              /* a guard by address: before authentication, and for every request */
+    const char *expression;    /* with AQ_PER_EXPR, else NULL */
     const char *header_suffix; /* "Daily" with AQ_SHOWN_SUFFIX, else NULL */
     const char *message;       /* for the body of a 429; NULL: none */
     /* Set by aq_limit_identify: */
     aq_hash128_t identity;
-    unsigned life; /* a counter is over 2^life seconds after its newest window began; AQ_LIFE_ENDLESS: never */
+    unsigned life; /* a counter is over 2^life seconds after its newest window began; or AQ_LIFE_ENDLESS or _MEMBERS */
 } aq_limit_t;
+
+/* 1 where a counter that has `used` has room for `cost`. A concurrent limit asks for one place, whatever the cost. */
+static inline int aq_limit_admits(const aq_limit_t *limit, uint64_t used, uint32_t cost)
+{
+    return used + cost <= limit->capacity || limit->rate.is_unlimited ||
+           (limit->window.algorithm == AQ_ALGORITHM_CONCURRENT && used < limit->capacity);
+}
 
 typedef struct {
     const char *name;
     apr_array_header_t *limits; /* of const aq_limit_t *, in the order written, with at most one AQ_SHOWN_PRIMARY */
 } aq_plan_t;
 
-/* The words an option may take, for parser, messages and status page: "key", "tenant"; "fixed", "sliding", "total". */
+/*
+ * The words an option may take, for parser, messages and status page: "key", "tenant+endpoint" ("expr", which in the
+ * option goes on with "=" and the expression); "fixed", "token-bucket".
+ */
 const char *aq_per_name(aq_per_t per);
 const char *aq_algorithm_name(aq_algorithm_t algorithm);
 
@@ -77,6 +103,13 @@ void aq_limit_identify(aq_limit_t *limit, const aq_hash_secret_t *secret);
 /* Who a counter is for, as a keyed hash: the kind and the name, so that tenant "a" and key "a" never meet. */
 aq_hash128_t aq_subject_hash(const aq_hash_secret_t *secret, aq_per_t per, const char *name);
 
+/*
+ * The same for subjects of two parts, each as aq_subject_hash gives it: for AQ_PER_TENANT_ENDPOINT the tenant's and the
+ * endpoint's. No two pairs meet, whatever the names hold.
+ */
+aq_hash128_t aq_subject_join(const aq_hash_secret_t *secret, aq_per_t per, const aq_hash128_t *first,
+                             const aq_hash128_t *second);
+
 /* A new empty plan. The name may hold letters, digits, ".", "-", "_", at most 64. APR_EGENERAL and `*error` else. */
 apr_status_t aq_plan_create(apr_pool_t *p, const char *name, aq_plan_t **plan, const char **error);
 
@@ -90,14 +123,22 @@ void aq_plan_seal(aq_plan_t *plan);
 const aq_limit_t *aq_plan_limit_find(const aq_plan_t *plan, const char *name);
 
 /*
- * The limits of `plan` with the counts of `overrides` (limit name -> rate text such as "20000/day"; may be NULL), as a
- * new array of const aq_limit_t * in `p`. An override of a limit that the plan has changes its rate; the period must be
- * the limit's unless it names another one, which then starts a counter of its own. A name that the plan lacks adds a
- * limit per key or per tenant (`added_per`), not shown in headers. Apply tenant first, then key: call it twice by
+ * The limits of `plan` with the counts of `overrides` (limit name -> rate text such as "20000/day" or "200/second
+ * burst=400"; may be NULL), as a new array of const aq_limit_t * in `p`. An override of a limit that the plan has changes
+ * its rate; the period must be the limit's unless it names another one, which then starts a counter of its own. The size
+ * of a token bucket grows with its rate where no burst= is given. A name that the plan lacks adds a limit per key or per
+ * tenant (`added_per`), not shown in headers. Apply tenant first, then key: call it twice by
  * passing the first result as `limits`. `secret` as for aq_limit_identify. APR_EGENERAL and `*error` for a bad rate.
  */
 apr_status_t aq_limits_override(apr_pool_t *p, const apr_array_header_t *limits, apr_hash_t *overrides,
                                 aq_per_t added_per, const aq_hash_secret_t *secret, apr_array_header_t **result,
                                 const char **error);
+
+/*
+ * `limits` with each AQ_ANCHOR_TENANT replaced by `billing_day` (1 to 31): the same array where there is none, else a new
+ * one in `p`. `secret` as for aq_limit_identify.
+ */
+apr_array_header_t *aq_limits_anchor(apr_pool_t *p, apr_array_header_t *limits, int billing_day,
+                                     const aq_hash_secret_t *secret);
 
 #endif

@@ -16,9 +16,10 @@ int aq_name_is_valid(const char *name, const char *letters, size_t max);
 const char *aq_limit_name_error(apr_pool_t *p, const char *name);
 
 /*
- * Sets rate and window of `limit`, the window with the algorithm that is usual for its period. NULL, or a sentence in
- * `p` that says what is wrong with `text`.
+ * Gives `limit` the rate of an override: RATE [burst=N] [anchor=DAY|tenant]. With the period that it had it keeps the
+ * algorithm and the anchor; with another one, or if it had none (capacity 0), it has what is usual for that. NULL, or a
+ * sentence in `p` that says what is wrong with `text`.
  */
-const char *aq_limit_rate_set(apr_pool_t *p, const char *text, aq_limit_t *limit);
+const char *aq_limit_rate_override(apr_pool_t *p, const char *text, aq_limit_t *limit);
 
 #endif

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 
 /* The options of APIQuotaLimit, which are members of the same name. */
-static const char *const option_names[] = {"algorithm", "per", "headers", "message"};
+static const char *const option_names[] = {"algorithm", "burst", "anchor", "per", "phase", "headers", "message"};
 #define OPTION_COUNT (int)(sizeof(option_names) / sizeof(option_names[0]))
 
 const char *aq_rate_text(apr_pool_t *p, const aq_rate_t *rate)
@@ -42,10 +42,35 @@ static const char *shown_text(apr_pool_t *p, const aq_limit_t *limit)
     return NULL;
 }
 
-/* A total's algorithm follows from its rate, and is no option. */
+/* The algorithm of a total, and of what runs at once, follows from the rate and is no option. */
 static const char *algorithm_text(const aq_limit_t *limit)
 {
-    return limit->window.algorithm == AQ_ALGORITHM_TOTAL ? NULL : aq_algorithm_name(limit->window.algorithm);
+    const aq_algorithm_t algorithm = limit->window.algorithm;
+
+    return algorithm == AQ_ALGORITHM_TOTAL || algorithm == AQ_ALGORITHM_CONCURRENT ? NULL
+                                                                                   : aq_algorithm_name(algorithm);
+}
+
+static const char *burst_text(apr_pool_t *p, const aq_limit_t *limit)
+{
+    return limit->window.algorithm == AQ_ALGORITHM_TOKEN_BUCKET ? apr_psprintf(p, "%" PRIu64, limit->capacity) : NULL;
+}
+
+static const char *anchor_text(apr_pool_t *p, const aq_limit_t *limit)
+{
+    const int anchor = limit->window.anchor;
+
+    if (limit->window.period != AQ_PERIOD_MONTH || anchor == 1) {
+        return NULL;
+    }
+    return anchor == AQ_ANCHOR_TENANT ? "tenant" : apr_itoa(p, anchor);
+}
+
+static const char *per_text(apr_pool_t *p, const aq_limit_t *limit)
+{
+    const char *name = aq_per_name(limit->per);
+
+    return limit->per == AQ_PER_EXPR ? apr_pstrcat(p, name, "=", limit->expression, NULL) : name;
 }
 
 static json_t *limit_write(apr_pool_t *ptemp, const aq_limit_t *limit)
@@ -53,7 +78,9 @@ static json_t *limit_write(apr_pool_t *ptemp, const aq_limit_t *limit)
     json_t *json = json_object();
 
     if (text_set(json, "name", limit->name) || text_set(json, "rate", aq_rate_text(ptemp, &limit->rate)) ||
-        text_set(json, "algorithm", algorithm_text(limit)) || text_set(json, "per", aq_per_name(limit->per)) ||
+        text_set(json, "algorithm", algorithm_text(limit)) || text_set(json, "burst", burst_text(ptemp, limit)) ||
+        text_set(json, "anchor", anchor_text(ptemp, limit)) || text_set(json, "per", per_text(ptemp, limit)) ||
+        text_set(json, "phase", limit->is_early ? "early" : NULL) ||
         text_set(json, "headers", shown_text(ptemp, limit)) || text_set(json, "message", limit->message)) {
         json_decref(json);
         return NULL;

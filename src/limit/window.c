@@ -225,18 +225,18 @@ static aq_time_ms_t fixed_start_ms(const aq_window_t *window, aq_time_ms_t now_m
     const aq_time_ms_t period_ms = (aq_time_ms_t)window->period_s * AQ_MS_PER_S;
 
     if (window->period == AQ_PERIOD_MONTH) {
-        return aq_clock_month_start_ms(now_ms, later);
+        return aq_clock_anchored_month_start_ms(now_ms, later, aq_window_first_day(window));
     }
     return now_ms - now_ms % period_ms + later * period_ms;
 }
 
-static aq_window_place_t month_place(aq_time_ms_t now_ms)
+static aq_window_place_t month_place(const aq_window_t *window, aq_time_ms_t now_ms)
 {
-    const uint32_t start = ticks_at(aq_clock_month_start_ms(now_ms, 0));
+    const uint32_t start = ticks_at(fixed_start_ms(window, now_ms, 0));
 
     return (aq_window_place_t){
         .start = start,
-        .length = ticks_at(aq_clock_month_start_ms(now_ms, 1)) - start,
+        .length = ticks_at(fixed_start_ms(window, now_ms, 1)) - start,
         .now_ms = now_ms,
     };
 }
@@ -254,7 +254,7 @@ static inline aq_window_place_t seconds_place(const aq_window_t *window, aq_time
 
 static aq_window_place_t fixed_place(const aq_window_t *window, aq_time_ms_t now_ms)
 {
-    return window->period == AQ_PERIOD_MONTH ? month_place(now_ms) : seconds_place(window, now_ms);
+    return window->period == AQ_PERIOD_MONTH ? month_place(window, now_ms) : seconds_place(window, now_ms);
 }
 
 /* 1 where `start` is a window's start, given that `place` is one. */
@@ -298,7 +298,7 @@ static inline void fixed_look(const aq_window_t *window, uint64_t *word, aq_wind
 
 APART static void month_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms, aq_window_look_t *look)
 {
-    look->place = month_place(now_ms);
+    look->place = month_place(window, now_ms);
     fixed_look(window, word, look);
 }
 
@@ -309,10 +309,41 @@ aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_m
         return sub_place(window, sub_number(window, now_ms), now_ms);
     case AQ_ALGORITHM_FIXED:
         return fixed_place(window, now_ms);
+    case AQ_ALGORITHM_TOKEN_BUCKET:
+    case AQ_ALGORITHM_CONCURRENT:
+        return (aq_window_place_t){.start = ticks_at(now_ms), .now_ms = now_ms};
     case AQ_ALGORITHM_TOTAL:
         break;
     }
     return (aq_window_place_t){.now_ms = now_ms};
+}
+
+static void bucket_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms, aq_window_look_t *look)
+{
+    const aq_bucket_look_t seen = aq_bucket_look(&window->bucket, word, now_ms);
+
+    look->used = seen.used;
+    look->mended = (unsigned)seen.is_mended;
+    look->place = aq_window_locate(window, now_ms);
+}
+
+static void count_look(const aq_window_t *window, const uint64_t *word, aq_time_ms_t now_ms, aq_window_look_t *look)
+{
+    const int is_total = window->algorithm == AQ_ALGORITHM_TOTAL;
+
+    look->used = is_total && word_start(*word) != 0 ? 0 : word_count(*word);
+    look->mended = 0;
+    look->place = aq_window_locate(window, now_ms);
+}
+
+/* The look at what has no window that ends. Apart, so that the others do not pay for it. */
+APART static void endless_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms, aq_window_look_t *look)
+{
+    if (window->algorithm == AQ_ALGORITHM_TOKEN_BUCKET) {
+        bucket_look(window, word, now_ms, look);
+    } else {
+        count_look(window, word, now_ms, look);
+    }
 }
 
 void aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms,
@@ -320,16 +351,29 @@ void aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], 
 {
     if (window->algorithm == AQ_ALGORITHM_SLIDING) {
         sliding_look(window, words, now_ms, look);
-    } else if (window->algorithm == AQ_ALGORITHM_TOTAL) {
-        look->used = word_start(words[0]) == 0 ? word_count(words[0]) : 0;
-        look->mended = 0;
-        look->place = (aq_window_place_t){.now_ms = now_ms};
+    } else if (window->algorithm != AQ_ALGORITHM_FIXED) {
+        endless_look(window, words, now_ms, look);
     } else if (window->period == AQ_PERIOD_MONTH) {
         month_look(window, words, now_ms, look);
     } else {
         look->place = seconds_place(window, now_ms);
         fixed_look(window, words, look);
     }
+}
+
+uint64_t aq_window_word_charge(const aq_window_t *window, const aq_window_place_t *place, uint64_t word, uint32_t cost)
+{
+    switch (window->algorithm) {
+    case AQ_ALGORITHM_TOKEN_BUCKET:
+        return aq_bucket_add(&window->bucket, word, cost, place->now_ms);
+    case AQ_ALGORITHM_CONCURRENT:
+        return word_make(place->start, (uint64_t)word_count(word) + 1);
+    case AQ_ALGORITHM_FIXED:
+    case AQ_ALGORITHM_SLIDING:
+    case AQ_ALGORITHM_TOTAL:
+        break;
+    }
+    return aq_window_word_add(place, word, cost);
 }
 
 uint64_t aq_window_word_give_back(uint64_t word, uint32_t start, uint32_t cost)
@@ -342,11 +386,26 @@ uint64_t aq_window_word_give_back(uint64_t word, uint32_t start, uint32_t cost)
     return word_make(start, count > cost ? count - cost : 0);
 }
 
+uint64_t aq_window_word_uncharge(const aq_window_t *window, uint64_t word, uint64_t after, uint32_t cost,
+                                 aq_time_ms_t now_ms)
+{
+    if (window->algorithm == AQ_ALGORITHM_TOKEN_BUCKET) {
+        return aq_bucket_give_back(&window->bucket, word, after, cost, now_ms);
+    }
+    if (window->algorithm == AQ_ALGORITHM_CONCURRENT) {
+        return aq_window_word_give_back(word, word_start(word), 1);
+    }
+    return aq_window_word_give_back(word, word_start(after), cost);
+}
+
 aq_time_ms_t aq_window_fits_at(const aq_window_t *window, const uint64_t words[AQ_WINDOW_WORDS],
                                const aq_window_look_t *look, uint64_t limit, uint32_t cost)
 {
     const aq_time_ms_t now_ms = look->place.now_ms;
 
+    if (window->algorithm == AQ_ALGORITHM_CONCURRENT) {
+        return look->used < limit ? now_ms : now_ms + AQ_CONCURRENT_RETRY_MS;
+    }
     if (cost > limit) {
         return AQ_TIME_NEVER;
     }
@@ -358,10 +417,36 @@ aq_time_ms_t aq_window_fits_at(const aq_window_t *window, const uint64_t words[A
         return sliding_fits_at(window, words, now_ms, limit - cost);
     case AQ_ALGORITHM_FIXED:
         return fixed_start_ms(window, now_ms, 1);
+    case AQ_ALGORITHM_TOKEN_BUCKET:
+        return aq_bucket_fits_at(&window->bucket, words[0], now_ms, limit, cost);
     case AQ_ALGORITHM_TOTAL:
+    case AQ_ALGORITHM_CONCURRENT:
         break;
     }
     return AQ_TIME_NEVER;
+}
+
+aq_time_ms_t aq_window_full_ms(const aq_window_t *window, const uint64_t words[AQ_WINDOW_WORDS],
+                               const aq_window_look_t *look)
+{
+    return window->algorithm == AQ_ALGORITHM_TOKEN_BUCKET
+               ? aq_bucket_fits_at(&window->bucket, words[0], look->place.now_ms, 0, 0)
+               : AQ_TIME_NEVER;
+}
+
+int64_t aq_window_length_s(const aq_window_t *window, aq_time_ms_t now_ms)
+{
+    switch (window->algorithm) {
+    case AQ_ALGORITHM_FIXED:
+    case AQ_ALGORITHM_SLIDING:
+        return (fixed_start_ms(window, now_ms, 1) - fixed_start_ms(window, now_ms, 0)) / AQ_MS_PER_S;
+    case AQ_ALGORITHM_TOKEN_BUCKET:
+        return aq_bucket_fill_s(&window->bucket);
+    case AQ_ALGORITHM_TOTAL:
+    case AQ_ALGORITHM_CONCURRENT:
+        break;
+    }
+    return 0;
 }
 
 int64_t aq_window_life_s(const aq_window_t *window)
@@ -373,7 +458,10 @@ int64_t aq_window_life_s(const aq_window_t *window)
         return ((int64_t)window->period_s * AQ_WINDOW_WORDS + AQ_WINDOW_SUBS - 1) / AQ_WINDOW_SUBS;
     case AQ_ALGORITHM_FIXED:
         return window->period == AQ_PERIOD_MONTH ? month_s : (int64_t)window->period_s;
+    case AQ_ALGORITHM_TOKEN_BUCKET:
+        return 1;
     case AQ_ALGORITHM_TOTAL:
+    case AQ_ALGORITHM_CONCURRENT:
         break;
     }
     return INT64_MAX;

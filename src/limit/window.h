@@ -21,6 +21,10 @@
  *
  *            o: count of k-6; n: the sum of the six from k-5 to k; e: time into k. Only word k ever grows.
  *
+ *   token-bucket  word 0, of another make: see bucket.h
+ *   concurrent    a store's own matter: what is counted is not requests made, but those that have not ended. Here word 0
+ *                 holds their number, for a store that nobody else shares.
+ *
  * A word of count 0 is empty whatever its start. A word whose start is no start of this window's (left by another use of
  * the slot) counts as empty.
  *
@@ -31,21 +35,42 @@
 #ifndef AQ_WINDOW_H
 #define AQ_WINDOW_H
 
-#include "base/aq_clock.h"
+#include "limit/bucket.h"
 #include "limit/rate.h"
 
 #define AQ_WINDOW_WORDS 7
 #define AQ_WINDOW_SUBS 6
 #define AQ_TIME_NEVER INT64_MAX
 
-typedef enum { AQ_ALGORITHM_FIXED, AQ_ALGORITHM_SLIDING, AQ_ALGORITHM_TOTAL } aq_algorithm_t;
+/* The first three count in words of a start and a count; the others differ. */
+typedef enum {
+    AQ_ALGORITHM_FIXED,
+    AQ_ALGORITHM_SLIDING,
+    AQ_ALGORITHM_TOTAL,
+    AQ_ALGORITHM_TOKEN_BUCKET,
+    AQ_ALGORITHM_CONCURRENT
+} aq_algorithm_t;
 
-/* What kind of counter: with the limit's name and the subject, its identity. */
+/* The day on which months begin: 1 to 31, or the tenant's billing day, which counts as the first until it is known. */
+#define AQ_ANCHOR_TENANT 0
+
+/* What kind of counter: with the limit's name and the subject, its identity (but for the bucket's T and size). */
 typedef struct {
     aq_algorithm_t algorithm;
     aq_period_t period;
-    uint32_t period_s; /* for AQ_PERIOD_SECONDS */
+    uint32_t period_s;  /* for AQ_PERIOD_SECONDS */
+    int anchor;         /* for AQ_PERIOD_MONTH; 29 to 31: in shorter months the last day */
+    aq_bucket_t bucket; /* for AQ_ALGORITHM_TOKEN_BUCKET */
 } aq_window_t;
+
+/* The day on which a month of that window begins, 1 to 31. */
+static inline int aq_window_first_day(const aq_window_t *window)
+{
+    return window->anchor > 1 ? window->anchor : 1;
+}
+
+/* When a concurrent limit has room again nobody knows: so long a refused client is told to wait. */
+#define AQ_CONCURRENT_RETRY_MS INT64_C(1000)
 
 /* Where a moment lies in a window. Made by aq_window_locate. */
 typedef struct {
@@ -74,7 +99,7 @@ aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_m
 void aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], aq_time_ms_t now_ms,
                     aq_window_look_t *look);
 
-/* The word at `place->index` after `cost` more. `word` is its present value. Saturates. */
+/* The word of a window of a start and a count (at `place->index`) after `cost` more. Saturates. */
 static inline uint64_t aq_window_word_add(const aq_window_place_t *place, uint64_t word, uint32_t cost)
 {
     const uint64_t count = (uint32_t)(word >> 32) == place->start ? (uint64_t)(uint32_t)word + cost : cost;
@@ -82,12 +107,20 @@ static inline uint64_t aq_window_word_add(const aq_window_place_t *place, uint64
     return (uint64_t)place->start << 32 | (count < UINT32_MAX ? count : UINT32_MAX);
 }
 
+/* The same for every algorithm. */
+uint64_t aq_window_word_charge(const aq_window_t *window, const aq_window_place_t *place, uint64_t word, uint32_t cost);
+
 /* The word after `cost` was given back: unchanged where it names another window than `start`; never below zero. */
 uint64_t aq_window_word_give_back(uint64_t word, uint32_t start, uint32_t cost);
+
+/* The same for every algorithm. `after` is what the word was just after that charge. */
+uint64_t aq_window_word_uncharge(const aq_window_t *window, uint64_t word, uint64_t after, uint32_t cost,
+                                 aq_time_ms_t now_ms);
 
 /*
  * When `cost` more will fit under `limit` if nobody else charges: place.now_ms where it fits now, AQ_TIME_NEVER where it
  * never will. Exact: one millisecond earlier it does not fit. For sliding windows a walk over at most seven sub-windows.
+ * For concurrent ones, which ask for one place whatever the cost, a guess: AQ_CONCURRENT_RETRY_MS from now.
  * `words` as aq_window_look left them.
  */
 aq_time_ms_t aq_window_fits_at(const aq_window_t *window, const uint64_t words[AQ_WINDOW_WORDS],
@@ -95,7 +128,7 @@ aq_time_ms_t aq_window_fits_at(const aq_window_t *window, const uint64_t words[A
 
 /*
  * The end of the whole window that holds `now_ms`, as clients see it (a sliding minute ends with the minute of the
- * clock: sub-windows do not show). AQ_TIME_NEVER for total.
+ * clock: sub-windows do not show). AQ_TIME_NEVER where there are no such windows.
  */
 static inline aq_time_ms_t aq_window_end_ms(const aq_window_t *window, aq_time_ms_t now_ms)
 {
@@ -104,10 +137,24 @@ static inline aq_time_ms_t aq_window_end_ms(const aq_window_t *window, aq_time_m
     if (window->period == AQ_PERIOD_SECONDS) {
         return now_ms - now_ms % period_ms + period_ms;
     }
-    return window->period == AQ_PERIOD_MONTH ? aq_clock_month_start_ms(now_ms, 1) : AQ_TIME_NEVER;
+    return window->period == AQ_PERIOD_MONTH ? aq_clock_anchored_month_start_ms(now_ms, 1, aq_window_first_day(window))
+                                             : AQ_TIME_NEVER;
 }
 
-/* How many seconds after the start of its newest word a counter can still matter, at most; INT64_MAX: for ever. */
+/* When a token bucket is full again; AQ_TIME_NEVER for all others. `words` and `look` as for aq_window_fits_at. */
+aq_time_ms_t aq_window_full_ms(const aq_window_t *window, const uint64_t words[AQ_WINDOW_WORDS],
+                               const aq_window_look_t *look);
+
+/*
+ * The length in seconds of the window that holds `now_ms`, as the IETF's `w`: for a token bucket the time in which an empty
+ * one fills. 0 for total and concurrent.
+ */
+int64_t aq_window_length_s(const aq_window_t *window, aq_time_ms_t now_ms);
+
+/*
+ * How many seconds after the start of its newest word a counter can still matter, at most; INT64_MAX: for ever. The start
+ * of a token bucket's word is when it is full again. Not for concurrent ones.
+ */
 int64_t aq_window_life_s(const aq_window_t *window);
 
 #endif

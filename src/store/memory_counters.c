@@ -73,8 +73,10 @@ static memory_counter_t *counter_insert(memory_store_t *store, const aq_hash128_
 static int64_t dead_after_s(const aq_window_t *window, aq_time_ms_t now_ms)
 {
     const int64_t life_s = aq_window_life_s(window);
+    /* The start of a token bucket's word is when it is full again. */
+    const int64_t ahead_s = window->algorithm == AQ_ALGORITHM_TOKEN_BUCKET ? aq_bucket_fill_s(&window->bucket) : 0;
 
-    return life_s == INT64_MAX ? INT64_MAX : now_ms / AQ_MS_PER_S + life_s;
+    return life_s == INT64_MAX ? INT64_MAX : now_ms / AQ_MS_PER_S + ahead_s + life_s;
 }
 
 /* Looks at one counter, at `words` as they are after mending; a counter that is not there is an empty one. */
@@ -93,11 +95,6 @@ static aq_window_look_t counter_look(const memory_store_t *store, const aq_count
     return look;
 }
 
-static int counter_admits(const aq_counter_t *counter, const aq_window_look_t *look, uint32_t cost)
-{
-    return counter->limit->rate.is_unlimited || look->used + cost <= counter->limit->rate.count;
-}
-
 /* Answers for all. `cost` > 0: a charge of it is denied where it does not fit. The number of denied ones. */
 static unsigned counters_answer(const memory_store_t *store, aq_counter_t *counters, unsigned count, uint32_t cost,
                                 aq_time_ms_t now_ms)
@@ -107,7 +104,7 @@ static unsigned counters_answer(const memory_store_t *store, aq_counter_t *count
     for (unsigned i = 0; i < count; i++) {
         uint64_t words[AQ_WINDOW_WORDS];
         const aq_window_look_t look = counter_look(store, &counters[i], words, now_ms);
-        const int admits = cost == 0 || counter_admits(&counters[i], &look, cost);
+        const int admits = cost == 0 || aq_limit_admits(counters[i].limit, look.used, cost);
 
         aq_counter_answer(&counters[i], words, &look, admits ? 0 : cost);
         denied += !admits;
@@ -155,8 +152,8 @@ static void counter_charge(memory_store_t *store, aq_counter_t *counter, uint32_
 
     aq_window_look(&counter->limit->window, found->words, now_ms, &look);
     word = &found->words[look.place.index];
-    *word = aq_window_word_add(&look.place, *word, cost);
-    counter->receipt = (aq_receipt_t){.start = look.place.start, .cost = cost, .index = (uint8_t)look.place.index};
+    *word = aq_window_word_charge(&counter->limit->window, &look.place, *word, cost);
+    counter->receipt = (aq_receipt_t){.word = *word, .cost = cost, .index = (uint8_t)look.place.index};
 }
 
 static apr_status_t take_locked(memory_store_t *store, aq_counter_t *counters, unsigned count, uint32_t cost,
@@ -216,7 +213,10 @@ static apr_status_t memory_give_back(aq_counter_store_t *base, aq_counter_t *cou
         if (found != NULL && receipt->cost != 0) {
             uint64_t *word = &found->words[receipt->index];
 
-            *word = aq_window_word_give_back(*word, receipt->start, receipt->cost);
+            *word = aq_window_word_uncharge(&counters[i].limit->window, *word, receipt->word, receipt->cost, now_ms);
+            if (counters[i].limit->window.algorithm == AQ_ALGORITHM_CONCURRENT && (uint32_t)*word == 0) {
+                found->dead_after_s = now_ms / AQ_MS_PER_S;
+            }
         }
         receipt->cost = 0;
     }

@@ -56,7 +56,7 @@ static apr_status_t shm_give_back(aq_counter_store_t *base, aq_counter_t *counte
         taking.counter = &counters[i];
         taking.place = receipt_place(store, &counters[i]);
         if (taking.place.slot != NULL) {
-            aq_shm_word_give_back(taking.place.slot, &counters[i].receipt);
+            aq_shm_word_give_back(taking.place.slot, &counters[i], now_ms);
             aq_shm_look(&taking, now_ms);
             aq_counter_answer(&counters[i], taking.words, &taking.look, 0);
         } else {

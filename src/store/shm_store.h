@@ -30,8 +30,8 @@ apr_status_t aq_shm_take(aq_counter_store_t *base, aq_counter_t *counters, unsig
 /* The tag of the overflow counter that this one shares with others of its limit. */
 uint64_t aq_shm_overflow_tag(const aq_shm_store_t *store, const aq_counter_t *counter);
 
-/* Gives `receipt` back to a word of its slot. */
-void aq_shm_word_give_back(aq_shm_slot_t *slot, const aq_receipt_t *receipt);
+/* Gives what a counter's receipt says back to a word of its slot. */
+void aq_shm_word_give_back(aq_shm_slot_t *slot, const aq_counter_t *counter, aq_time_ms_t now_ms);
 
 /* The tag of a counter. */
 static inline uint64_t aq_shm_counter_tag(const aq_counter_t *counter)

@@ -13,7 +13,7 @@
  *     swap, and all operations have one order (they are sequentially consistent), so the one who swapped last sees both
  *     charges. Who sees more than the limit gives its own charge back and asks again.
  *
- * A fixed window has one word, so the swap alone decides.
+ * A fixed window has one word, and so has a token bucket: there the swap alone decides.
  *
  * All tries are bounded. A process that is in the way of others all the time (none was ever seen) is denied for a second
  * rather than held.
@@ -22,6 +22,8 @@
 
 #include "base/aq_log.h"
 
+/* Kept apart from others, so that each pays for the registers that it needs itself. */
+#define APART __attribute__((noinline))
 #define TAKE_TRIES 100
 #define CHARGE_TRIES 1000
 /* A moment so much older than the clock is no present. */
@@ -43,9 +45,7 @@ static int words_are_unchanged(const aq_shm_taking_t *taking)
 
 static int admits(const aq_shm_taking_t *taking, uint32_t cost)
 {
-    const aq_rate_t *rate = &taking->counter->limit->rate;
-
-    return taking->look.used + cost <= rate->count || rate->is_unlimited;
+    return aq_limit_admits(taking->counter->limit, taking->look.used, cost);
 }
 
 uint64_t aq_shm_overflow_tag(const aq_shm_store_t *store, const aq_counter_t *counter)
@@ -137,19 +137,20 @@ static void mend(const aq_shm_store_t *store, const aq_shm_taking_t *taking, aq_
     }
 }
 
-void aq_shm_word_give_back(aq_shm_slot_t *slot, const aq_receipt_t *receipt)
+void aq_shm_word_give_back(aq_shm_slot_t *slot, const aq_counter_t *counter, aq_time_ms_t now_ms)
 {
+    const aq_receipt_t *receipt = &counter->receipt;
     uint64_t word = atomic_load(&slot->words[receipt->index]);
     uint64_t wanted;
 
     do {
-        wanted = aq_window_word_give_back(word, receipt->start, receipt->cost);
+        wanted = aq_window_word_uncharge(&counter->limit->window, word, receipt->word, receipt->cost, now_ms);
     } while (wanted != word && !atomic_compare_exchange_weak(&slot->words[receipt->index], &word, wanted));
 }
 
-static void uncharge(const aq_shm_taking_t *taking)
+static void uncharge(const aq_shm_taking_t *taking, aq_time_ms_t now_ms)
 {
-    aq_shm_word_give_back(taking->place.slot, &taking->counter->receipt);
+    aq_shm_word_give_back(taking->place.slot, taking->counter, now_ms);
     taking->counter->receipt.cost = 0;
 }
 
@@ -157,7 +158,7 @@ static void uncharge(const aq_shm_taking_t *taking)
 static void uncharge_all(aq_shm_taking_t *const *takings, unsigned done, aq_time_ms_t now_ms)
 {
     for (unsigned i = 0; i < done; i++) {
-        uncharge(takings[i]);
+        uncharge(takings[i], now_ms);
         aq_shm_look(takings[i], now_ms);
     }
 }
@@ -166,7 +167,7 @@ static void uncharge_all(aq_shm_taking_t *const *takings, unsigned done, aq_time
 static charge_t charge_confirm(aq_shm_taking_t *taking, aq_time_ms_t now_ms)
 {
     if (atomic_load(&taking->place.slot->tag) != taking->place.tag) {
-        uncharge(taking);
+        uncharge(taking, now_ms);
         return CHARGE_AGAIN;
     }
     if (taking->counter->limit->window.algorithm != AQ_ALGORITHM_SLIDING) {
@@ -181,7 +182,7 @@ static charge_t charge_confirm(aq_shm_taking_t *taking, aq_time_ms_t now_ms)
     if (admits(taking, 0)) {
         return CHARGE_DONE;
     }
-    uncharge(taking);
+    uncharge(taking, now_ms);
     return CHARGE_REPEAT;
 }
 
@@ -198,17 +199,52 @@ static int swap_in(const aq_shm_store_t *store, aq_shm_taking_t *taking, uint32_
     taking->words[at->index] = wanted;
     taking->counter->receipt = (aq_receipt_t){
         .slot = (uint64_t)(slot - store->table.slots),
-        .start = at->start,
+        .word = wanted,
         .cost = cost,
         .index = (uint8_t)at->index,
     };
     return 1;
 }
 
+/* Charges a token bucket, as charge_one does the others. */
+APART static charge_t charge_bucket(const aq_shm_store_t *store, aq_shm_taking_t *taking, uint32_t cost,
+                                    aq_time_ms_t now_ms)
+{
+    const aq_window_t *window = &taking->counter->limit->window;
+    aq_shm_slot_t *slot = taking->place.slot;
+
+    for (unsigned tries = 0; tries < CHARGE_TRIES; tries++) {
+        const uint64_t wanted = aq_window_word_charge(window, &taking->look.place, taking->words[0], cost);
+
+        if (atomic_compare_exchange_strong(&slot->words[0], &taking->words[0], wanted)) {
+            taking->words[0] = wanted;
+            taking->look.used += cost;
+            taking->counter->receipt =
+                (aq_receipt_t){.slot = (uint64_t)(slot - store->table.slots), .word = wanted, .cost = cost};
+            if (atomic_load(&slot->tag) == taking->place.tag) {
+                return CHARGE_DONE;
+            }
+            uncharge(taking, now_ms);
+            return CHARGE_AGAIN;
+        }
+        aq_shm_look(taking, now_ms);
+        if (taking->look.mended != 0) {
+            return CHARGE_AGAIN;
+        }
+        if (!admits(taking, cost)) {
+            return CHARGE_DENIED;
+        }
+    }
+    return CHARGE_AGAIN;
+}
+
 /* Charges one counter, which has a slot and admits as far as is known. */
 static inline charge_t charge_one(const aq_shm_store_t *store, aq_shm_taking_t *taking, uint32_t cost,
                                   aq_time_ms_t now_ms)
 {
+    if (taking->counter->limit->window.algorithm == AQ_ALGORITHM_TOKEN_BUCKET) {
+        return charge_bucket(store, taking, cost, now_ms);
+    }
     for (unsigned tries = 0; tries < CHARGE_TRIES; tries++) {
         const charge_t result = swap_in(store, taking, cost) ? charge_confirm(taking, now_ms) : CHARGE_REPEAT;
 

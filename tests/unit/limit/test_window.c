@@ -10,11 +10,12 @@
 #define MINUTE INT64_C(60000)
 #define DAY INT64_C(86400000)
 
-static const aq_window_t MINUTE_SLIDING = {AQ_ALGORITHM_SLIDING, AQ_PERIOD_SECONDS, 60};
-static const aq_window_t MINUTE_FIXED = {AQ_ALGORITHM_FIXED, AQ_PERIOD_SECONDS, 60};
-static const aq_window_t DAY_FIXED = {AQ_ALGORITHM_FIXED, AQ_PERIOD_SECONDS, 86400};
-static const aq_window_t MONTH = {AQ_ALGORITHM_FIXED, AQ_PERIOD_MONTH, 0};
-static const aq_window_t TOTAL = {AQ_ALGORITHM_TOTAL, AQ_PERIOD_TOTAL, 0};
+static const aq_window_t MINUTE_SLIDING = {
+    .algorithm = AQ_ALGORITHM_SLIDING, .period = AQ_PERIOD_SECONDS, .period_s = 60};
+static const aq_window_t MINUTE_FIXED = {.algorithm = AQ_ALGORITHM_FIXED, .period = AQ_PERIOD_SECONDS, .period_s = 60};
+static const aq_window_t DAY_FIXED = {.algorithm = AQ_ALGORITHM_FIXED, .period = AQ_PERIOD_SECONDS, .period_s = 86400};
+static const aq_window_t MONTH = {.algorithm = AQ_ALGORITHM_FIXED, .period = AQ_PERIOD_MONTH, .period_s = 0};
+static const aq_window_t TOTAL = {.algorithm = AQ_ALGORITHM_TOTAL, .period = AQ_PERIOD_TOTAL, .period_s = 0};
 
 static uint64_t word_of(const aq_window_t *window, aq_time_ms_t at_ms, uint32_t count)
 {
@@ -190,7 +191,9 @@ START_TEST(life_ends_when_nothing_counts_any_more)
     ck_assert_int_eq(aq_window_life_s(&DAY_FIXED), 86400);
     ck_assert_int_eq(aq_window_life_s(&MONTH), 31 * 86400);
     ck_assert_int_eq(aq_window_life_s(&TOTAL), INT64_MAX);
-    ck_assert_int_eq(aq_window_life_s(&(aq_window_t){AQ_ALGORITHM_SLIDING, AQ_PERIOD_SECONDS, 1}), 2);
+    ck_assert_int_eq(
+        aq_window_life_s(&(aq_window_t){.algorithm = AQ_ALGORITHM_SLIDING, .period = AQ_PERIOD_SECONDS, .period_s = 1}),
+        2);
 }
 END_TEST
 

@@ -133,7 +133,9 @@ START_TEST(estimate_is_exact_for_the_largest_numbers)
 {
     const aq_time_ms_t start_ms = INT64_C(31622400000) * 60;
     counter_t counter = {
-        .window = {AQ_ALGORITHM_SLIDING, AQ_PERIOD_SECONDS, 31622400}, .limit = AQ_RATE_COUNT_MAX, .now_ms = start_ms};
+        .window = {.algorithm = AQ_ALGORITHM_SLIDING, .period = AQ_PERIOD_SECONDS, .period_s = 31622400},
+        .limit = AQ_RATE_COUNT_MAX,
+        .now_ms = start_ms};
 
     charge(&counter, (uint32_t)AQ_RATE_COUNT_MAX);
     /* Half of the sub-window that slides out. */
