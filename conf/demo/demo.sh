@@ -7,6 +7,7 @@
 #   AQ_BUILD    where mod_apiquota.so, apiquotactl and apiquota-worker lie (build/)
 #   AQ_DEMO     folder of the demo's own ($AQ_BUILD/demo)
 #   PORT        of the server on 127.0.0.1 (8080)
+#   PROFILE     serves this profile of conf/profiles in place of the demo's own API
 #   TOUR        off: start without it (on)
 #   PACE_MS     least time that 500 rows of an import take, so that there is something to see (40)
 #
@@ -20,6 +21,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 build=${AQ_BUILD:-$here/../../build}
 demo=${AQ_DEMO:-$build/demo}
 port=${PORT:-8080}
+profile=${PROFILE:-}
+profiles=$here/../profiles
 user=www-data
 python=/usr/bin/python3
 marker=.apiquota-demo
@@ -120,8 +123,15 @@ remove_run_folder() {
 
 # ---- start -------------------------------------------------------------------------------------------------------
 
+profile_names() {
+    for file in "$profiles"/*.conf; do
+        basename "$file" .conf
+    done
+}
+
 check_environment() {
-    [ -z "${PROFILE:-}" ] || fail "there is no profile ${PROFILE}: conf/profiles/ is to come"
+    [ -z "$profile" ] || profile_names | grep -qxF -e "$profile" ||
+        fail "there is no profile $profile: there are $(profile_names | tr '\n' ' ')"
     [ -r /proc/self/cmdline ] || fail "/proc is not mounted (mount -t proc proc /proc)"
     for file in mod_apiquota.so apiquotactl apiquota-worker; do
         [ -e "$build/$file" ] || fail "$build/$file is missing: run \`make\`"
@@ -190,14 +200,33 @@ write_conf() {
         ! is_root || say "Define USER $user"
         say
         cat "$here/httpd.conf"
+        if [ -n "$profile" ]; then
+            say "Define APIQUOTA_PROFILES \"$run/profiles\""
+            say "Define APIQUOTA_KEYS \"$run/keys.json\""
+            say "Define APIQUOTA_STATE \"$run/state\""
+            say "Define APIQUOTA_BACKEND $backend/v1"
+            say "Include \"$run/profiles/$profile.conf\""
+        else
+            cat "$here/countries.conf"
+        fi
     } >"$run/httpd.conf"
+}
+
+# httpd's user reads the file again when it changes; apiquotactl keeps its owner and mode.
+write_keys() {
+    (umask 027 && cat >"$run/keys.json")
+    ! is_root || chgrp "$user" "$run/keys.json"
+}
+
+copy_profile() {
+    mkdir "$run/profiles"
+    cp "$profiles/$profile".* "$run/profiles/"
+    write_keys <"$profiles/$profile.keys.json"
 }
 
 # The commands that an operator uses. A new key is printed once and stored nowhere, so it is kept for the tour alone.
 make_keys() {
-    # httpd's user reads the file again when it changes; apiquotactl keeps its owner and mode.
-    (umask 027 && echo '{}' >"$run/keys.json")
-    ! is_root || chgrp "$user" "$run/keys.json"
+    echo '{}' | write_keys
     apiquotactl tenant set acme --plan basic >/dev/null
     apiquotactl tenant set globex --plan professional >/dev/null
     BASIC_KEY=$(apiquotactl key create --tenant acme)
@@ -216,16 +245,34 @@ start_httpd() {
     }
 }
 
-go_on() {
+tour() {
+    if [ -n "$profile" ]; then
+        "$python" -B "$here/profile_tour.py" --profile "$profile" --page "$here/../../docs/profiles/$profile.md" --port "$port"
+    else
+        "$python" -B "$here/tour.py" --run "$run" --port "$port"
+    fi
+}
+
+say_examples() {
     file=$(dpkg -L unicode-data | grep '/UnicodeData\.txt$')
     cat <<TEXT
-
-The demo goes on at http://127.0.0.1:$port (only on this machine):
-
   KEY=$PROFESSIONAL_KEY
   curl -i -H "Authorization: Bearer \$KEY" http://127.0.0.1:$port/v1/countries/JP
   curl -i -H "X-API-Key: \$KEY" http://127.0.0.1:$port/v1/languages/amh
   curl -i -H "Authorization: Bearer \$KEY" --data-binary @$file http://127.0.0.1:$port/v1/import
+TEXT
+}
+
+go_on() {
+    say
+    say "The demo goes on at http://127.0.0.1:$port (only on this machine):"
+    say
+    if [ -n "$profile" ]; then
+        say "  keys and what they may: docs/profiles/$profile.md"
+    else
+        say_examples
+    fi
+    cat <<TEXT
 
   configuration  $run/httpd.conf
   logs           $run/logs/error.log, access.log, backend.log
@@ -243,12 +290,12 @@ start() {
     trap 'exit 130' INT TERM HUP
     start_backend
     write_conf
-    make_keys
+    if [ -n "$profile" ]; then copy_profile; else make_keys; fi
     start_httpd
     trap - EXIT INT TERM HUP
     say "httpd serves http://127.0.0.1:$port; its folder is $run"
     tour_failed=0
-    [ "${TOUR:-on}" = off ] || "$python" -B "$here/tour.py" --run "$run" --port "$port" || tour_failed=1
+    [ "${TOUR:-on}" = off ] || tour || tour_failed=1
     go_on
     [ "$tour_failed" = 0 ] || fail "the tour found what is not as it should be (above)"
 }

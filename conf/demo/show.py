@@ -10,7 +10,7 @@ import time
 BOLD, DIM, GREEN, RED, CYAN, PLAIN = "\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[36m", "\033[0m"
 SHOWN = ("www-authenticate", "content-type", "etag", "x-ratelimit-limit", "x-ratelimit-remaining",
          "x-ratelimit-reset", "x-ratelimit-limit-daily", "x-ratelimit-remaining-daily", "x-ratelimit-reset-daily",
-         "retry-after", "location", "apiquota-result")
+         "x-ratelimit-limit-monthly", "x-ratelimit-remaining-monthly", "x-ratelimit-reset-monthly", "retry-after", "location", "apiquota-result")
 BODY_WIDTH = 108
 
 

@@ -7,9 +7,7 @@
 The exit code is 1 when something was not as it should be.
 """
 import argparse
-import collections
 import http.client
-import json
 import os
 import sqlite3
 import subprocess
@@ -17,14 +15,13 @@ import sys
 import time
 
 from show import Screen
+from wire import document, is_problem, remaining, send
 
 UNICODE_PACKAGE, UNICODE_FILE = "unicode-data", "UnicodeData.txt"
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 REQUESTS_UNTIL_429 = 20  # more than the plan allows in its window, however slow the machine
 IMPORT_TIMEOUT_S = 60
 OVER = ("succeeded", "failed", "canceled")
-
-Response = collections.namedtuple("Response", "status reason headers body")
 
 
 class Tour:
@@ -37,13 +34,7 @@ class Tour:
     # ---- asking ------------------------------------------------------------------------------------
 
     def send(self, method, path, headers, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request(method, path, body=body, headers=dict(headers))
-            answer = connection.getresponse()
-            response = Response(answer.status, answer.reason, answer.headers, answer.read())
-        finally:
-            connection.close()
+        response = send(self.port, method, path, headers, body)
         self.note(headers, remaining(response, "-Daily"))
         return response
 
@@ -233,20 +224,6 @@ def unicode_data():
 def count_lines(path):
     with open(path, "rb") as file:
         return sum(1 for _ in file)
-
-
-def remaining(response, suffix=""):
-    value = response.headers.get(f"X-RateLimit-Remaining{suffix}")
-    return int(value) if value else None
-
-
-def document(response):
-    return json.loads(response.body)
-
-
-def is_problem(response, status):
-    return (response.headers.get_content_type() == "application/problem+json"
-            and document(response).get("status") == status)
 
 
 def main():

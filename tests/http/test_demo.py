@@ -10,7 +10,7 @@ import tempfile
 
 import pytest
 
-from harness import paths, processes
+from harness import paths, processes, profiles
 from harness.client import Client
 from harness.ports import PortLease, port_is_free
 
@@ -85,6 +85,24 @@ def test_tour_finds_all_as_it_should_be_and_stop_leaves_nothing(demo):
     assert not files.exists()
     assert [pid for pid in running if read_arguments(pid)] == []
     assert port_is_free(demo.port)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in profiles.FOLDER.glob("*.conf")))
+def test_profile_is_served_and_shown(demo, name):
+    code, said = demo.run("start", PROFILE=name)
+    assert code == 0, said
+    assert "The tour found everything as it should be." in said
+    assert "NOT SO" not in said
+    assert demo.get(profiles.ECHO[name]).status == 401, "the demo goes on"
+    assert {p.name for p in demo.processes().values()} == {"apache2", "python3"}
+    assert demo.run("stop")[0] == 0
+
+
+def test_profile_that_is_not_there_is_said_and_nothing_is_started(demo):
+    code, said = demo.run("start", PROFILE="../demo/httpd")
+    assert code != 0
+    assert "there is no profile ../demo/httpd: there are" in said and " waqti" in said
+    assert not demo.folder.exists()
 
 
 def test_stop_without_a_demo_says_so(demo):

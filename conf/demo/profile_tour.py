@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The tour of a profile: a few requests as its clients send them, with their answers, checked.
+
+    profile_tour.py --profile NAME --page FILE --port PORT        FILE: the profile's page, which tells its example keys
+
+The exit code is 1 when something was not as it should be.
+"""
+import argparse
+import collections
+import http.client
+import re
+import sys
+
+from show import Screen
+from wire import remaining, send
+
+# path: a record of the backend. key: who asks for it. small: who asks until he is refused, and how often at most; a
+# sliding or fixed window may end meanwhile, so that is twice the limit. None where a limit is too large to be shown.
+Show = collections.namedtuple("Show", "path key small")
+SHOWS = {
+    "onestack": Show("/api/countries/ET", "acme-1", ("acme-2", 201)),
+    "ontime": Show("/v1/countries/ET", "grow", ("trial", 2001)),
+    "ontologie": Show("/v1/countries/ET", "editor", ("metered", 41)),
+    "ottimate": Show("/v1/countries/ET", "acme-1", None),
+    "waqti": Show("/v1/countries/ET", "professional", ("basic", 121)),
+}
+KEY_ROW = re.compile(r"^\| `([^` ]+)` \| `([^` ]+)` \|", re.M)
+
+
+def keys_of(page):
+    """{id: key} of a page's table; Markdown wants a backslash before a bar there."""
+    with open(page, encoding="utf-8") as file:
+        return {key_id: key.replace("\\|", "|") for key, key_id in KEY_ROW.findall(file.read())}
+
+
+class ProfileTour:
+    """The steps, in order."""
+
+    def __init__(self, show, keys, port):
+        self.show, self.keys, self.port, self.screen = show, keys, port, Screen()
+
+    def ask(self, key=None, more=()):
+        """Asks for the record, and prints both sides of it."""
+        headers = ([("Authorization", f"Bearer {key}")] if key else []) + list(more)
+        self.screen.request("GET", self.show.path, headers)
+        response = send(self.port, "GET", self.show.path, headers)
+        self.screen.response(response)
+        return response
+
+    def no_key(self):
+        self.screen.step("Without a key")
+        self.screen.check(self.ask().status == 401, "401: nobody to be charged")
+
+    def a_record(self):
+        self.screen.step(f"With the key of {self.show.key}")
+        response = self.ask(self.keys[self.show.key])
+        self.screen.check(response.status == 200, "200, and where the caller stands")
+        return response
+
+    def not_modified(self, before):
+        self.screen.step("Asked again with If-None-Match")
+        response = self.ask(self.keys[self.show.key], [("If-None-Match", before.headers.get("ETag", ""))])
+        same = all(remaining(response, suffix) == remaining(before, suffix) for suffix in ("", "-Daily", "-Monthly"))
+        self.screen.check(response.status == 304 and same, "304, and nothing was charged")
+
+    def too_many(self):
+        name, most = self.show.small
+        self.screen.step(f"With the key of {name}, until it is refused")
+        headers = [("Authorization", f"Bearer {self.keys[name]}")]
+        for number in range(1, most + 1):
+            response = send(self.port, "GET", self.show.path, headers)
+            if response.status != 200:
+                break
+        self.screen.text(f"\nrequest {number} of them:")
+        self.screen.request("GET", self.show.path, headers)
+        self.screen.response(response)
+        self.screen.check(response.status == 429 and response.headers.get("Retry-After", "").isdigit(),
+                          "429, and how long to wait")
+
+    def take(self):
+        self.no_key()
+        self.not_modified(self.a_record())
+        if self.show.small:
+            self.too_many()
+        return self.screen.failures
+
+
+def main():
+    arguments = argparse.ArgumentParser(description="The tour of a profile.")
+    arguments.add_argument("--profile", required=True, choices=SHOWS)
+    arguments.add_argument("--page", required=True, help="the page that tells the example keys")
+    arguments.add_argument("--port", required=True, type=int)
+    chosen = arguments.parse_args()
+    try:
+        failures = ProfileTour(SHOWS[chosen.profile], keys_of(chosen.page), chosen.port).take()
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+        print(f"\nThe tour broke off: {error!r}")
+        return 1
+    print(f"\nThe tour found {len(failures)} things that are not as they should be." if failures else
+          "\nThe tour found everything as it should be.")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
