@@ -55,7 +55,10 @@ typedef struct {
     int attempt, max_attempts;
     int never_repeat; /* the target is not idempotent: an attempt that may have had an effect is the last */
 
-    int64_t retention_ms; /* how long it is kept once it is over; 0: AQ_BATCH_RETENTION_MS */
+    int64_t retention_ms;              /* how long it is kept once it is over; 0: AQ_BATCH_RETENTION_MS */
+    int64_t result_retention_ms;       /* the same of its result alone; 0: as long as the batch */
+    aq_time_ms_t result_expires_at_ms; /* 0: with the batch, or not over yet */
+    aq_time_ms_t start_by_ms;          /* still queued then, it fails; 0: it may wait for ever */
 
     const char *method, *path, *query; /* of the request; path without query; query NULL: none */
     const char *headers;               /* JSON object text of headers to send to the target, lower-case names */
@@ -64,7 +67,7 @@ typedef struct {
     int response_status;          /* 0: none yet */
     const char *response_headers; /* JSON object text, already filtered */
     aq_batch_body_t response;
-    int64_t result_token; /* which attempt's result file is the answer */
+    int64_t result_token; /* which attempt's result file is the answer; 0: there is none, or it is no longer kept */
 
     int64_t progress_done, progress_total, progress_failed; /* total 0: not known */
     const char *error_code, *error_detail;                  /* NULL unless failed, or waiting after a failure */

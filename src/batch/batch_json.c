@@ -76,12 +76,26 @@ static json_t *links_json(const aq_batch_t *batch, const char *base_url)
 {
     json_t *json = json_object();
 
+    int is_over = aq_batch_is_over(batch->status);
+
     if (set_new(json, "self", json_sprintf("%s/%s", base_url, batch->id)) != 0 ||
-        set_new(json, "result", json_sprintf("%s/%s/result", base_url, batch->id)) != 0) {
+        set_new(json, "result", json_sprintf("%s/%s/result", base_url, batch->id)) != 0 ||
+        set_new(json, "cancel", is_over ? json_null() : json_sprintf("%s/%s/cancel", base_url, batch->id)) != 0) {
         json_decref(json);
         return NULL;
     }
     return json;
+}
+
+/* When the result goes: with the batch unless it has a time of its own. */
+static aq_time_ms_t result_expires_at_ms(const aq_batch_t *batch)
+{
+    if (batch->response.bytes < 0) {
+        return 0;
+    }
+    return batch->result_expires_at_ms > 0 && batch->result_expires_at_ms < batch->expires_at_ms
+               ? batch->result_expires_at_ms
+               : batch->expires_at_ms;
 }
 
 json_t *aq_batch_json(const aq_batch_t *batch, const char *base_url)
@@ -96,6 +110,7 @@ json_t *aq_batch_json(const aq_batch_t *batch, const char *base_url)
         {"started_at", aq_json_time(batch->started_at_ms)},
         {"finished_at", aq_json_time(batch->finished_at_ms)},
         {"expires_at", aq_json_time(batch->expires_at_ms)},
+        {"result_expires_at", aq_json_time(result_expires_at_ms(batch))},
         {"cancel_requested_at", aq_json_time(batch->cancel_requested_at_ms)},
         {"attempt", json_integer(batch->attempt)},
         {"max_attempts", json_integer(batch->max_attempts)},

@@ -17,6 +17,7 @@
 
 #include "batch/outcome.h"
 
+#include <apr_hash.h>
 #include <apr_tables.h>
 
 typedef struct {
@@ -45,6 +46,48 @@ typedef struct {
     aq_time_ms_t oldest_queued_at_ms; /* 0: none */
 } aq_queue_counts_t;
 
+/* What one tenant may have in the queue, looked at when a batch is added. 0: no bound. */
+typedef struct {
+    int64_t queued_most; /* batches that are queued */
+    int64_t bytes_most;  /* of all its bodies and results on the spool, the new one with them */
+} aq_queue_bounds_t;
+
+/* What one tenant has in the queue now. */
+typedef struct {
+    int64_t queued;
+    int64_t bytes;
+} aq_queue_use_t;
+
+/* How many jobs of a location may run at once. */
+typedef struct {
+    int most;         /* 0: not set */
+    int per_endpoint; /* 1: all tenants together; 0: each tenant */
+} aq_concurrency_t;
+
+/*
+ * Which jobs may be claimed. A tenant has at most `tenant_most` running, wherever, or as many as the location's `most`
+ * where that is more; a location has at most its `most`. A job that may not run now delays no other.
+ */
+typedef struct {
+    int tenant_most;       /* 0: no bound */
+    apr_hash_t *locations; /* name -> aq_concurrency_t *; NULL: none is bounded */
+} aq_queue_limits_t;
+
+/* Which batches a list shows. */
+typedef struct {
+    const char *tenant; /* NULL: of all tenants */
+    int status;         /* an aq_batch_status_t, or -1: any */
+    const char *before; /* the ID after which the list goes on; NULL: from the newest */
+    int limit;          /* at most so many, above zero */
+} aq_queue_query_t;
+
+/* A page of a list. */
+typedef struct {
+    apr_array_header_t *batches; /* of aq_batch_t *, newest first */
+    int64_t total;               /* of all pages */
+    int has_more;
+} aq_queue_page_t;
+
 /* A lease that was renewed. */
 typedef struct {
     char id[AQ_BATCH_ID_SIZE];
@@ -52,24 +95,31 @@ typedef struct {
     int cancel_asked;
 } aq_lease_t;
 
-/* A batch that has expired: its row is gone, its files are to be removed. */
+/* What the queue no longer names: these files are to be removed. */
 typedef struct {
     char id[AQ_BATCH_ID_SIZE];
     int64_t result_token; /* 0: there is no result file */
+    int keeps_body;       /* 1: only the result is gone, the batch stays */
 } aq_expired_t;
 
 typedef struct aq_queue_t aq_queue_t;
 
 typedef struct {
     const char *name; /* "sqlite" */
-    apr_status_t (*submit)(aq_queue_t *q, const aq_batch_t *batch, apr_pool_t *ptemp);
+    apr_status_t (*submit)(aq_queue_t *q, const aq_batch_t *batch, const aq_queue_bounds_t *bounds, apr_pool_t *ptemp);
     apr_status_t (*find)(aq_queue_t *q, apr_pool_t *p, const char *id, aq_batch_t **batch);
     apr_status_t (*find_key)(aq_queue_t *q, apr_pool_t *p, const char *tenant, const char *idempotency_key,
                              aq_batch_t **batch);
+    apr_status_t (*use)(aq_queue_t *q, const char *tenant, aq_queue_use_t *use);
+    apr_status_t (*list)(aq_queue_t *q, apr_pool_t *p, const aq_queue_query_t *query, aq_queue_page_t *page);
+    apr_status_t (*cancel)(aq_queue_t *q, apr_pool_t *p, const char *id, const aq_queue_now_t *now, aq_batch_t **batch);
+    apr_status_t (*retry)(aq_queue_t *q, const char *id, const aq_queue_now_t *now, aq_expired_t *gone);
+    apr_status_t (*remove)(aq_queue_t *q, const char *id, aq_expired_t *gone);
     apr_status_t (*claim)(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
-                          aq_job_t *job);
+                          const aq_queue_limits_t *limits, aq_job_t *job);
     apr_status_t (*renew)(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
                           apr_array_header_t **held);
+    apr_status_t (*cancels)(aq_queue_t *q, apr_pool_t *p, const char *worker, apr_array_header_t **asked);
     apr_status_t (*progress)(aq_queue_t *q, const char *id, int64_t token, int64_t done, int64_t total, int64_t failed);
     apr_status_t (*finish)(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
                            const aq_job_result_t *result);
@@ -78,6 +128,7 @@ typedef struct {
     apr_status_t (*hand_back)(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now, int64_t wait_ms);
     apr_status_t (*recover)(aq_queue_t *q, const aq_queue_now_t *now, const char *dead_worker, unsigned *recovered,
                             unsigned *failed);
+    apr_status_t (*overdue)(aq_queue_t *q, const aq_queue_now_t *now, unsigned *failed);
     apr_status_t (*counts)(aq_queue_t *q, const char *tenant, aq_queue_counts_t *counts);
     apr_status_t (*expire)(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
                            apr_array_header_t **expired);
@@ -91,11 +142,14 @@ struct aq_queue_t {
 /*
  * submit: adds a queued batch; its body is already durable on the spool. APR_EEXIST when the id exists, or the tenant's
  * idempotency key is already that of another batch (see find_key). APR_EBUSY where the write lock was not to be had in
- * time: answer 503. APR_ENOSPC where the disk is full: answer 507. After any failure the body is the caller's to remove.
+ * time: answer 503. APR_ENOSPC where the disk is full: answer 507. With `bounds` (NULL: none) APR_EAGAIN where the tenant
+ * has as many batches queued as it may, and EDQUOT where its bodies would take more room than they may: both exact,
+ * however many submit at once. After any failure the body is the caller's to remove.
  */
-static inline apr_status_t aq_queue_submit(aq_queue_t *q, const aq_batch_t *batch, apr_pool_t *ptemp)
+static inline apr_status_t aq_queue_submit(aq_queue_t *q, const aq_batch_t *batch, const aq_queue_bounds_t *bounds,
+                                           apr_pool_t *ptemp)
 {
-    return q->ops->submit(q, batch, ptemp);
+    return q->ops->submit(q, batch, bounds, ptemp);
 }
 
 /* find: the batch in `p`, or APR_NOTFOUND and NULL. Reads without the write lock. */
@@ -104,22 +158,70 @@ static inline apr_status_t aq_queue_find(aq_queue_t *q, apr_pool_t *p, const cha
     return q->ops->find(q, p, id, batch);
 }
 
-/* find_key: the batch that this tenant submitted with this idempotency key; as find. */
+/*
+ * find_key: the batch that this tenant submitted with this idempotency key; as find. APR_NOTFOUND also for the key of a
+ * batch that was removed: its key stays taken until the batch would have expired.
+ */
 static inline apr_status_t aq_queue_find_key(aq_queue_t *q, apr_pool_t *p, const char *tenant,
                                              const char *idempotency_key, aq_batch_t **batch)
 {
     return q->ops->find_key(q, p, tenant, idempotency_key, batch);
 }
 
+/* use: what the tenant has, for refusing an upload before its body is read. In constant time. */
+static inline apr_status_t aq_queue_use(aq_queue_t *q, const char *tenant, aq_queue_use_t *use)
+{
+    return q->ops->use(q, tenant, use);
+}
+
 /*
- * claim: the next job that is due, oldest of the tenant that waited longest for a turn; attempt is counted, status
- * running, a new token (above zero). APR_NOTFOUND when none is due (job->batch is then NULL): told without the write
+ * list: a page, in `p`, newest first (by ID, whose first part is its time). A page costs the same however many batches
+ * there are, and batches that come and go between two pages move no other from one to the next.
+ */
+static inline apr_status_t aq_queue_list(aq_queue_t *q, apr_pool_t *p, const aq_queue_query_t *query,
+                                         aq_queue_page_t *page)
+{
+    return q->ops->list(q, p, query, page);
+}
+
+/*
+ * cancel: a queued batch is canceled, a running one canceling: its worker is told (see cancels), and whatever else
+ * becomes of the job, it is not queued again. Canceling twice is no error. `*batch`, in `p`, is as it is then.
+ * APR_NOTFOUND; APR_EINVAL where it is over, nothing is changed.
+ */
+static inline apr_status_t aq_queue_cancel(aq_queue_t *q, apr_pool_t *p, const char *id, const aq_queue_now_t *now,
+                                           aq_batch_t **batch)
+{
+    return q->ops->cancel(q, p, id, now, batch);
+}
+
+/*
+ * retry: a batch that failed or was canceled is queued as if it were new, its attempts uncounted. `*gone`: the result that
+ * it had. APR_NOTFOUND; APR_EINVAL in any other state.
+ */
+static inline apr_status_t aq_queue_retry(aq_queue_t *q, const char *id, const aq_queue_now_t *now, aq_expired_t *gone)
+{
+    return q->ops->retry(q, id, now, gone);
+}
+
+/*
+ * remove: the row of a batch that is over; `*gone` names its files. Its idempotency key stays taken until the batch would
+ * have expired. APR_NOTFOUND; APR_EINVAL where it is not over.
+ */
+static inline apr_status_t aq_queue_remove(aq_queue_t *q, const char *id, aq_expired_t *gone)
+{
+    return q->ops->remove(q, id, gone);
+}
+
+/*
+ * claim: the next job that is due and within `limits` (NULL: none), oldest of the tenant that waited longest for a turn;
+ * attempt is counted, status running, a new token (above zero). APR_NOTFOUND when none is due (job->batch is then NULL): told without the write
  * lock, so that it may be asked often. `worker` names the claiming process and no other, ever.
  */
 static inline apr_status_t aq_queue_claim(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now,
-                                          int lease_ms, aq_job_t *job)
+                                          int lease_ms, const aq_queue_limits_t *limits, aq_job_t *job)
 {
-    return q->ops->claim(q, p, worker, now, lease_ms, job);
+    return q->ops->claim(q, p, worker, now, lease_ms, limits, job);
 }
 
 /*
@@ -130,6 +232,16 @@ static inline apr_status_t aq_queue_renew(aq_queue_t *q, apr_pool_t *p, const ch
                                           int lease_ms, apr_array_header_t **held)
 {
     return q->ops->renew(q, p, worker, now, lease_ms, held);
+}
+
+/*
+ * cancels: `*asked`, in `p`, an aq_lease_t for each job of `worker` whose cancel was asked for. Reads without the write
+ * lock, so that it may be asked often.
+ */
+static inline apr_status_t aq_queue_cancels(aq_queue_t *q, apr_pool_t *p, const char *worker,
+                                            apr_array_header_t **asked)
+{
+    return q->ops->cancels(q, p, worker, asked);
 }
 
 /* progress: for batches that tell how far they are. APR_NOTFOUND when the token is no longer the row's. */
@@ -149,7 +261,10 @@ static inline apr_status_t aq_queue_finish(aq_queue_t *q, const char *id, int64_
     return q->ops->finish(q, id, token, now, result);
 }
 
-/* again: back to queued, due after `wait_ms`; the error stays visible. APR_NOTFOUND as finish. */
+/*
+ * again: back to queued, due after `wait_ms`; the error stays visible. A job whose cancel was asked for is canceled
+ * instead. APR_NOTFOUND as finish.
+ */
 static inline apr_status_t aq_queue_again(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
                                           int64_t wait_ms, const char *error_code, const char *error_detail)
 {
@@ -158,7 +273,7 @@ static inline apr_status_t aq_queue_again(aq_queue_t *q, const char *id, int64_t
 
 /*
  * hand_back: a worker that cannot go on gives the job back: the attempt is uncounted, it is due after `wait_ms` (0: at
- * once). APR_NOTFOUND as finish.
+ * once). Canceled instead where that was asked for. APR_NOTFOUND as finish.
  */
 static inline apr_status_t aq_queue_hand_back(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
                                               int64_t wait_ms)
@@ -168,12 +283,21 @@ static inline apr_status_t aq_queue_hand_back(aq_queue_t *q, const char *id, int
 
 /*
  * recover: running jobs whose lease is over, and all of `dead_worker` where it is not NULL, end as AQ_WORKER_LOST in
- * outcome.h: queued again, or failed. Reads first: without such jobs it takes no lock.
+ * outcome.h: queued again, or failed; canceled where that was asked for. Reads first: without such jobs it takes no lock.
  */
 static inline apr_status_t aq_queue_recover(aq_queue_t *q, const aq_queue_now_t *now, const char *dead_worker,
                                             unsigned *recovered, unsigned *failed)
 {
     return q->ops->recover(q, now, dead_worker, recovered, failed);
+}
+
+/*
+ * overdue: queued batches that are past start_by_ms end as failed, `waited-too-long`; `*failed`: how many, at most 100 a
+ * call. Reads first, as recover.
+ */
+static inline apr_status_t aq_queue_overdue(aq_queue_t *q, const aq_queue_now_t *now, unsigned *failed)
+{
+    return q->ops->overdue(q, now, failed);
 }
 
 /* counts: of one tenant, or of all with NULL. In constant time a tenant. */
@@ -182,7 +306,10 @@ static inline apr_status_t aq_queue_counts(aq_queue_t *q, const char *tenant, aq
     return q->ops->counts(q, tenant, counts);
 }
 
-/* expire: removes up to `most` rows that are over and past expires_at; `*expired`, in `p`: an aq_expired_t for each. */
+/*
+ * expire: removes up to `most` rows that are over and past expires_at, and forgets up to `most` results that are past
+ * result_expires_at_ms; `*expired`, in `p`: an aq_expired_t for each.
+ */
 static inline apr_status_t aq_queue_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
                                            apr_array_header_t **expired)
 {

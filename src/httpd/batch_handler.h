@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Batch handler: what its files share. batch_handler.c decides whether a request is ours, batch_upload.c takes a batch,
- * batch_status.c finds the batch that a URL names and shows it, batch_result.c replays the answer of its target.
+ * batch_status.c finds the batch that a URL names, shows, cancels and deletes it, batch_list.c lists them, batch_result.c
+ * replays the answer of a target.
  */
 #ifndef AQ_BATCH_HANDLER_H
 #define AQ_BATCH_HANDLER_H
@@ -23,6 +24,9 @@ int aq_batch_status(request_rec *r, const aq_location_config_t *location, const 
 
 /* batch_result.c: the answer of the target, for a batch that its owner asks for. OK, or the status of a refusal. */
 int aq_batch_result(request_rec *r, const aq_batch_t *batch);
+
+/* batch_list.c: a page of the tenant's batches. OK, or the status of a refusal. */
+int aq_batch_list(request_rec *r, const aq_principal_t *principal, const char *base_url);
 
 /* The batch as text in r->pool. NULL when memory ran out. */
 const char *aq_batch_text(request_rec *r, const aq_batch_t *batch, const char *base_url);

@@ -117,6 +117,14 @@ static int body_send(request_rec *r, apr_file_t *file, apr_off_t size)
     return OK;
 }
 
+/* By the time too: the worker may be late with removing it. */
+static int has_expired(request_rec *r, const aq_batch_t *batch)
+{
+    return batch->response.bytes >= 0 &&
+           (batch->result_token == 0 ||
+            (batch->result_expires_at_ms > 0 && batch->result_expires_at_ms <= aq_request_state(r)->now_ms));
+}
+
 int aq_batch_result(request_rec *r, const aq_batch_t *batch)
 {
     const aq_spool_t *spool = aq_config_server(r->server)->runtime->spool;
@@ -130,6 +138,9 @@ int aq_batch_result(request_rec *r, const aq_batch_t *batch)
     }
     if (batch->response_status == 0) {
         return refuse_none(r, batch);
+    }
+    if (has_expired(r, batch)) {
+        return refuse(r, HTTP_GONE, "result-expired", "The result is no longer kept.", 0);
     }
     if (batch->response.bytes >= 0) {
         rv = file_open(r->pool, path, &file, &size);

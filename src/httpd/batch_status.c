@@ -2,8 +2,11 @@
 /*
  * Batch status: what is asked of a URL below the status URL, by a table of forms and methods.
  *
+ *     /v1/batches              GET, HEAD   a page of the tenant's batches (batch_list.c)
  *     /v1/batches/ID           GET, HEAD   the batch
+ *                              DELETE      ends it for good, once it is over
  *     /v1/batches/ID/result    GET, HEAD   the answer of its target
+ *     /v1/batches/ID/cancel    POST        asks for its end
  *
  * A batch of another tenant, an ID that is none and a path of no form are the same 404, to the byte, so that nobody
  * learns what others have. A method is refused by the form of the path alone, for the same reason.
@@ -24,8 +27,7 @@ typedef struct {
 
 typedef int status_fn(request_rec *r, const aq_batch_t *batch, const char *base_url);
 
-static int batch_show(request_rec *r, const aq_batch_t *batch, const char *base_url);
-static int result_show(request_rec *r, const aq_batch_t *batch, const char *base_url);
+static status_fn batch_show, batch_delete, batch_cancel, result_show;
 
 typedef struct {
     const char *rest;
@@ -35,7 +37,9 @@ typedef struct {
 
 static const operation_t operations[] = {
     {.rest = "", .method_number = M_GET, .run = batch_show},
+    {.rest = "", .method_number = M_DELETE, .run = batch_delete},
     {.rest = "result", .method_number = M_GET, .run = result_show},
+    {.rest = "cancel", .method_number = M_POST, .run = batch_cancel},
 };
 
 static int refuse_unknown(request_rec *r)
@@ -97,13 +101,35 @@ static int batch_find(request_rec *r, const char *id, const aq_principal_t *prin
     return OK;
 }
 
+/* The status URL itself, with or without a slash. */
+static int is_list(const char *uri, const char *base_url)
+{
+    size_t size = strlen(base_url);
+
+    return strncmp(uri, base_url, size) == 0 && (!uri[size] || strcmp(uri + size, "/") == 0);
+}
+
+static int list_show(request_rec *r, const aq_principal_t *principal, const char *base_url)
+{
+    if (r->method_number != M_GET) {
+        ap_allow_standard_methods(r, MERGE_ALLOW, M_GET, -1);
+        return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_METHOD_NOT_ALLOWED});
+    }
+    return aq_batch_list(r, principal, base_url);
+}
+
 int aq_batch_status(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal)
 {
     const char *base_url = location->batch.base_url;
     status_path_t path = base_url ? path_split(r->pool, r->uri, base_url) : (status_path_t){0};
     aq_batch_t *batch = NULL;
     int status;
-    const operation_t *operation = operation_find(r, path.rest, &status);
+    const operation_t *operation;
+
+    if (base_url && is_list(r->uri, base_url)) {
+        return list_show(r, principal, base_url);
+    }
+    operation = operation_find(r, path.rest, &status);
 
     if (!operation) {
         return status == HTTP_NOT_FOUND ? refuse_unknown(r) : aq_problem_refuse(r, &(aq_problem_t){.status = status});
@@ -112,7 +138,80 @@ int aq_batch_status(request_rec *r, const aq_location_config_t *location, const 
     return status == OK ? operation->run(r, batch, base_url) : status;
 }
 
+static int refuse_state(request_rec *r, const char *code, const char *detail)
+{
+    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_CONFLICT, .code = code, .detail = detail});
+}
+
+/* What a change of a batch that cannot be made says. `verb`: "canceled". */
+static int refuse_change(request_rec *r, apr_status_t rv, const char *verb)
+{
+    if (rv == APR_NOTFOUND) {
+        return refuse_unknown(r); /* gone since it was looked up */
+    }
+    AQ_LOG(APR_STATUS_IS_EBUSY(rv) ? AQ_LOG_WARNING : AQ_LOG_ERROR, 1250, rv, "a batch cannot be %s", verb);
+    return aq_batch_refuse_unavailable(r, apr_psprintf(r->pool, "The batch cannot be %s now.", verb));
+}
+
 /* A tenant's own, so for no shared cache; to be asked for again each time, which costs nothing while nothing changed. */
+static void batch_headers_set(request_rec *r, const aq_batch_t *batch)
+{
+    apr_table_setn(r->headers_out, "ETag", apr_psprintf(r->pool, "\"%" APR_INT64_T_FMT "\"", batch->version));
+    apr_table_setn(r->headers_out, "Cache-Control", "private, no-cache");
+    if (!aq_batch_is_over(batch->status)) {
+        int wait_s = aq_batch_poll_after_s(batch, aq_request_state(r)->now_ms);
+        apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait_s));
+    }
+}
+
+static int batch_cancel(request_rec *r, const aq_batch_t *batch, const char *base_url)
+{
+    aq_queue_t *queue = aq_config_server(r->server)->runtime->queue;
+    aq_queue_now_t now = {.wall_ms = aq_clock_now_ms(), .boot_ms = aq_clock_boot_ms()};
+    aq_batch_t *changed;
+    int status = ap_discard_request_body(r);
+
+    if (status != OK) {
+        return status;
+    }
+    apr_status_t rv = aq_queue_cancel(queue, r->pool, batch->id, &now, &changed);
+    if (rv == APR_EINVAL) {
+        return refuse_state(r, "batch-is-over", "The batch is over; there is nothing left to cancel.");
+    }
+    if (rv != APR_SUCCESS) {
+        return refuse_change(r, rv, "canceled");
+    }
+    /* No conditions here: what was asked for is done. */
+    const char *text = aq_batch_text(r, changed, base_url);
+    batch_headers_set(r, changed);
+    return text ? aq_batch_text_send(r, text) : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* The row goes first: what a crash leaves are files that nobody names, which the worker sweeps. */
+static int batch_delete(request_rec *r, const aq_batch_t *batch, const char *base_url)
+{
+    const aq_runtime_t *runtime = aq_config_server(r->server)->runtime;
+    aq_expired_t gone;
+
+    (void)base_url;
+    apr_status_t rv = aq_queue_remove(runtime->queue, batch->id, &gone);
+    if (rv == APR_EINVAL) {
+        return refuse_state(r, "batch-not-over", "Only a batch that is over can be deleted; cancel it first.");
+    }
+    if (rv != APR_SUCCESS) {
+        return refuse_change(r, rv, "deleted");
+    }
+    rv = aq_spool_body_remove(runtime->spool, r->pool, gone.id);
+    if (rv == APR_SUCCESS && gone.result_token > 0) {
+        rv = aq_spool_result_remove(runtime->spool, r->pool, gone.id, gone.result_token);
+    }
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_WARNING, 1251, rv, "batch %s: a file of it is left for the worker's sweep", gone.id);
+    }
+    r->status = HTTP_NO_CONTENT;
+    return OK;
+}
+
 static int batch_show(request_rec *r, const aq_batch_t *batch, const char *base_url)
 {
     const char *text = aq_batch_text(r, batch, base_url);
@@ -121,12 +220,7 @@ static int batch_show(request_rec *r, const aq_batch_t *batch, const char *base_
     if (!text) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    apr_table_setn(r->headers_out, "ETag", apr_psprintf(r->pool, "\"%" APR_INT64_T_FMT "\"", batch->version));
-    apr_table_setn(r->headers_out, "Cache-Control", "private, no-cache");
-    if (!aq_batch_is_over(batch->status)) {
-        int wait_s = aq_batch_poll_after_s(batch, aq_request_state(r)->now_ms);
-        apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, wait_s));
-    }
+    batch_headers_set(r, batch);
     status = ap_meets_conditions(r);
     return status == OK ? aq_batch_text_send(r, text) : status;
 }

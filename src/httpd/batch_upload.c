@@ -222,6 +222,9 @@ static int repeat_answer(const upload_t *upload, const aq_batch_t *batch, const 
     const char *text = NULL;
     apr_status_t rv = aq_queue_find_key(upload->queue, r->pool, batch->tenant, batch->idempotency_key, &first);
 
+    if (rv == APR_NOTFOUND) {
+        return refuse(r, HTTP_GONE, "batch-deleted", "The batch of this Idempotency-Key was deleted.");
+    }
     if (rv == APR_SUCCESS && !is_same_request(first, batch)) {
         return refuse(r, HTTP_UNPROCESSABLE_ENTITY, "idempotency-key-reused",
                       "This Idempotency-Key was used with another request.");
@@ -242,7 +245,7 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
 {
     request_rec *r = upload->r;
     const char *text = aq_batch_text(r, batch, base_url);
-    apr_status_t rv = text ? aq_queue_submit(upload->queue, batch, upload->pool) : APR_ENOMEM;
+    apr_status_t rv = text ? aq_queue_submit(upload->queue, batch, NULL, upload->pool) : APR_ENOMEM;
 
     if (rv == APR_SUCCESS) {
         return accepted_send(r, batch, base_url, text);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SQLite queue, for workers: claim, renew, and the ways a job ends.
+ * SQLite queue, for workers: renew, and the ways a job ends. How a job is claimed is in sqlite_claim.c.
  *
  * What a claim changes is guarded by the row's state, what comes later by the token of the claim: a statement that finds
  * no such row changes nothing and answers APR_NOTFOUND.
@@ -10,62 +10,6 @@
 #include "base/aq_hash.h"
 
 #include <apr_strings.h>
-
-static apr_status_t is_due(aq_sqlite_queue_t *queue, int64_t wall_ms)
-{
-    sqlite3_stmt *row;
-
-    (void)pthread_mutex_lock(&queue->reader_mutex);
-    apr_status_t rv = aq_sqlite_query(&queue->reader, AQ_SQL_IS_DUE, &row, "i", wall_ms);
-    if (rv == APR_SUCCESS) {
-        aq_sqlite_reset(row);
-    }
-    (void)pthread_mutex_unlock(&queue->reader_mutex);
-    return rv;
-}
-
-/* The row, read wholly before the transaction ends: a statement that is still running would keep it open. */
-static apr_status_t claim_row(aq_sqlite_queue_t *queue, apr_pool_t *p, const char *worker, const aq_queue_now_t *now,
-                              int lease_ms, aq_job_t *job)
-{
-    sqlite3_stmt *row;
-
-    apr_status_t rv = aq_sqlite_query(&queue->writer, AQ_SQL_CLAIM, &row, "titi", worker, now->boot_ms + lease_ms,
-                                      now->boot_id, now->wall_ms);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    job->batch = aq_sqlite_row_read(row, p);
-    job->token = sqlite3_column_int64(row, AQ_SQLITE_COLUMN_COUNT);
-    rv = aq_sqlite_next(&queue->writer, row);
-    aq_sqlite_reset(row);
-    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
-}
-
-apr_status_t aq_sqlite_claim(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
-                             aq_job_t *job)
-{
-    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
-    aq_job_t claimed = {.batch = NULL};
-    apr_status_t rv;
-
-    *job = claimed;
-    if ((rv = is_due(queue, now->wall_ms)) != APR_SUCCESS || (rv = aq_sqlite_write_begin(queue)) != APR_SUCCESS) {
-        return rv;
-    }
-    rv = aq_sqlite_run(&queue->writer, AQ_SQL_WAKE, NULL, "i", now->wall_ms);
-    if (rv == APR_SUCCESS) {
-        rv = claim_row(queue, p, worker, now, lease_ms, &claimed);
-    }
-    if (rv == APR_SUCCESS) {
-        rv = aq_sqlite_run(&queue->writer, AQ_SQL_TURN_TAKEN, NULL, "t", claimed.batch->tenant);
-    }
-    rv = aq_sqlite_write_end(queue, rv);
-    if (rv == APR_SUCCESS) {
-        *job = claimed;
-    }
-    return rv;
-}
 
 apr_status_t aq_sqlite_renew(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
                              apr_array_header_t **held)
@@ -91,6 +35,25 @@ apr_status_t aq_sqlite_renew(aq_queue_t *q, apr_pool_t *p, const char *worker, c
         apr_array_clear(*held);
     }
     return rv;
+}
+
+apr_status_t aq_sqlite_cancels(aq_queue_t *q, apr_pool_t *p, const char *worker, apr_array_header_t **asked)
+{
+    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+    sqlite3_stmt *row;
+
+    *asked = apr_array_make(p, 0, sizeof(aq_lease_t));
+    (void)pthread_mutex_lock(&queue->reader_mutex);
+    apr_status_t rv = aq_sqlite_query(&queue->reader, AQ_SQL_CANCELS, &row, "t", worker);
+    for (; rv == APR_SUCCESS; rv = aq_sqlite_next(&queue->reader, row)) {
+        aq_lease_t *lease = apr_array_push(*asked);
+        apr_cpystrn(lease->id, (const char *)sqlite3_column_text(row, 0), AQ_BATCH_ID_SIZE);
+        lease->token = sqlite3_column_int64(row, 1);
+        lease->cancel_asked = 1;
+    }
+    aq_sqlite_reset(row);
+    (void)pthread_mutex_unlock(&queue->reader_mutex);
+    return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
 /* A statement that names a token changed one row, or the token is no longer the row's. */
@@ -126,7 +89,7 @@ static apr_status_t finish_row(aq_sqlite_queue_t *queue, const char *id, int64_t
     return judge_token(rv, changes);
 }
 
-/* `uncount`: attempts to take back. */
+/* Of a job whose cancel was asked for the second statement is the one that finds it. `uncount`: attempts to take back. */
 static apr_status_t again_row(aq_sqlite_queue_t *queue, const char *id, int64_t token, const aq_queue_now_t *now,
                               int64_t wait_ms, int64_t uncount, const char *error_code, const char *error_detail)
 {
@@ -135,6 +98,10 @@ static apr_status_t again_row(aq_sqlite_queue_t *queue, const char *id, int64_t 
 
     apr_status_t rv = aq_sqlite_run(&queue->writer, AQ_SQL_AGAIN, &changes, "tiiitt", id, token, next_attempt_at_ms,
                                     uncount, error_code, error_detail);
+    if (rv == APR_SUCCESS && changes == 0) {
+        rv = aq_sqlite_run(&queue->writer, AQ_SQL_AGAIN_CANCELED, &changes, "tiii", id, token, now->wall_ms,
+                           AQ_BATCH_RETENTION_MS);
+    }
     return judge_token(rv, changes);
 }
 
@@ -173,6 +140,7 @@ apr_status_t aq_sqlite_hand_back(aq_queue_t *q, const char *id, int64_t token, c
 typedef struct {
     char id[AQ_BATCH_ID_SIZE];
     int64_t token;
+    int cancel_asked;
     aq_attempt_end_t end;
 } lapsed_t;
 
@@ -186,6 +154,7 @@ static apr_status_t read_lapsed(aq_sqlite_link_t *link, const aq_queue_now_t *no
         lapsed_t *job = apr_array_push(lapsed);
         apr_cpystrn(job->id, (const char *)sqlite3_column_text(row, 0), AQ_BATCH_ID_SIZE);
         job->token = sqlite3_column_int64(row, 1);
+        job->cancel_asked = sqlite3_column_int(row, 5);
         job->end = (aq_attempt_end_t){.end = AQ_WORKER_LOST,
                                       .attempt = sqlite3_column_int(row, 2),
                                       .max_attempts = sqlite3_column_int(row, 3),
@@ -206,7 +175,7 @@ static apr_status_t recover_row(aq_sqlite_queue_t *queue, const aq_queue_now_t *
         return rv;
     }
     aq_outcome_t outcome = aq_outcome_decide(&job->end, (double)random / 4294967296.0);
-    if (outcome.status == AQ_BATCH_QUEUED) {
+    if (outcome.status == AQ_BATCH_QUEUED || job->cancel_asked) {
         rv = again_row(queue, job->id, job->token, now, outcome.wait_ms, 0, outcome.error_code, detail);
         *recovered += rv == APR_SUCCESS;
         return rv;

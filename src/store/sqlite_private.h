@@ -39,9 +39,25 @@ extern const aq_queue_ops_t aq_sqlite_queue_ops;
 /* Closes the queue: the cleanup of its pool (sqlite_open.c). */
 apr_status_t aq_sqlite_queue_end(void *queue);
 
-/* The operations on jobs (sqlite_jobs.c); the others are in sqlite_queue.c. */
+/* What both connections can be asked: a tenant's use (sqlite_batches.c), how many there are of each status (sqlite_queue.c). */
+apr_status_t aq_sqlite_use_read(aq_sqlite_link_t *link, const char *tenant, aq_queue_use_t *use);
+apr_status_t aq_sqlite_totals_read(aq_sqlite_link_t *reader, const char *tenant, aq_queue_counts_t *counts);
+
+/* The operations on batches (sqlite_batches.c). */
+apr_status_t aq_sqlite_use(aq_queue_t *q, const char *tenant, aq_queue_use_t *use);
+apr_status_t aq_sqlite_list(aq_queue_t *q, apr_pool_t *p, const aq_queue_query_t *query, aq_queue_page_t *page);
+apr_status_t aq_sqlite_cancel(aq_queue_t *q, apr_pool_t *p, const char *id, const aq_queue_now_t *now,
+                              aq_batch_t **batch);
+apr_status_t aq_sqlite_retry(aq_queue_t *q, const char *id, const aq_queue_now_t *now, aq_expired_t *gone);
+apr_status_t aq_sqlite_remove(aq_queue_t *q, const char *id, aq_expired_t *gone);
+apr_status_t aq_sqlite_overdue(aq_queue_t *q, const aq_queue_now_t *now, unsigned *failed);
+apr_status_t aq_sqlite_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
+                              apr_array_header_t **expired);
+
+/* The operations on jobs (sqlite_claim.c and sqlite_jobs.c); the others are in sqlite_queue.c. */
 apr_status_t aq_sqlite_claim(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
-                             aq_job_t *job);
+                             const aq_queue_limits_t *limits, aq_job_t *job);
+apr_status_t aq_sqlite_cancels(aq_queue_t *q, apr_pool_t *p, const char *worker, apr_array_header_t **asked);
 apr_status_t aq_sqlite_renew(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
                              apr_array_header_t **held);
 apr_status_t aq_sqlite_progress(aq_queue_t *q, const char *id, int64_t token, int64_t done, int64_t total,

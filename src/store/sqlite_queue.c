@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SQLite queue: writes, and what httpd and the janitor ask. What workers ask is in sqlite_jobs.c, how it is opened in
- * sqlite_open.c, the statements in sqlite_sql.c.
+ * SQLite queue: writes, submitting, finding and counting. What workers ask is in sqlite_claim.c and sqlite_jobs.c, what
+ * else is asked of batches in sqlite_batches.c, how it is opened in sqlite_open.c, the statements in sqlite_sql.c.
  *
  * Every write is one transaction under the write lock, and is on disk when it returns (WAL, synchronous=FULL).
  */
@@ -10,6 +10,7 @@
 #include "base/aq_log.h"
 
 #include <apr_strings.h>
+#include <errno.h>
 
 /* 4 MB of pages: few enough that a reader finds its pages soon, many enough that syncs of the database are rare. */
 #define CHECKPOINT_PAGES 1000
@@ -58,7 +59,37 @@ apr_status_t aq_sqlite_write_end(aq_sqlite_queue_t *queue, apr_status_t rv)
     return rv;
 }
 
-static apr_status_t sqlite_submit(aq_queue_t *q, const aq_batch_t *batch, apr_pool_t *ptemp)
+/* With the new row counted, under the write lock: so of many that come together none gets past. */
+static apr_status_t bounds_check(aq_sqlite_queue_t *queue, const aq_batch_t *batch, const aq_queue_bounds_t *bounds)
+{
+    aq_queue_use_t use;
+
+    if (bounds == NULL) {
+        return APR_SUCCESS;
+    }
+    apr_status_t rv = aq_sqlite_use_read(&queue->writer, batch->tenant, &use);
+    if (rv == APR_SUCCESS && bounds->queued_most > 0 && use.queued > bounds->queued_most) {
+        return APR_EAGAIN;
+    }
+    if (rv == APR_SUCCESS && bounds->bytes_most > 0 && use.bytes > bounds->bytes_most) {
+        return EDQUOT;
+    }
+    return rv;
+}
+
+static apr_status_t row_add(aq_sqlite_queue_t *queue, const aq_batch_t *batch)
+{
+    apr_status_t rv = aq_sqlite_run_row(&queue->writer, AQ_SQL_SUBMIT, batch);
+
+    if (rv == APR_SUCCESS && batch->idempotency_key != NULL) {
+        rv = aq_sqlite_run(&queue->writer, AQ_SQL_SUBMIT_KEY, NULL, "ttt", batch->tenant, batch->idempotency_key,
+                           batch->id);
+    }
+    return rv;
+}
+
+static apr_status_t sqlite_submit(aq_queue_t *q, const aq_batch_t *batch, const aq_queue_bounds_t *bounds,
+                                  apr_pool_t *ptemp)
 {
     aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
 
@@ -67,10 +98,10 @@ static apr_status_t sqlite_submit(aq_queue_t *q, const aq_batch_t *batch, apr_po
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = aq_sqlite_run_row(&queue->writer, AQ_SQL_SUBMIT, batch);
-    if (rv == APR_SUCCESS && batch->idempotency_key != NULL) {
-        rv = aq_sqlite_run(&queue->writer, AQ_SQL_SUBMIT_KEY, NULL, "ttt", batch->tenant, batch->idempotency_key,
-                           batch->id);
+    /* A repeated request is told of its first batch, also where there is no room for another. */
+    rv = row_add(queue, batch);
+    if (rv == APR_SUCCESS) {
+        rv = bounds_check(queue, batch, bounds);
     }
     return aq_sqlite_write_end(queue, rv);
 }
@@ -104,7 +135,7 @@ static apr_status_t sqlite_find_key(aq_queue_t *q, apr_pool_t *p, const char *te
     return find_one(q, p, AQ_SQL_FIND_KEY, "tt", tenant, idempotency_key, batch);
 }
 
-static apr_status_t read_totals(aq_sqlite_link_t *reader, const char *tenant, aq_queue_counts_t *counts)
+apr_status_t aq_sqlite_totals_read(aq_sqlite_link_t *reader, const char *tenant, aq_queue_counts_t *counts)
 {
     aq_batch_status_t status;
     sqlite3_stmt *row;
@@ -139,52 +170,11 @@ static apr_status_t sqlite_counts(aq_queue_t *q, const char *tenant, aq_queue_co
 
     *counts = (aq_queue_counts_t){.oldest_queued_at_ms = 0};
     (void)pthread_mutex_lock(&queue->reader_mutex);
-    apr_status_t rv = read_totals(&queue->reader, tenant, counts);
+    apr_status_t rv = aq_sqlite_totals_read(&queue->reader, tenant, counts);
     if (rv == APR_SUCCESS) {
         rv = read_oldest(&queue->reader, tenant, counts);
     }
     (void)pthread_mutex_unlock(&queue->reader_mutex);
-    return rv;
-}
-
-static apr_status_t has_expired(aq_sqlite_queue_t *queue, int64_t wall_ms)
-{
-    sqlite3_stmt *row;
-
-    (void)pthread_mutex_lock(&queue->reader_mutex);
-    apr_status_t rv = aq_sqlite_query(&queue->reader, AQ_SQL_HAS_EXPIRED, &row, "i", wall_ms);
-    if (rv == APR_SUCCESS) {
-        aq_sqlite_reset(row);
-    }
-    (void)pthread_mutex_unlock(&queue->reader_mutex);
-    return rv;
-}
-
-static apr_status_t sqlite_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
-                                  apr_array_header_t **expired)
-{
-    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
-    sqlite3_stmt *row;
-
-    *expired = apr_array_make(p, 0, sizeof(aq_expired_t));
-    apr_status_t rv = has_expired(queue, now->wall_ms);
-    if (rv != APR_SUCCESS) {
-        return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
-    }
-    if ((rv = aq_sqlite_write_begin(queue)) != APR_SUCCESS) {
-        return rv;
-    }
-    rv = aq_sqlite_query(&queue->writer, AQ_SQL_EXPIRE, &row, "ii", now->wall_ms, (int64_t)most);
-    for (; rv == APR_SUCCESS; rv = aq_sqlite_next(&queue->writer, row)) {
-        aq_expired_t *gone = apr_array_push(*expired);
-        apr_cpystrn(gone->id, (const char *)sqlite3_column_text(row, 0), AQ_BATCH_ID_SIZE);
-        gone->result_token = sqlite3_column_int64(row, 1);
-    }
-    aq_sqlite_reset(row);
-    rv = aq_sqlite_write_end(queue, rv == APR_NOTFOUND ? APR_SUCCESS : rv);
-    if (rv != APR_SUCCESS) {
-        apr_array_clear(*expired);
-    }
     return rv;
 }
 
@@ -200,14 +190,21 @@ const aq_queue_ops_t aq_sqlite_queue_ops = {
     .submit = sqlite_submit,
     .find = sqlite_find,
     .find_key = sqlite_find_key,
+    .use = aq_sqlite_use,
+    .list = aq_sqlite_list,
+    .cancel = aq_sqlite_cancel,
+    .retry = aq_sqlite_retry,
+    .remove = aq_sqlite_remove,
     .claim = aq_sqlite_claim,
     .renew = aq_sqlite_renew,
+    .cancels = aq_sqlite_cancels,
     .progress = aq_sqlite_progress,
     .finish = aq_sqlite_finish,
     .again = aq_sqlite_again,
     .hand_back = aq_sqlite_hand_back,
     .recover = aq_sqlite_recover,
+    .overdue = aq_sqlite_overdue,
     .counts = sqlite_counts,
-    .expire = sqlite_expire,
+    .expire = aq_sqlite_expire,
     .close = sqlite_close,
 };

@@ -52,6 +52,9 @@ static const struct {
     {TEXT, AT(error_detail)},
     {TEXT, AT(metadata)},
     {INT64, AT(version)},
+    {INT64, AT(result_retention_ms)},
+    {INT64, AT(result_expires_at_ms)},
+    {INT64, AT(start_by_ms)},
 };
 
 static_assert(sizeof columns / sizeof columns[0] == AQ_SQLITE_COLUMN_COUNT, "each column is in the table");

@@ -9,14 +9,14 @@
 
 #include <sqlite3.h>
 
-#define AQ_SQLITE_COLUMN_COUNT 36
+#define AQ_SQLITE_COLUMN_COUNT 39
 #define AQ_SQLITE_COLUMNS                                                                                              \
     "id, tenant, key_id, location, idempotency_key, status, created_at_ms, started_at_ms, finished_at_ms, "            \
     "expires_at_ms, cancel_requested_at_ms, next_attempt_at_ms, attempt, max_attempts, never_repeat, retention_ms, "   \
     "method, path, query, headers, request_type, request_bytes, request_sha256, response_status, response_headers, "   \
     "response_type, response_bytes, response_sha256, result_token, progress_done, progress_total, progress_failed, "   \
-    "error_code, error_detail, metadata, version"
-#define AQ_SQLITE_PARAMETERS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
+    "error_code, error_detail, metadata, version, result_retention_ms, result_expires_at_ms, start_by_ms"
+#define AQ_SQLITE_PARAMETERS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
 
 /* Binds all columns; texts are not copied. An SQLite result. */
 int aq_sqlite_row_bind(sqlite3_stmt *statement, const aq_batch_t *batch);

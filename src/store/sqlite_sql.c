@@ -3,13 +3,16 @@
  * The queue in SQL.
  *
  *   batches            one row a batch, which is also its job
- *   turns              one row for each tenant that has a job ready; the lowest turn is served next, and then goes to the
- *                      end of the line. A tenant that comes back stands at the end, so one with ten thousand jobs delays
- *                      another's single one by one job at most
- *   totals             how many batches of each status a tenant has, so that counting does not read them
- *   idempotency_keys   a tenant's idempotency keys
+ *   turns              one row for each tenant and location that has a job ready; all rows of a tenant have one turn. The
+ *                      lowest turn is served next, and then goes to the end of the line. A tenant that comes back stands
+ *                      at the end, so one with ten thousand jobs delays another's single one by one job at most
+ *   running            how many jobs of each tenant and location run, for the limits on them
+ *   totals             how many batches of each status a tenant has, and how many bytes on the spool, so that neither
+ *                      counting nor admission reads them
+ *   idempotency_keys   a tenant's idempotency keys. They go with their batch; that of a batch which was removed before it
+ *                      expired stays until expires_at_ms
  *
- * Triggers keep turns and totals, so that no statement can forget them. A job is ready when it is queued and waits for no
+ * Triggers keep turns, running and totals, so that no statement can forget them. A job is ready when it is queued and waits for no
  * time; AQ_SQL_WAKE makes those ready whose time has come. All that claims look at is indexed for rows in that state
  * only: a million finished rows cost nothing.
  *
@@ -112,13 +115,107 @@ static const char layout_1_triggers[] =
     "END;"
     "PRAGMA user_version = 1;";
 
+/* What a batch takes on the spool. */
+#define BYTES_OF(row) row ".request_bytes + iif(" row ".result_token > 0, max(" row ".response_bytes, 0), 0)"
+#define IS_READY(row) row ".status = 'queued' AND " row ".next_attempt_at_ms = 0"
+
+static const char layout_2_tables[] =
+    "ALTER TABLE batches ADD COLUMN result_retention_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE batches ADD COLUMN result_expires_at_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE batches ADD COLUMN start_by_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE idempotency_keys ADD COLUMN expires_at_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE totals ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE totals SET bytes = (SELECT coalesce(sum(" BYTES_OF(
+        "batches") "), 0) FROM batches"
+                   "  WHERE batches.tenant = totals.tenant AND batches.status = totals.status);"
+                   "DROP INDEX batches_listed;"
+                   "DROP INDEX batches_ready;"
+                   "CREATE INDEX batches_listed ON batches (tenant, id);"
+                   "CREATE INDEX batches_listed_by_status ON batches (tenant, status, id);"
+                   "CREATE INDEX batches_ready ON batches (tenant, location, seq) WHERE status = 'queued' AND "
+                   "next_attempt_at_ms = 0;"
+                   "CREATE INDEX batches_overdue ON batches (start_by_ms) WHERE status = 'queued' AND start_by_ms > 0;"
+                   "CREATE INDEX batches_result_expiring ON batches (result_expires_at_ms)"
+                   "  WHERE result_token > 0 AND result_expires_at_ms > 0;"
+                   "CREATE INDEX idempotency_keys_expiring ON idempotency_keys (expires_at_ms) WHERE expires_at_ms > 0;"
+                   "DROP TABLE turns;"
+                   "CREATE TABLE turns (tenant TEXT NOT NULL, location TEXT NOT NULL, turn INTEGER NOT NULL, ready "
+                   "INTEGER NOT NULL,"
+                   "  PRIMARY KEY (tenant, location)) STRICT, WITHOUT ROWID;"
+                   "CREATE INDEX turns_next ON turns (turn);"
+                   "INSERT INTO turns SELECT tenant, location, dense_rank() OVER (ORDER BY tenant), count(*) FROM "
+                   "batches"
+                   "  WHERE status = 'queued' AND next_attempt_at_ms = 0 GROUP BY tenant, location;"
+                   "CREATE TABLE running (tenant TEXT NOT NULL, location TEXT NOT NULL, jobs INTEGER NOT NULL,"
+                   "  PRIMARY KEY (tenant, location)) STRICT, WITHOUT ROWID;"
+                   "CREATE INDEX running_at ON running (location);"
+                   "INSERT INTO running SELECT tenant, location, count(*) FROM batches WHERE worker IS NOT NULL"
+                   "  GROUP BY tenant, location;";
+
+/* A tenant that has a job ready already keeps its turn, also for another location. */
+#define TURN_ADD                                                                                                       \
+    "  INSERT INTO turns SELECT new.tenant, new.location, coalesce((SELECT turn FROM turns WHERE tenant = new.tenant"  \
+    "    LIMIT 1), (SELECT max(turn) FROM turns) + 1, 1), 1"                                                           \
+    "    WHERE " IS_READY("new") " ON CONFLICT DO UPDATE SET ready = ready + 1;"
+#define TURN_TAKE                                                                                                      \
+    "  UPDATE turns SET ready = ready - 1 WHERE tenant = old.tenant AND location = old.location AND " IS_READY(        \
+        "old") ";  DELETE FROM turns WHERE tenant = old.tenant AND location = old.location AND ready <= 0;"
+#define TOTAL_ADD                                                                                                      \
+    "  INSERT INTO totals VALUES (new.tenant, new.status, 1, " BYTES_OF(                                               \
+        "new") ")"                                                                                                     \
+               "    ON CONFLICT DO UPDATE SET batches = batches + 1, bytes = bytes + excluded.bytes;"
+#define TOTAL_TAKE                                                                                                     \
+    "  UPDATE totals SET batches = batches - 1, bytes = bytes - (" BYTES_OF(                                           \
+        "old") ")"                                                                                                     \
+               "    WHERE tenant = old.tenant AND status = old.status;"
+
+static const char layout_2_triggers[] =
+    "DROP TRIGGER batch_added;"
+    "DROP TRIGGER batch_turned;"
+    "DROP TRIGGER batch_removed;"
+    "DROP TRIGGER batch_readied;"
+    "DROP TRIGGER batch_unreadied;"
+    "CREATE TRIGGER batch_added AFTER INSERT ON batches BEGIN" TOTAL_ADD TURN_ADD "END;"
+    "CREATE TRIGGER batch_turned AFTER UPDATE OF status, result_token ON batches"
+    "  WHEN old.status <> new.status OR old.result_token <> new.result_token BEGIN" TOTAL_TAKE TOTAL_ADD "END;"
+    "CREATE TRIGGER batch_readied AFTER UPDATE OF status, next_attempt_at_ms ON batches"
+    "  WHEN (" IS_READY("new") ") AND NOT (" IS_READY(
+        "old") ") BEGIN" TURN_ADD "END;"
+               "CREATE TRIGGER batch_unreadied AFTER UPDATE OF status, next_attempt_at_ms ON batches"
+               "  WHEN (" IS_READY("old") ") AND NOT (" IS_READY(
+                   "new") ") BEGIN" TURN_TAKE "END;"
+                          "CREATE TRIGGER batch_started AFTER UPDATE OF worker ON batches"
+                          "  WHEN old.worker IS NULL AND new.worker IS NOT NULL BEGIN"
+                          "  INSERT INTO running VALUES (new.tenant, new.location, 1) ON CONFLICT DO UPDATE SET jobs = "
+                          "jobs + 1;"
+                          "END;"
+                          "CREATE TRIGGER batch_stopped AFTER UPDATE OF worker ON batches"
+                          "  WHEN old.worker IS NOT NULL AND new.worker IS NULL BEGIN"
+                          "  UPDATE running SET jobs = jobs - 1 WHERE tenant = old.tenant AND location = old.location;"
+                          "  DELETE FROM running WHERE tenant = old.tenant AND location = old.location AND jobs <= 0;"
+                          "END;"
+                          "CREATE TRIGGER batch_removed AFTER DELETE ON batches BEGIN" TOTAL_TAKE TURN_TAKE
+                          "  DELETE FROM idempotency_keys WHERE tenant = old.tenant AND idempotency_key = "
+                          "old.idempotency_key"
+                          "    AND batch_id = old.id AND expires_at_ms = 0;"
+                          "END;"
+                          "PRAGMA user_version = 2;";
+
 const char *const *aq_sql_migration(int from)
 {
     static const char *const layout_1[] = {layout_1_tables, layout_1_triggers, NULL};
-    static const char *const *const migrations[AQ_SQL_LAYOUT] = {layout_1};
+    static const char *const layout_2[] = {layout_2_tables, layout_2_triggers, NULL};
+    static const char *const *const migrations[AQ_SQL_LAYOUT] = {layout_1, layout_2};
 
     return migrations[from];
 }
+
+/* What a list shows, below a first condition that an index serves. */
+#define LIST(where) "SELECT " AQ_SQLITE_COLUMNS " FROM batches WHERE " where " ORDER BY id DESC LIMIT ?1"
+
+/* When a batch is over at ?N, with the default retention ?D. */
+#define EXPIRES_AT(n, d) n " + iif(retention_ms > 0, retention_ms, " d ")"
+#define RESULT_EXPIRES_AT(n) "iif(result_retention_ms > 0, " n " + result_retention_ms, 0)"
 
 #define OF_TOKEN " WHERE id = ?1 AND token = ?2 AND worker IS NOT NULL"
 
@@ -127,12 +224,41 @@ static const char *const texts[AQ_SQL_COUNT] = {
     [AQ_SQL_COMMIT] = "COMMIT",
     [AQ_SQL_ROLLBACK] = "ROLLBACK",
     [AQ_SQL_SUBMIT] = "INSERT INTO batches (" AQ_SQLITE_COLUMNS ") VALUES (" AQ_SQLITE_PARAMETERS ")",
-    [AQ_SQL_SUBMIT_KEY] = "INSERT INTO idempotency_keys VALUES (?1, ?2, ?3)",
+    [AQ_SQL_SUBMIT_KEY] = "INSERT INTO idempotency_keys (tenant, idempotency_key, batch_id) VALUES (?1, ?2, ?3)",
     [AQ_SQL_FIND] = "SELECT " AQ_SQLITE_COLUMNS " FROM batches WHERE id = ?1",
     [AQ_SQL_FIND_KEY] = "SELECT " AQ_SQLITE_COLUMNS " FROM batches WHERE id ="
                         " (SELECT batch_id FROM idempotency_keys WHERE tenant = ?1 AND idempotency_key = ?2)",
-    [AQ_SQL_IS_DUE] = "SELECT 1 WHERE EXISTS (SELECT 1 FROM turns) OR EXISTS (SELECT 1 FROM batches"
-                      " WHERE status = 'queued' AND next_attempt_at_ms > 0 AND next_attempt_at_ms <= ?1)",
+    [AQ_SQL_USE] = "SELECT coalesce(sum(iif(status = 'queued', batches, 0)), 0), coalesce(sum(bytes), 0) FROM totals"
+                   " WHERE tenant = ?1",
+    [AQ_SQL_LIST] = LIST("tenant = ?3 AND id < ?2"),
+    [AQ_SQL_LIST_STATUS] = LIST("tenant = ?3 AND status = ?4 AND id < ?2"),
+    [AQ_SQL_LIST_ALL] = LIST("id < ?2"),
+    [AQ_SQL_LIST_ALL_STATUS] = LIST("id < ?2 AND status = ?3"),
+    [AQ_SQL_CANCEL] = "UPDATE batches SET status = iif(status = 'queued', 'canceled', 'canceling'),"
+                      " cancel_requested_at_ms = ?2, finished_at_ms = iif(status = 'queued', ?2, 0),"
+                      " expires_at_ms = iif(status = 'queued', " EXPIRES_AT(
+                          "?2", "?3") ", 0), next_attempt_at_ms = 0,"
+                                      " error_code = NULL, error_detail = NULL, version = version + 1"
+                                      " WHERE id = ?1 AND status IN ('queued', 'running')",
+    [AQ_SQL_RETRY] = "UPDATE batches SET status = 'queued', attempt = 0, started_at_ms = 0, finished_at_ms = 0,"
+                     " expires_at_ms = 0, cancel_requested_at_ms = 0, next_attempt_at_ms = 0, response_status = 0,"
+                     " response_headers = NULL, response_type = NULL, response_bytes = -1, response_sha256 = NULL,"
+                     " result_token = 0, result_expires_at_ms = 0, progress_done = 0, progress_total = 0,"
+                     " progress_failed = 0, error_code = NULL, error_detail = NULL, version = version + 1,"
+                     " start_by_ms = iif(start_by_ms > 0, ?2 + (start_by_ms - created_at_ms), 0)"
+                     " WHERE id = ?1 AND status IN ('failed', 'canceled')",
+    [AQ_SQL_REMOVE_KEY] = "UPDATE idempotency_keys SET expires_at_ms = b.expires_at_ms FROM batches AS b"
+                          " WHERE b.id = ?1 AND idempotency_keys.tenant = b.tenant"
+                          " AND idempotency_keys.idempotency_key = b.idempotency_key",
+    [AQ_SQL_REMOVE] = "DELETE FROM batches WHERE id = ?1 AND status IN ('succeeded', 'failed', 'canceled')",
+    [AQ_SQL_IS_WAKING] = "SELECT 1 FROM batches WHERE status = 'queued' AND next_attempt_at_ms > 0"
+                         " AND next_attempt_at_ms <= ?1 LIMIT 1",
+    [AQ_SQL_LINES] = "SELECT tenant, location, coalesce((SELECT jobs FROM running WHERE tenant = turns.tenant"
+                     " AND location = turns.location), 0), coalesce((SELECT sum(jobs) FROM running"
+                     " WHERE location = turns.location), 0), coalesce((SELECT sum(jobs) FROM running"
+                     " WHERE tenant = turns.tenant), 0) FROM turns ORDER BY turn, (SELECT seq FROM batches"
+                     " WHERE tenant = turns.tenant AND location = turns.location AND status = 'queued'"
+                     " AND next_attempt_at_ms = 0 ORDER BY seq LIMIT 1)",
     [AQ_SQL_WAKE] = "UPDATE batches SET next_attempt_at_ms = 0, version = version + 1 WHERE seq IN"
                     " (SELECT seq FROM batches WHERE status = 'queued' AND next_attempt_at_ms > 0"
                     " AND next_attempt_at_ms <= ?1 ORDER BY next_attempt_at_ms LIMIT 100)",
@@ -140,36 +266,66 @@ static const char *const texts[AQ_SQL_COUNT] = {
                      " lease_until_ms = ?2, lease_boot_id = ?3, version = version + 1, error_code = NULL,"
                      " error_detail = NULL, started_at_ms = iif(started_at_ms = 0, ?4, started_at_ms)"
                      " WHERE seq = (SELECT seq FROM batches WHERE status = 'queued' AND next_attempt_at_ms = 0"
-                     " AND tenant = (SELECT tenant FROM turns ORDER BY turn LIMIT 1) ORDER BY seq LIMIT 1)"
+                     " AND tenant = ?5 AND location = ?6 ORDER BY seq LIMIT 1)"
                      " RETURNING " AQ_SQLITE_COLUMNS ", token",
     [AQ_SQL_TURN_TAKEN] = "UPDATE turns SET turn = (SELECT max(turn) FROM turns) + 1 WHERE tenant = ?1",
     [AQ_SQL_RENEW] = "UPDATE batches SET lease_until_ms = ?2, lease_boot_id = ?3 WHERE worker = ?1"
                      " RETURNING id, token, cancel_requested_at_ms > 0",
+    [AQ_SQL_CANCELS] = "SELECT id, token FROM batches WHERE worker = ?1 AND status = 'canceling'",
     [AQ_SQL_PROGRESS] = "UPDATE batches SET progress_done = ?3, progress_total = ?4, progress_failed = ?5,"
                         " version = version + 1" OF_TOKEN,
-    [AQ_SQL_FINISH] = "UPDATE batches SET status = ?3, finished_at_ms = ?4, expires_at_ms = ?4 +"
-                      " iif(retention_ms > 0, retention_ms, ?5), response_status = ?6, response_headers = ?7,"
-                      " response_type = ?8, response_bytes = ?9, response_sha256 = ?10,"
-                      " result_token = iif(?9 >= 0, token, 0), error_code = ?11, error_detail = ?12, worker = NULL,"
-                      " version = version + 1" OF_TOKEN,
-    [AQ_SQL_AGAIN] = "UPDATE batches SET status = 'queued', next_attempt_at_ms = ?3, attempt = attempt - ?4,"
-                     " error_code = ?5, error_detail = ?6, worker = NULL, version = version + 1" OF_TOKEN,
-    [AQ_SQL_LAPSED] = "SELECT id, token, attempt, max_attempts, never_repeat FROM batches WHERE worker IS NOT NULL AND"
+    [AQ_SQL_FINISH] =
+        "UPDATE batches SET status = ?3, finished_at_ms = ?4, "
+        " expires_at_ms = " EXPIRES_AT(
+            "?4",
+            "?5") ", response_status = ?6, response_headers = ?7,"
+                  " response_type = ?8, response_bytes = ?9, response_sha256 = ?10,"
+                  " result_token = iif(?9 >= 0, token, 0), result_expires_at_ms = iif(?9 >= 0, " RESULT_EXPIRES_AT(
+                      "?4") ", 0), error_code = ?11, error_detail = ?12, worker = NULL,"
+                            " version = version + 1" OF_TOKEN,
+    [AQ_SQL_AGAIN] =
+        "UPDATE batches SET status = 'queued', next_attempt_at_ms = ?3, attempt = attempt - ?4,"
+        " error_code = ?5, error_detail = ?6, worker = NULL, version = version + 1" OF_TOKEN " AND status = 'running'",
+    [AQ_SQL_AGAIN_CANCELED] =
+        "UPDATE batches SET status = 'canceled', finished_at_ms = ?3,"
+        " expires_at_ms = " EXPIRES_AT("?3", "?4") ", error_code = NULL, error_detail = NULL,"
+                                                   " worker = NULL, version = version + 1" OF_TOKEN
+                                                   " AND status = 'canceling'",
+    [AQ_SQL_LAPSED] = "SELECT id, token, attempt, max_attempts, never_repeat, status = 'canceling' FROM batches WHERE "
+                      "worker IS NOT NULL AND"
                       " (worker = ?1 OR lease_boot_id IS NOT ?2 OR lease_until_ms <= ?3) LIMIT 100",
+    [AQ_SQL_IS_OVERDUE] = "SELECT 1 FROM batches WHERE status = 'queued' AND start_by_ms > 0 AND start_by_ms <= ?1"
+                          " LIMIT 1",
+    [AQ_SQL_OVERDUE] =
+        "UPDATE batches SET status = 'failed', next_attempt_at_ms = 0, finished_at_ms = ?1,"
+        " expires_at_ms = " EXPIRES_AT(
+            "?1", "?2") ", error_code = 'waited-too-long',"
+                        " error_detail = 'it was not done in the time that it may wait', version = version + 1"
+                        " WHERE seq IN (SELECT seq FROM batches WHERE status = 'queued' AND start_by_ms > 0"
+                        " AND start_by_ms <= ?1 ORDER BY start_by_ms LIMIT 100)",
     [AQ_SQL_COUNTS] = "SELECT status, batches FROM totals WHERE tenant = ?1",
     [AQ_SQL_COUNTS_ALL] = "SELECT status, sum(batches) FROM totals GROUP BY status",
-    [AQ_SQL_OLDEST] = "SELECT min(created_at_ms) FROM (SELECT created_at_ms FROM (SELECT created_at_ms FROM batches"
-                      " WHERE tenant = ?1 AND status = 'queued' AND next_attempt_at_ms = 0 ORDER BY seq LIMIT 1)"
+    [AQ_SQL_OLDEST] = "SELECT min(created_at_ms) FROM (SELECT (SELECT created_at_ms FROM batches WHERE"
+                      " tenant = turns.tenant AND location = turns.location AND status = 'queued'"
+                      " AND next_attempt_at_ms = 0 ORDER BY seq LIMIT 1) AS created_at_ms FROM turns WHERE tenant = ?1"
                       " UNION ALL SELECT created_at_ms FROM batches"
                       " WHERE tenant = ?1 AND status = 'queued' AND next_attempt_at_ms > 0)",
-    [AQ_SQL_OLDEST_ALL] =
-        "SELECT min(created_at_ms) FROM (SELECT (SELECT created_at_ms FROM batches WHERE"
-        " tenant = turns.tenant AND status = 'queued' AND next_attempt_at_ms = 0 ORDER BY seq LIMIT 1)"
-        " AS created_at_ms FROM turns UNION ALL SELECT created_at_ms FROM batches"
-        " WHERE status = 'queued' AND next_attempt_at_ms > 0)",
-    [AQ_SQL_HAS_EXPIRED] = "SELECT 1 FROM batches WHERE expires_at_ms > 0 AND expires_at_ms <= ?1 LIMIT 1",
+    [AQ_SQL_OLDEST_ALL] = "SELECT min(created_at_ms) FROM (SELECT (SELECT created_at_ms FROM batches WHERE"
+                          " tenant = turns.tenant AND location = turns.location AND status = 'queued' AND "
+                          "next_attempt_at_ms = 0 ORDER BY seq LIMIT 1)"
+                          " AS created_at_ms FROM turns UNION ALL SELECT created_at_ms FROM batches"
+                          " WHERE status = 'queued' AND next_attempt_at_ms > 0)",
+    [AQ_SQL_HAS_EXPIRED] = "SELECT 1 WHERE EXISTS (SELECT 1 FROM batches WHERE expires_at_ms > 0"
+                           " AND expires_at_ms <= ?1) OR EXISTS (SELECT 1 FROM batches WHERE result_token > 0"
+                           " AND result_expires_at_ms > 0 AND result_expires_at_ms <= ?1) OR EXISTS (SELECT 1"
+                           " FROM idempotency_keys WHERE expires_at_ms > 0 AND expires_at_ms <= ?1)",
     [AQ_SQL_EXPIRE] = "DELETE FROM batches WHERE seq IN (SELECT seq FROM batches WHERE expires_at_ms > 0"
                       " AND expires_at_ms <= ?1 ORDER BY expires_at_ms LIMIT ?2) RETURNING id, result_token",
+    [AQ_SQL_EXPIRED_RESULTS] =
+        "SELECT id, result_token FROM batches WHERE result_token > 0 AND result_expires_at_ms > 0"
+        " AND result_expires_at_ms <= ?1 ORDER BY result_expires_at_ms LIMIT ?2",
+    [AQ_SQL_FORGET_RESULT] = "UPDATE batches SET result_token = 0 WHERE id = ?1",
+    [AQ_SQL_EXPIRE_KEYS] = "DELETE FROM idempotency_keys WHERE expires_at_ms > 0 AND expires_at_ms <= ?1",
 };
 
 const char *aq_sql_text(aq_sql_t sql)

@@ -13,21 +13,38 @@ typedef enum {
     AQ_SQL_SUBMIT_KEY,
     AQ_SQL_FIND,
     AQ_SQL_FIND_KEY,
-    AQ_SQL_IS_DUE,
+    AQ_SQL_USE,
+    AQ_SQL_LIST,
+    AQ_SQL_LIST_STATUS,
+    AQ_SQL_LIST_ALL,
+    AQ_SQL_LIST_ALL_STATUS,
+    AQ_SQL_CANCEL,
+    AQ_SQL_RETRY,
+    AQ_SQL_REMOVE,
+    AQ_SQL_REMOVE_KEY,
+    AQ_SQL_IS_WAKING,
+    AQ_SQL_LINES,
     AQ_SQL_WAKE,
     AQ_SQL_CLAIM,
     AQ_SQL_TURN_TAKEN,
     AQ_SQL_RENEW,
+    AQ_SQL_CANCELS,
     AQ_SQL_PROGRESS,
     AQ_SQL_FINISH,
     AQ_SQL_AGAIN,
+    AQ_SQL_AGAIN_CANCELED,
     AQ_SQL_LAPSED,
+    AQ_SQL_IS_OVERDUE,
+    AQ_SQL_OVERDUE,
     AQ_SQL_COUNTS,
     AQ_SQL_COUNTS_ALL,
     AQ_SQL_OLDEST,
     AQ_SQL_OLDEST_ALL,
     AQ_SQL_HAS_EXPIRED,
     AQ_SQL_EXPIRE,
+    AQ_SQL_EXPIRED_RESULTS,
+    AQ_SQL_FORGET_RESULT,
+    AQ_SQL_EXPIRE_KEYS,
     AQ_SQL_COUNT
 } aq_sql_t;
 
@@ -38,7 +55,7 @@ const char *aq_sql_text(aq_sql_t sql);
 #define AQ_SQL_APPLICATION_ID 0x41517175
 
 /* The layout this program knows, and the texts, ended by NULL, that lead from layout `from` to the next one. */
-#define AQ_SQL_LAYOUT 1
+#define AQ_SQL_LAYOUT 2
 const char *const *aq_sql_migration(int from);
 
 #endif

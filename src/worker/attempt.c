@@ -87,8 +87,9 @@ static void hand_back(attempt_t *attempt, int64_t wait_ms)
         aq_queue_now_t now = aq_worker_now(attempt->worker);
         rv = aq_queue_hand_back(attempt->worker->queue, attempt->held.id, attempt->held.token, &now, wait_ms);
     } while (try_again(attempt, rv));
-    AQ_LOG(AQ_LOG_INFO, 612, rv, "batch %s attempt %d: handed back after %" APR_INT64_T_FMT " ms", attempt->held.id,
-           attempt->job->batch->attempt, took_ms(attempt));
+    AQ_LOG(AQ_LOG_INFO, 612, rv, "batch %s attempt %d: %s after %" APR_INT64_T_FMT " ms", attempt->held.id,
+           attempt->job->batch->attempt,
+           atomic_load(&attempt->held.stop) == AQ_STOP_CANCEL ? "canceled" : "handed back", took_ms(attempt));
 }
 
 static void log_end(const attempt_t *attempt, apr_status_t rv, const char *became, const char *error_code)
@@ -166,13 +167,18 @@ static void conclude(attempt_t *attempt)
     log_end(attempt, rv, aq_batch_status_name(outcome.status), outcome.error_code);
 }
 
-/* A stop came while the target was being called. */
+/*
+ * A stop came while the target was being called. To hand back a job whose cancel was asked for is to cancel it: the queue
+ * sees to that, also where the worker has been told to end meanwhile.
+ */
 static void give_up(attempt_t *attempt)
 {
     int has_begun = attempt->answer.end != AQ_TARGET_REFUSED;
 
     if (atomic_load(&attempt->held.stop) == AQ_STOP_LOST) {
         log_end(attempt, APR_NOTFOUND, NULL, NULL);
+    } else if (atomic_load(&attempt->held.stop) == AQ_STOP_CANCEL) {
+        hand_back(attempt, 0);
     } else if (has_begun && (attempt->job->batch->never_repeat || !attempt->location->target_is_idempotent)) {
         attempt->answer.end = AQ_TARGET_LOST;
         attempt->answer.detail = "the worker had to stop before the target had answered";

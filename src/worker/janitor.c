@@ -39,6 +39,21 @@ static int take_over(void *data, const char *name)
     return rv == APR_SUCCESS;
 }
 
+static apr_status_t fail_overdue(aq_worker_t *worker)
+{
+    unsigned failed;
+    apr_status_t rv;
+
+    do {
+        aq_queue_now_t now = aq_worker_now(worker);
+        rv = aq_queue_overdue(worker->queue, &now, &failed);
+        if (failed > 0) {
+            AQ_LOG(AQ_LOG_NOTICE, 642, APR_SUCCESS, "%u batches waited too long and failed", failed);
+        }
+    } while (rv == APR_SUCCESS && failed > 0);
+    return rv;
+}
+
 void aq_janitor_recover(aq_worker_t *worker)
 {
     apr_pool_t *ptemp;
@@ -51,6 +66,9 @@ void aq_janitor_recover(aq_worker_t *worker)
     }
     if (rv == APR_SUCCESS) {
         rv = recover(worker, NULL, &total);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = fail_overdue(worker);
     }
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_WARNING, 632, rv, "jobs of lost workers cannot be looked for");
@@ -71,7 +89,7 @@ static void expire(aq_worker_t *worker, apr_pool_t *ptemp)
         }
         for (int i = 0; i < expired->nelts; i++) {
             const aq_expired_t *gone = &APR_ARRAY_IDX(expired, i, aq_expired_t);
-            rv = aq_spool_body_remove(worker->spool, ptemp, gone->id);
+            rv = gone->keeps_body ? APR_SUCCESS : aq_spool_body_remove(worker->spool, ptemp, gone->id);
             if (rv == APR_SUCCESS && gone->result_token != 0) {
                 rv = aq_spool_result_remove(worker->spool, ptemp, gone->id, gone->result_token);
             }
@@ -79,7 +97,7 @@ static void expire(aq_worker_t *worker, apr_pool_t *ptemp)
                 AQ_LOG(AQ_LOG_WARNING, 634, rv, "batch %s: a file of it cannot be removed", gone->id);
             }
         }
-    } while (expired->nelts == EXPIRE_AT_ONCE && !worker->stopping);
+    } while (expired->nelts >= EXPIRE_AT_ONCE && !worker->stopping);
 }
 
 typedef struct {

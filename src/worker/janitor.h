@@ -7,7 +7,10 @@
 
 #include "worker/worker.h"
 
-/* Takes the jobs of dead workers, and those whose lease is over, back into the queue. Cheap when there are none. */
+/*
+ * Takes the jobs of dead workers, and those whose lease is over, back into the queue; ends those that waited too long.
+ * Cheap when there are none.
+ */
 void aq_janitor_recover(aq_worker_t *worker);
 
 /*

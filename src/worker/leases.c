@@ -149,6 +149,38 @@ cleanup:
     return rv;
 }
 
+static void tell_canceled(aq_leases_t *leases, const apr_array_header_t *asked)
+{
+    (void)pthread_mutex_lock(&leases->mutex);
+    for (aq_held_job_t *job = leases->jobs; job != NULL; job = job->next) {
+        if (is_held(asked, job->id, job->token) && atomic_load(&job->stop) == AQ_GO_ON) {
+            tell(job, AQ_STOP_CANCEL);
+            AQ_LOG(AQ_LOG_INFO, 640, APR_SUCCESS, "batch %s: cancel was asked for; its transfer is stopped", job->id);
+        }
+    }
+    (void)pthread_mutex_unlock(&leases->mutex);
+}
+
+apr_status_t aq_leases_look_for_cancels(aq_leases_t *leases, aq_queue_t *queue, const char *worker)
+{
+    apr_array_header_t *asked;
+    apr_pool_t *ptemp;
+
+    (void)pthread_mutex_lock(&leases->mutex);
+    int is_idle = leases->jobs == NULL;
+    (void)pthread_mutex_unlock(&leases->mutex);
+    apr_status_t rv = is_idle ? APR_SUCCESS : apr_pool_create(&ptemp, NULL);
+    if (rv != APR_SUCCESS || is_idle) {
+        return rv;
+    }
+    rv = aq_queue_cancels(queue, ptemp, worker, &asked);
+    if (rv == APR_SUCCESS) {
+        tell_canceled(leases, asked);
+    }
+    apr_pool_destroy(ptemp);
+    return rv;
+}
+
 int aq_leases_wait(aq_leases_t *leases, int ms)
 {
     struct timespec until;

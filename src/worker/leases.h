@@ -11,8 +11,9 @@
 
 typedef enum {
     AQ_GO_ON,
-    AQ_STOP_ASKED, /* the worker ends: give the job back */
-    AQ_STOP_LOST   /* the job is another's by now: change nothing */
+    AQ_STOP_CANCEL, /* its client wants no more of it */
+    AQ_STOP_ASKED,  /* the worker ends: give the job back */
+    AQ_STOP_LOST    /* the job is another's by now: change nothing */
 } aq_stop_t;
 
 typedef struct aq_held_job_t aq_held_job_t;
@@ -46,6 +47,9 @@ void aq_leases_stop(aq_leases_t *leases, aq_stop_t stop);
  */
 apr_status_t aq_leases_renew(aq_leases_t *leases, aq_queue_t *queue, const char *worker, const aq_queue_now_t *now,
                              int lease_ms, int period_ms);
+
+/* Tells the jobs whose cancel was asked for to stop. Cheap, and without the queue's write lock. The queue's status. */
+apr_status_t aq_leases_look_for_cancels(aq_leases_t *leases, aq_queue_t *queue, const char *worker);
 
 /* Waits `ms`, or less where aq_leases_end comes meanwhile: then 0, else 1. */
 int aq_leases_wait(aq_leases_t *leases, int ms);

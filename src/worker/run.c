@@ -28,6 +28,7 @@
 
 #define QUEUE_WAIT_MS 5000
 #define ASK_EVERY_US 100000
+#define LOOK_EVERY_MS 400 /* for cancels: so that one is noticed within half a second */
 #define TROUBLE_PAUSE_US 1000000
 #define TICK_MS 250
 #define RECOVER_EVERY_MS 2000
@@ -74,7 +75,7 @@ static int next_job(aq_worker_t *worker, apr_pool_t *p, aq_job_t *job, aq_queue_
     }
     while (!atomic_load(&worker->stopping)) {
         *claimed_at = aq_worker_now(worker);
-        rv = aq_queue_claim(worker->queue, p, worker->presence.name, claimed_at, worker->options.lease_ms, job);
+        rv = aq_queue_claim(worker->queue, p, worker->presence.name, claimed_at, worker->options.lease_ms, NULL, job);
         if (rv == APR_SUCCESS) {
             break;
         }
@@ -114,12 +115,22 @@ static void *APR_THREAD_FUNC renew_leases(apr_thread_t *thread, void *data)
 {
     aq_worker_t *worker = data;
     const int period_ms = worker->options.lease_ms / 6;
+    const int look_ms = period_ms < LOOK_EVERY_MS ? period_ms : LOOK_EVERY_MS;
+    aq_time_ms_t renew_at_ms = aq_clock_boot_ms() + period_ms;
 
     (void)thread;
-    while (aq_leases_wait(&worker->leases, period_ms)) {
+    while (aq_leases_wait(&worker->leases, look_ms)) {
         aq_queue_now_t now = aq_worker_now(worker);
-        apr_status_t rv = aq_leases_renew(&worker->leases, worker->queue, worker->presence.name, &now,
-                                          worker->options.lease_ms, period_ms);
+        apr_status_t rv = aq_leases_look_for_cancels(&worker->leases, worker->queue, worker->presence.name);
+        if (rv != APR_SUCCESS) {
+            AQ_LOG(AQ_LOG_WARNING, 641, rv, "cancels cannot be looked for");
+        }
+        if (now.boot_ms < renew_at_ms) {
+            continue;
+        }
+        renew_at_ms = now.boot_ms + period_ms;
+        rv = aq_leases_renew(&worker->leases, worker->queue, worker->presence.name, &now, worker->options.lease_ms,
+                             period_ms);
         if (rv != APR_SUCCESS) {
             AQ_LOG(AQ_LOG_WARNING, 606, rv, "leases cannot be renewed");
         }

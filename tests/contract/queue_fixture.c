@@ -59,7 +59,7 @@ const char *queue_submit(aq_queue_t *q, const char *tenant, int n)
 {
     aq_batch_t batch = queue_batch(tenant, n);
 
-    ck_assert_int_eq(aq_queue_submit(q, &batch, fixture_pool), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
     return apr_pstrdup(fixture_pool, batch.id);
 }
 
@@ -72,7 +72,7 @@ aq_job_t queue_claim(aq_queue_t *q, const char *worker, aq_queue_now_t now)
 {
     aq_job_t job;
 
-    ck_assert_int_eq(aq_queue_claim(q, fixture_pool, worker, &now, LEASE_MS, &job), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_claim(q, fixture_pool, worker, &now, LEASE_MS, NULL, &job), APR_SUCCESS);
     ck_assert_ptr_nonnull(job.batch);
     ck_assert_int_gt(job.token, 0);
     return job;
@@ -82,7 +82,7 @@ void queue_claim_none(aq_queue_t *q, aq_queue_now_t now)
 {
     aq_job_t job;
 
-    ck_assert_int_eq(aq_queue_claim(q, fixture_pool, "nobody", &now, LEASE_MS, &job), APR_NOTFOUND);
+    ck_assert_int_eq(aq_queue_claim(q, fixture_pool, "nobody", &now, LEASE_MS, NULL, &job), APR_NOTFOUND);
     ck_assert_ptr_null(job.batch);
 }
 

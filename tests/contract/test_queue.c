@@ -30,7 +30,7 @@ START_TEST(a_submitted_batch_is_found_whole)
     batch.metadata = "{\"n\":1}";
     batch.never_repeat = 1;
     batch.retention_ms = 1234;
-    ck_assert_int_eq(aq_queue_submit(q, &batch, fixture_pool), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
     aq_batch_t *found = queue_find(q, batch.id);
     ck_assert_str_eq(found->id, batch.id);
     ck_assert_int_eq(found->status, AQ_BATCH_QUEUED);
@@ -70,8 +70,8 @@ START_TEST(an_id_is_taken_once)
 {
     aq_batch_t batch = queue_batch("acme", 1);
 
-    ck_assert_int_eq(aq_queue_submit(q, &batch, fixture_pool), APR_SUCCESS);
-    ck_assert_int_eq(aq_queue_submit(q, &batch, fixture_pool), APR_EEXIST);
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_EEXIST);
 }
 END_TEST
 
@@ -81,9 +81,9 @@ START_TEST(f66_an_idempotency_key_belongs_to_its_tenant)
     aq_batch_t *found;
 
     first.idempotency_key = again.idempotency_key = other.idempotency_key = "same";
-    ck_assert_int_eq(aq_queue_submit(q, &first, fixture_pool), APR_SUCCESS);
-    ck_assert_int_eq(aq_queue_submit(q, &again, fixture_pool), APR_EEXIST);
-    ck_assert_int_eq(aq_queue_submit(q, &other, fixture_pool), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_submit(q, &first, NULL, fixture_pool), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_submit(q, &again, NULL, fixture_pool), APR_EEXIST);
+    ck_assert_int_eq(aq_queue_submit(q, &other, NULL, fixture_pool), APR_SUCCESS);
     ck_assert_int_eq(aq_queue_find_key(q, fixture_pool, "acme", "same", &found), APR_SUCCESS);
     ck_assert_str_eq(found->id, first.id);
     ck_assert_int_eq(aq_queue_find(q, fixture_pool, again.id, &found), APR_NOTFOUND);
@@ -307,7 +307,7 @@ START_TEST(a_job_that_must_not_be_repeated_fails_with_its_worker)
     aq_batch_t batch = queue_batch("acme", 1);
 
     batch.never_repeat = 1;
-    ck_assert_int_eq(aq_queue_submit(q, &batch, fixture_pool), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
     (void)queue_claim(q, "w", queue_at(0));
     recover(queue_at(0), "w", 0, 1);
     ck_assert_str_eq(queue_find(q, batch.id)->error_code, "outcome-unknown");
@@ -380,7 +380,7 @@ START_TEST(expired_batches_go_with_their_idempotency_keys)
 
     batch.retention_ms = 1000;
     batch.idempotency_key = "k";
-    ck_assert_int_eq(aq_queue_submit(q, &batch, fixture_pool), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
     aq_job_t job = queue_claim(q, "w", now);
     ck_assert_int_eq(aq_queue_finish(q, batch.id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
     now = queue_at(1009);
@@ -422,7 +422,7 @@ START_TEST(texts_with_quotes_and_controls_pass_unchanged)
     aq_batch_t batch = queue_batch("'; DROP TABLE batches; --", 1);
 
     batch.path = "/v1/\"%27\x01\xc3\xa9";
-    ck_assert_int_eq(aq_queue_submit(q, &batch, fixture_pool), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
     aq_batch_t *found = queue_claim(q, "w'", queue_at(0)).batch;
     ck_assert_str_eq(found->tenant, batch.tenant);
     ck_assert_str_eq(found->path, batch.path);

@@ -81,7 +81,7 @@ static void claim_all(int number)
     aq_job_t job;
     apr_status_t rv;
 
-    while ((rv = aq_queue_claim(q, fixture_pool, worker, &now, LEASE_MS, &job)) == APR_SUCCESS) {
+    while ((rv = aq_queue_claim(q, fixture_pool, worker, &now, LEASE_MS, NULL, &job)) == APR_SUCCESS) {
         atomic_fetch_add(&board->owners[number_of(job.batch)], 1);
         if (aq_queue_finish(q, job.batch->id, job.token, &now, &QUEUE_DONE) == APR_SUCCESS) {
             atomic_fetch_add(&board->finished[number_of(job.batch)], 1);
@@ -124,7 +124,7 @@ static void *APR_THREAD_FUNC claim_in_thread(apr_thread_t *thread, void *data)
     apr_pool_t *pool = apr_thread_pool_get(thread);
     aq_job_t job;
 
-    while (aq_queue_claim(q, pool, "threads", &now, LEASE_MS, &job) == APR_SUCCESS) {
+    while (aq_queue_claim(q, pool, "threads", &now, LEASE_MS, NULL, &job) == APR_SUCCESS) {
         atomic_fetch_add(&board->owners[number_of(job.batch)], 1);
         if (aq_queue_find(q, pool, job.batch->id, &found) == APR_SUCCESS && found->status == AQ_BATCH_RUNNING &&
             aq_queue_finish(q, job.batch->id, job.token, &now, &QUEUE_DONE) == APR_SUCCESS) {
@@ -164,7 +164,7 @@ static void submit_share(int number)
 
     for (int n = number; n < JOBS; n += PROCESSES) {
         aq_batch_t batch = queue_batch("t", n);
-        if (board->submitted[n] == 0 && aq_queue_submit(q, &batch, fixture_pool) == APR_SUCCESS) {
+        if (board->submitted[n] == 0 && aq_queue_submit(q, &batch, NULL, fixture_pool) == APR_SUCCESS) {
             board->submitted[n] = 1;
         }
     }
@@ -184,7 +184,7 @@ static void work(int number)
         if (aq_queue_recover(q, &now, NULL, &recovered, &failed) != APR_SUCCESS) {
             atomic_fetch_add(&board->failures, 1);
         }
-        apr_status_t rv = aq_queue_claim(q, fixture_pool, worker, &now, 200, &job);
+        apr_status_t rv = aq_queue_claim(q, fixture_pool, worker, &now, 200, NULL, &job);
         if (rv == APR_SUCCESS && aq_queue_finish(q, job.batch->id, job.token, &now, &QUEUE_DONE) == APR_SUCCESS) {
             atomic_fetch_add(&board->finished[number_of(job.batch)], 1);
         } else if (rv == APR_NOTFOUND) {

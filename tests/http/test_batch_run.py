@@ -204,7 +204,7 @@ def test_f65_anothers_batch_and_what_is_none_are_the_same_404_to_the_byte(runnin
     unknown = "batch_" + "0" * 26
     tries = [batch_id, batch_id + "/result", unknown, unknown + "/result", batch_id[:-1], batch_id + "0",
              batch_id.upper(), "x", "batch_" + "z" * 26, "batch_" + "!" * 26, "a" * 4096, batch_id + "/results",
-             batch_id + "/result/x", batch_id + "//x", "%00", "..%2f..%2fqueue.db", "%2e%2e%2fspool", ""]
+             batch_id + "/result/x", batch_id + "//x", "%00", "..%2f..%2fqueue.db", "%2e%2e%2fspool"]
     answers = {path: web.get(f"{batches.STATUS_PATH}/{path}", key=other) for path in tries}
     # What holds %2f or NUL is refused by httpd before any location, and tells nothing either.
     by_httpd = {path for path in tries if "%" in path}
@@ -214,10 +214,15 @@ def test_f65_anothers_batch_and_what_is_none_are_the_same_404_to_the_byte(runnin
     assert len(names) == 1, names
     assert all(answers[path].status in (400, 404) for path in by_httpd)
     assert all(batch_id.encode() not in answer.body for path, answer in answers.items() if path in by_httpd)
-    for method in ("POST", "DELETE", "PUT"):
+    for method in ("POST", "PUT"):
         refused = {(a.status, a.headers["Allow"]) for a in
                    [web.request(method, f"{batches.STATUS_PATH}/{path}", key=other) for path in (batch_id, unknown)]}
         assert len(refused) == 1 and refused.pop()[0] == 405
+    for method, rest in (("DELETE", ""), ("POST", "/cancel")):
+        refused = {(a.status, a.body) for a in
+                   [web.request(method, f"{batches.STATUS_PATH}/{path}{rest}", key=other)
+                    for path in (batch_id, unknown)]}
+        assert refused == {(404, answers[unknown].body)}
     checks.assert_problem(web.get(url), 401)
 
 

@@ -100,10 +100,23 @@ static aq_batch_t sample(void)
 
 START_TEST(json_of_a_new_batch_has_every_field_and_nothing_internal)
 {
-    static const char *const fields[] = {
-        "id",       "status",       "created_at",      "started_at", "finished_at", "expires_at", "cancel_requested_at",
-        "attempt",  "max_attempts", "next_attempt_at", "progress",   "request",     "response",   "error",
-        "metadata", "links"};
+    static const char *const fields[] = {"id",
+                                         "status",
+                                         "created_at",
+                                         "started_at",
+                                         "finished_at",
+                                         "expires_at",
+                                         "result_expires_at",
+                                         "cancel_requested_at",
+                                         "attempt",
+                                         "max_attempts",
+                                         "next_attempt_at",
+                                         "progress",
+                                         "request",
+                                         "response",
+                                         "error",
+                                         "metadata",
+                                         "links"};
     aq_batch_t batch = sample();
     json_t *json = aq_batch_json(&batch, "/v1/batches");
 
@@ -119,6 +132,7 @@ START_TEST(json_of_a_new_batch_has_every_field_and_nothing_internal)
     ck_assert_ptr_nonnull(strstr(text, "\"created_at\":\"1970-01-01T00:00:01.000Z\""));
     ck_assert_ptr_nonnull(strstr(text, "\"response\":null"));
     ck_assert_ptr_nonnull(strstr(text, "/result\""));
+    ck_assert_ptr_nonnull(strstr(text, "/cancel\""));
     json_decref(json);
 }
 END_TEST
@@ -135,6 +149,8 @@ START_TEST(json_of_a_failed_batch_tells_response_error_and_metadata)
     batch.metadata = "{\"job\":\"nightly\"}";
     batch.progress_total = 10;
     batch.progress_done = 4;
+    batch.expires_at_ms = 9000;
+    batch.result_expires_at_ms = 8000;
     json_t *json = aq_batch_json(&batch, "/b");
     const char *text = aq_json_text(fixture_pool, json);
     ck_assert_ptr_nonnull(
@@ -143,6 +159,8 @@ START_TEST(json_of_a_failed_batch_tells_response_error_and_metadata)
         strstr(text, "\"error\":{\"code\":\"target-status\",\"detail\":\"the target answered 422\"}"));
     ck_assert_ptr_nonnull(strstr(text, "\"metadata\":{\"job\":\"nightly\"}"));
     ck_assert_ptr_nonnull(strstr(text, "\"progress\":{\"done\":4,\"total\":10,\"failed\":0}"));
+    ck_assert_ptr_nonnull(strstr(text, "\"result_expires_at\":\"1970-01-01T00:00:08.000Z\""));
+    ck_assert_ptr_nonnull(strstr(text, "\"cancel\":null"));
     json_decref(json);
 }
 END_TEST

@@ -211,7 +211,7 @@ START_TEST(f45_a_lock_held_by_another_ends_a_write_in_time_and_no_read)
     const char *id = queue_submit(q, "acme", 1);
     pid_t holder = holder_start(HOLDERS[_i], &ready);
     aq_time_ms_t began_ms = aq_clock_boot_ms();
-    apr_status_t rv = aq_queue_submit(q, &batch, fixture_pool);
+    apr_status_t rv = aq_queue_submit(q, &batch, NULL, fixture_pool);
     aq_time_ms_t took_ms = aq_clock_boot_ms() - began_ms;
     began_ms = aq_clock_boot_ms();
     (void)queue_find(q, id);
@@ -222,7 +222,7 @@ START_TEST(f45_a_lock_held_by_another_ends_a_write_in_time_and_no_read)
     ck_assert_int_ge(took_ms, WAIT_MS - 20);
     ck_assert_int_lt(took_ms, WAIT_MS + 1000); /* a loaded machine may be late */
     ck_assert_int_lt(read_ms, WAIT_MS);
-    ck_assert_int_eq(aq_queue_submit(q, &batch, fixture_pool), APR_SUCCESS); /* the kernel freed it */
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS); /* the kernel freed it */
     aq_queue_close(q);
 }
 END_TEST
@@ -282,7 +282,7 @@ START_TEST(f44_a_full_disk_is_told_and_leaves_earlier_rows)
         aq_sqlite_queue_open(fixture_pool, apr_pstrcat(fixture_pool, disk, "/queue.db", NULL), WAIT_MS, &q, &error);
     for (; made == APR_SUCCESS && rv == APR_SUCCESS && rows < 1000; rows += rv == APR_SUCCESS) {
         aq_batch_t one = queue_batch("acme", rows);
-        rv = aq_queue_submit(q, &one, fixture_pool);
+        rv = aq_queue_submit(q, &one, NULL, fixture_pool);
     }
     for (int n = 0; found == APR_SUCCESS && n < rows; n++) {
         found = aq_queue_find(q, fixture_pool, queue_batch("acme", n).id, &batch);

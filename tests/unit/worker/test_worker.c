@@ -142,7 +142,7 @@ static const char *submit_to(const char *path, void (*change)(aq_batch_t *batch)
     if (change != NULL) {
         change(&batch);
     }
-    ck_assert_int_eq(aq_queue_submit(q, &batch, fixture_pool), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
     return apr_pstrdup(fixture_pool, batch.id);
 }
 
@@ -423,6 +423,77 @@ START_TEST(a_stop_hands_long_jobs_back)
 }
 END_TEST
 
+static void cancel(const char *id, aq_batch_status_t becomes)
+{
+    aq_queue_now_t now = {.wall_ms = aq_clock_now_ms()};
+    aq_batch_t *batch;
+
+    ck_assert_int_eq(aq_queue_cancel(q, fixture_pool, id, &now, &batch), APR_SUCCESS);
+    ck_assert_int_eq(batch->status, becomes);
+}
+
+START_TEST(f48_a_canceled_transfer_is_stopped_within_a_second)
+{
+    options.lease_ms = 30000;
+    location("/slow/9000");
+    config_write();
+    worker_start();
+    const char *id = submit("/slow/9000"), *unrepeated = submit_to("/slow/9000", unrepeatable);
+    wait_for_requests(2);
+    aq_time_ms_t began_ms = aq_clock_boot_ms();
+    cancel(id, AQ_BATCH_CANCELING);
+    cancel(unrepeated, AQ_BATCH_CANCELING);
+    aq_batch_t *batch = wait_for(id, AQ_BATCH_CANCELED);
+    ck_assert_int_lt(aq_clock_boot_ms() - began_ms, 2000); /* about 400, and libcurl looks once a second at worst */
+    ck_assert_ptr_null(batch->error_code);
+    ck_assert_int_eq(batch->result_token, 0);
+    (void)wait_for(unrepeated, AQ_BATCH_CANCELED);
+    (void)wait_for(submit("/ok"), AQ_BATCH_SUCCEEDED);
+    ck_assert_int_eq(server->requests, 3);
+}
+END_TEST
+
+START_TEST(f48_a_canceled_job_of_a_killed_worker_is_not_revived)
+{
+    worker_start();
+    const char *id = submit("/slow/1500");
+    wait_for_requests(1);
+    worker_kill(SIGKILL);
+    (void)worker_end();
+    cancel(id, AQ_BATCH_CANCELING);
+    cancel(id, AQ_BATCH_CANCELING);
+    worker_start();
+    (void)wait_for(id, AQ_BATCH_CANCELED);
+    (void)wait_for(submit("/ok"), AQ_BATCH_SUCCEEDED);
+    ck_assert_int_eq(server->requests, 2);
+}
+END_TEST
+
+/* Canceled at every moment around the answer: it is one of the two, the row never changes its mind, and a result is there
+ * if and only if it succeeded. */
+START_TEST(f48_a_cancel_raced_by_success_has_one_outcome)
+{
+    worker_start();
+    for (int round = 0; round < 12; round++) {
+        aq_queue_now_t now = {.wall_ms = aq_clock_now_ms()};
+        const char *id = submit("/slow/400");
+        aq_batch_t *batch;
+        wait_for_requests(round + 1);
+        nap(100 + round * 40);
+        apr_status_t rv = aq_queue_cancel(q, fixture_pool, id, &now, &batch);
+        aq_time_ms_t until_ms = aq_clock_boot_ms() + PATIENCE_MS;
+        while (!aq_batch_is_over(queue_find(q, id)->status) && aq_clock_boot_ms() < until_ms) {
+            nap(5);
+        }
+        batch = queue_find(q, id);
+        ck_assert(batch->status == AQ_BATCH_SUCCEEDED || batch->status == AQ_BATCH_CANCELED);
+        ck_assert_int_eq(batch->result_token > 0, batch->status == AQ_BATCH_SUCCEEDED);
+        ck_assert(rv == APR_SUCCESS || (rv == APR_EINVAL && batch->status == AQ_BATCH_SUCCEEDED));
+        ck_assert_int_eq(aq_queue_cancel(q, fixture_pool, id, &now, &batch), APR_EINVAL);
+    }
+}
+END_TEST
+
 START_TEST(a_worker_follows_its_parent)
 {
     int ends[2];
@@ -563,6 +634,9 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, f42_a_worker_that_slept_through_its_lease_changes_nothing);
     tcase_add_test(tests, a_stop_lets_short_jobs_end);
     tcase_add_test(tests, a_stop_hands_long_jobs_back);
+    tcase_add_test(tests, f48_a_canceled_transfer_is_stopped_within_a_second);
+    tcase_add_test(tests, f48_a_canceled_job_of_a_killed_worker_is_not_revived);
+    tcase_add_test(tests, f48_a_cancel_raced_by_success_has_one_outcome);
     tcase_add_test(tests, a_worker_follows_its_parent);
     tcase_add_test(tests, a_reload_brings_new_locations_and_keeps_the_good_ones);
     tcase_add_test(tests, a_reload_that_moves_the_queue_ends_the_worker);
