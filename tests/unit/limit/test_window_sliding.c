@@ -160,7 +160,7 @@ static quality_t quality(model_t *model, uint32_t period_s, uint64_t limit, uint
     quality_t quality = {0};
 
     model->count = 0;
-    for (unsigned i = 0; i < 3000; i++) {
+    for (unsigned i = 0; i < 1500; i++) {
         uint64_t log;
 
         if (!is_bursty) {

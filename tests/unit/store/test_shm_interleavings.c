@@ -267,15 +267,22 @@ static void run_check(uint64_t run, unsigned takes)
     }
 }
 
-static void runs(const char *const rates[2], unsigned takes)
+static uint64_t run_count(void)
 {
-    const char *more = getenv("AQ_RUNS");
-    const uint64_t count = more != NULL ? strtoull(more, NULL, 10) : RUNS;
-    const aq_limit_t *limits[2] = {NULL, NULL};
+    const char *asked = getenv("AQ_RUNS");
+    const uint64_t count = asked != NULL ? strtoull(asked, NULL, 10) : RUNS;
 
     if (count == 0) {
         printf("not run: the thread sanitizer cannot follow callers that are no threads\n");
     }
+    return count;
+}
+
+static void runs(const char *const rates[2], unsigned takes)
+{
+    const uint64_t count = run_count();
+    const aq_limit_t *limits[2] = {NULL, NULL};
+
     world_make();
     for (unsigned i = 0; i < 2 && rates[i] != NULL; i++) {
         limits[i] = counter_limit(world.store, i == 0 ? "a" : "b", rates[i], NULL);
@@ -336,13 +343,14 @@ static void crowd_prepare(uint64_t run, const aq_limit_t *limit)
 
 START_TEST(last_slots_go_to_one_counter_each)
 {
+    const uint64_t count = run_count() / 10;
     const aq_limit_t *limit;
 
     world_make();
     world.is_crowded = 1;
     world.counter_count = 1;
     limit = counter_limit(world.store, "a", "1/day", NULL);
-    for (uint64_t run = 0; run < RUNS / 10; run++) {
+    for (uint64_t run = 0; run < count; run++) {
         unsigned admitted = 0;
 
         world.may_die = run % 4 == 3;
