@@ -35,6 +35,25 @@ def spend_slowly(web, key, count, at_once=1000):
         count -= load.total
 
 
+def test_row_O1_2000_at_once_and_then_1000_a_second(api):
+    key, other = api.keys["acme-1"], api.keys["acme-2"]
+    load = api.h2load(FILE, 2100, connections=8, key=key, http1=True)
+    assert (load.ok, load.refused) == (2000, 100), load
+    answer = api.get(FILE, key=key)
+    checks.assert_problem(answer, 429, **{"violated-policies": ["rate"]})
+    assert checks.retry_after(answer) == 1
+    assert api.get(FILE, key=other).status == 200
+    for _ in range(3):
+        api.clock.advance(1)
+        load = api.h2load(FILE, 1100, connections=8, key=key, http1=True)
+        assert (load.ok, load.refused) == (1000, 100), load
+    # It fills up to the burst, and no further.
+    api.clock.advance(60)
+    load = api.h2load(FILE, 2100, connections=8, key=key, http1=True)
+    assert (load.ok, load.refused) == (2000, 100), load
+    assert checks.trio(api.get(FILE, key=other)).limit == 10000
+
+
 def test_row_O2_10000_a_day_per_key_until_midnight_utc(api):
     key, other = api.keys["acme-1"], api.keys["acme-2"]
     spend_slowly(api, key, 9999)
