@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import checks, profiles
+from harness import batches, checks, profiles
 from harness.trickle import TrickleBackend
 
 FILE = "/v1/item.json"
@@ -94,3 +94,18 @@ def test_row_O3_request_ends_after_29_seconds_in_all(server):
     # Its answer had begun: what was sent of it stands, and the connection is closed amid the rest.
     begun = ends["body"][0]
     assert begun.status == 200 and begun.truncated and begun.body
+
+
+def test_row_O4_upload_is_answered_at_once_with_a_batch_to_poll(server, backend):
+    web = profiles.serve(server, "ottimate", backend)
+    key, lines = web.keys["acme-1"], [f"invoice {number}".encode() for number in range(3000)]
+    backend.hold_import(1000)
+    answer = web.post("/v1/imports", b"\n".join(lines), key=key)
+    assert answer.status == 202 and answer.json()["id"].startswith("batch_")
+    url = answer.headers["Location"]
+    backend.wait_held()
+    assert batches.wait_status(web, key, url, "running")["id"] == answer.json()["id"]
+    backend.release()
+    assert batches.wait_over(web, key, url)["status"] == "succeeded"
+    assert web.get(url + "/result", key=key).json() == {"received": 3000, "imported": 3000}
+    assert backend.store.lines(answer.json()["id"]) == lines

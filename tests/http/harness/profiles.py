@@ -51,7 +51,8 @@ def examples(name, language):
 def conf(name, backend_url):
     """The configuration of a server that includes the profile as it is shipped."""
     defines = {"STATE": "${ROOT}/state", "KEYS": "${ROOT}/keys.json", "PROFILES": FOLDER, "BACKEND": backend_url}
-    return "".join(f'Define APIQUOTA_{key} "{value}"\n' for key, value in defines.items()) + f'Include "{FOLDER}/{name}.conf"\n'
+    lines = [f'Define APIQUOTA_{key} "{value}"' for key, value in defines.items()]
+    return "\n".join([*lines, f'APIQuotaWorkerProgram "{paths.WORKER}"', f'Include "{FOLDER}/{name}.conf"', ""])
 
 
 def serve(server, name, backend, own_file=None, modules=(), **fields):
