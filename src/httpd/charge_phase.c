@@ -11,6 +11,7 @@
 
 #include "base/aq_log.h"
 #include "httpd/body_limit.h"
+#include "httpd/charge_hold.h"
 #include "httpd/deadline.h"
 #include "httpd/options.h"
 #include "httpd/usage_handler.h"
@@ -130,6 +131,7 @@ static int charge_take(request_rec *r, aq_request_t *request, const aq_location_
     }
     request->charge = charge;
     if (charge->state != AQ_CHARGE_DENIED) {
+        aq_charge_hold(request->pool, charge, store);
         return OK;
     }
     return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_TOO_MANY_REQUESTS, .code = "quota-exceeded"});

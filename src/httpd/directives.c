@@ -137,9 +137,6 @@ static const char *limit_unsupported(apr_pool_t *p, const aq_limit_t *limit, int
     if (limit->is_early) {
         return "phase=early is not available in this version";
     }
-    if (limit->window.algorithm == AQ_ALGORITHM_CONCURRENT) {
-        return "limits on what runs at once are not available in this version";
-    }
     if (limit->window.period == AQ_PERIOD_MONTH && limit->window.anchor == AQ_ANCHOR_TENANT && !is_in_plan) {
         return "anchor=tenant is for limits of a plan";
     }

@@ -332,7 +332,7 @@ static void count_look(const aq_window_t *window, const uint64_t *word, aq_time_
     const int is_total = window->algorithm == AQ_ALGORITHM_TOTAL;
 
     look->used = is_total && word_start(*word) != 0 ? 0 : word_count(*word);
-    look->mended = 0;
+    look->mended = is_total ? 0 : AQ_LOOK_MEMBERS;
     look->place = aq_window_locate(window, now_ms);
 }
 

@@ -80,10 +80,14 @@ typedef struct {
     aq_time_ms_t now_ms; /* the moment, perhaps moved forward to a window that has already begun */
 } aq_window_place_t;
 
+/* Instead of bits: the counter is a concurrent one, and a store that shares it with other processes must look itself. */
+#define AQ_LOOK_MEMBERS (1u << AQ_WINDOW_WORDS)
+
 /* One counter, looked at. */
 typedef struct {
-    uint64_t used;           /* counted at this moment, weighted for sliding windows, rounded up */
-    unsigned mended;         /* a bit for each word that was rewritten, see aq_window_look; nearly always 0 */
+    uint64_t used; /* counted at this moment, weighted for sliding windows, rounded up */
+    unsigned
+        mended; /* a bit for each word that was rewritten, see aq_window_look; nearly always 0; or AQ_LOOK_MEMBERS */
     aq_window_place_t place; /* where a charge would go */
 } aq_window_look_t;
 

@@ -2,7 +2,7 @@
 /* Shared-memory counters: opening, looking, giving back. See shm_counters.h; charging is in shm_take.c. */
 #include "store/shm_counters.h"
 
-#include "store/shm_store.h"
+#include "store/shm_members.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -25,7 +25,9 @@ static aq_shm_place_t receipt_place(const aq_shm_store_t *store, const aq_counte
         aq_shm_slot_t *slot = &store->table.slots[counter->receipt.slot];
         const uint64_t tag = atomic_load(&slot->tag);
 
-        if (aq_shm_tag_is_same(tag, aq_shm_counter_tag(counter)) ||
+        /* A member's word is told from all others by itself. */
+        if (counter->limit->window.algorithm == AQ_ALGORITHM_CONCURRENT ||
+            aq_shm_tag_is_same(tag, aq_shm_counter_tag(counter)) ||
             (aq_per_is_invented(counter->limit->per) && aq_shm_tag_is_same(tag, aq_shm_overflow_tag(store, counter)))) {
             place = (aq_shm_place_t){slot, tag};
         }
@@ -33,15 +35,28 @@ static aq_shm_place_t receipt_place(const aq_shm_store_t *store, const aq_counte
     return place;
 }
 
+/* Looks at the counter that this one may share with others. */
+static void answer_shared(const aq_shm_store_t *store, aq_shm_taking_t *taking, aq_time_ms_t now_ms)
+{
+    const aq_shm_place_t shared = aq_shm_table_find(&store->table, aq_shm_overflow_tag(store, taking->counter));
+
+    if (taking->counter->limit->window.algorithm != AQ_ALGORITHM_CONCURRENT) {
+        taking->place = shared;
+        aq_shm_look(taking, now_ms);
+    } else if (shared.slot != NULL && taking->look.used == 0) {
+        taking->place = shared;
+        aq_shm_members_look(store, taking, now_ms);
+    }
+}
+
 /* Fills the answers of one counter as it stands, without charging. */
 static void answer_found(const aq_shm_store_t *store, aq_counter_t *counter, aq_time_ms_t now_ms)
 {
     aq_shm_taking_t taking;
 
-    aq_shm_find(store, counter, &taking, now_ms);
+    aq_shm_find_any(store, counter, &taking, now_ms);
     if (taking.place.slot == NULL && aq_per_is_invented(counter->limit->per)) {
-        taking.place = aq_shm_table_find(&store->table, aq_shm_overflow_tag(store, counter));
-        aq_shm_look(&taking, now_ms);
+        answer_shared(store, &taking, now_ms);
     }
     aq_counter_answer(counter, taking.words, &taking.look, 0);
 }
@@ -57,6 +72,8 @@ static apr_status_t shm_give_back(aq_counter_store_t *base, aq_counter_t *counte
         taking.place = receipt_place(store, &counters[i]);
         if (taking.place.slot != NULL) {
             aq_shm_word_give_back(taking.place.slot, &counters[i], now_ms);
+        }
+        if (taking.place.slot != NULL && counters[i].limit->window.algorithm != AQ_ALGORITHM_CONCURRENT) {
             aq_shm_look(&taking, now_ms);
             aq_counter_answer(&counters[i], taking.words, &taking.look, 0);
         } else {
@@ -142,13 +159,28 @@ static aq_counter_store_t *store_create(apr_pool_t *p, const aq_counter_store_op
     return &store->base;
 }
 
+static const char *owners_path(apr_pool_t *p, const char *path)
+{
+    return apr_pstrcat(p, path, ".owners", NULL);
+}
+
 apr_status_t aq_shm_counters_open(apr_pool_t *p, const char *path, uint64_t size_bytes, int may_resize,
                                   aq_time_ms_t now_ms, aq_counter_store_t **store, const char **error)
 {
+    aq_owners_t *owners = NULL;
     aq_shm_file_t *file;
     apr_status_t rv = aq_shm_file_open(p, path, size_bytes, may_resize, now_ms, &file, error);
 
-    *store = rv == APR_SUCCESS ? store_create(p, &shm_ops, file) : NULL;
+    *store = NULL;
+    if (rv == APR_SUCCESS) {
+        rv = aq_owners_open(p, owners_path(p, path), &file->header->owners, &owners);
+        *error = rv != APR_SUCCESS ? apr_pstrcat(p, "counter file ", path, ": its file .owners cannot be opened", NULL)
+                                   : NULL;
+    }
+    if (rv == APR_SUCCESS) {
+        *store = store_create(p, &shm_ops, file);
+        ((aq_shm_store_t *)*store)->owners = owners;
+    }
     return rv;
 }
 
@@ -159,5 +191,9 @@ apr_status_t aq_shm_counters_open_readonly(apr_pool_t *p, const char *path, aq_c
     apr_status_t rv = aq_shm_file_open_readonly(p, path, &file, error);
 
     *store = rv == APR_SUCCESS ? store_create(p, &readonly_ops, file) : NULL;
+    if (*store != NULL) {
+        /* Without them all count as alive. */
+        (void)aq_owners_open(p, owners_path(p, path), NULL, &((aq_shm_store_t *)*store)->owners);
+    }
     return rv;
 }

@@ -9,6 +9,8 @@
  * while new counters of subjects that anyone can invent have long been made to share overflow counters, of which each
  * limit has a few, chosen by hash: stricter for them, never free.
  *
+ * Limits on what runs at once need PATH.owners beside it, whose bytes are locked by the processes that count.
+ *
  * What is in the file is told in shm_layout.h, how slots are found and given in shm_table.c, how counters are charged in
  * shm_counters.c.
  */

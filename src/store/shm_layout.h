@@ -17,7 +17,8 @@
  *        |  112  zero                                               |
  *        | 2048  takes without a place      8   \  change all the   |
  *        | 2056  second of the last alert   8   /  time, unchecked  |
- *        | 2064  zero                                               |
+ *        | 2064  number of the newest owner 8      see owners.h     |
+ *        | 2072  zero                                               |
  *   4096 +----------------------------------------------------------+
  *        | slot 0                                                   |
  *        |    0  tag                        8                       |
@@ -33,7 +34,8 @@
  *     |   upper 52 bits of the key's `low`   |  life   | i |state| generation |
  *     +--------------------------------------+---------+---+-----+------------+
  *
- *   life        a counter is dead 2^class seconds after the start of its newest word; 31: it never dies
+ *   life        a counter is dead 2^class seconds after the start of its newest word; 31: it never dies; 30: its words are
+ *               members (shm_members.h), it is dead a second after its newest word when none is claimed
  *   i           1 where anyone can invent such subjects; they may fill three quarters of the table, no more
  *   state       1 live, 2 pending (being inserted), 3 freed (an insertion that was given up)
  *   generation  goes up by one whenever the slot gets another owner or state begins anew, so that a process that slept
@@ -74,7 +76,8 @@ typedef struct {
     unsigned char zero[2048 - AQ_SHM_CHECKED_SIZE - AQ_SHA256_BYTES];
     _Atomic uint64_t overflows;
     _Atomic uint64_t alerted_at_s;
-    unsigned char zero_too[2048 - 16];
+    _Atomic uint64_t owners;
+    unsigned char zero_too[2048 - 24];
 } aq_shm_header_t;
 
 typedef struct {
@@ -93,6 +96,7 @@ static_assert(offsetof(aq_shm_header_t, secret) == 48, "layout");
 static_assert(offsetof(aq_shm_header_t, checksum) == AQ_SHM_CHECKED_SIZE, "layout");
 static_assert(offsetof(aq_shm_header_t, overflows) == 2048, "layout");
 static_assert(offsetof(aq_shm_header_t, alerted_at_s) == 2056, "layout");
+static_assert(offsetof(aq_shm_header_t, owners) == 2064, "layout");
 static_assert(sizeof(aq_shm_header_t) == AQ_SHM_HEADER_SIZE, "layout");
 static_assert(offsetof(aq_shm_slot_t, tag) == 0, "layout");
 static_assert(offsetof(aq_shm_slot_t, words) == 8, "layout");

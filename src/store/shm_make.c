@@ -56,6 +56,7 @@ static int carry_over(aq_shm_header_t *header, aq_shm_header_t *old, aq_time_ms_
         }
     }
     atomic_store(&header->overflows, atomic_load(&old->overflows));
+    atomic_store(&header->owners, atomic_load(&old->owners));
     return 1;
 }
 

@@ -4,6 +4,7 @@
 #define AQ_SHM_STORE_H
 
 #include "limit/counter_store.h"
+#include "store/owners.h"
 #include "store/shm_file.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@ typedef struct {
     aq_shm_file_t *file;
     aq_shm_table_t table;    /* the file's */
     uint64_t overflow_count; /* overflow counters of a limit */
+    aq_owners_t *owners;     /* of places that run at once; NULL: the file is looked at, and who lives cannot be told */
 } aq_shm_store_t;
 
 /* One counter while it is looked at and charged. */
@@ -21,6 +23,7 @@ typedef struct {
     aq_shm_place_t place;
     uint64_t words[AQ_WINDOW_WORDS]; /* a sliding window's seven, else the first alone */
     aq_window_look_t look;
+    unsigned chunk; /* of a concurrent limit, see shm_members.h */
 } aq_shm_taking_t;
 
 /* The store's take, see counter_store.h. */
@@ -67,7 +70,10 @@ static inline void aq_shm_look(aq_shm_taking_t *taking, aq_time_ms_t now_ms)
     aq_window_look(window, taking->words, now_ms, &taking->look);
 }
 
-/* Finds a counter's slot and looks at it. To takers a dead slot is none: they begin it anew. */
+/*
+ * Finds a counter's slot and looks at it. To takers a dead slot is none: they begin it anew. Where the look says
+ * AQ_LOOK_MEMBERS the counter is not found yet: see shm_members.h.
+ */
 static inline void aq_shm_find(const aq_shm_store_t *store, aq_counter_t *counter, aq_shm_taking_t *taking,
                                aq_time_ms_t now_ms)
 {

@@ -40,6 +40,8 @@
 /* So often an inserter looks again before it frees another's pending slot. */
 #define PATIENCE 32
 #define TICKS_PER_S 6
+/* A place of a limit on what runs at once is not held for longer than 2^22 seconds: 48 days. */
+#define MEMBER_LIFE 22
 
 /* A slot on the way from home: its number counted from there, and its tag when it was seen. */
 typedef struct {
@@ -104,6 +106,7 @@ int aq_shm_slot_is_dead(const aq_shm_slot_t *slot, uint64_t tag, aq_time_ms_t no
     const uint64_t life = (tag & AQ_SHM_LIFE_MASK) >> AQ_SHM_LIFE_SHIFT;
     const uint32_t now_ticks = (uint32_t)((uint64_t)(now_ms / AQ_MS_PER_S) * TICKS_PER_S);
     int32_t youngest = INT32_MAX;
+    uint32_t claimed = 0;
 
     if (life == AQ_LIFE_ENDLESS) {
         return 0;
@@ -112,11 +115,15 @@ int aq_shm_slot_is_dead(const aq_shm_slot_t *slot, uint64_t tag, aq_time_ms_t no
         uint64_t word = atomic_load(&slot->words[i]);
         int32_t age = (int32_t)(now_ticks - (uint32_t)(word >> 32));
 
+        claimed |= (uint32_t)word;
         if (word != 0 && age < youngest) {
             youngest = age;
         }
     }
-    return youngest / TICKS_PER_S > (INT64_C(1) << life) + margin_s;
+    return youngest / TICKS_PER_S > (INT64_C(1) << (life != AQ_LIFE_MEMBERS ? life
+                                                    : claimed != 0          ? MEMBER_LIFE
+                                                                            : 0)) +
+                                        margin_s;
 }
 
 int aq_shm_place_is_live(const aq_shm_place_t *place, aq_time_ms_t now_ms)

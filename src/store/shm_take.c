@@ -15,10 +15,12 @@
  *
  * A fixed window has one word, and so has a token bucket: there the swap alone decides.
  *
+ * What runs at once is charged otherwise: see shm_members.h.
+ *
  * All tries are bounded. A process that is in the way of others all the time (none was ever seen) is denied for a second
  * rather than held.
  */
-#include "store/shm_store.h"
+#include "store/shm_members.h"
 
 #include "base/aq_log.h"
 
@@ -29,8 +31,11 @@
 /* A moment so much older than the clock is no present. */
 #define STALE_MS 1000
 
-/* What came of a charge of one counter, or of all. REPEAT: of this counter once more; AGAIN: the take from its start. */
-typedef enum { CHARGE_DONE, CHARGE_DENIED, CHARGE_REPEAT, CHARGE_AGAIN } charge_t;
+/*
+ * What came of a charge of one counter, or of all. REPEAT: of this counter once more; AGAIN: the take from its start;
+ * FAILED: this process could not be made an owner.
+ */
+typedef enum { CHARGE_DONE, CHARGE_DENIED, CHARGE_REPEAT, CHARGE_AGAIN, CHARGE_FAILED } charge_t;
 
 /* 1 where all seven words are as they were when they were loaded, or swapped by us. */
 static int words_are_unchanged(const aq_shm_taking_t *taking)
@@ -94,7 +99,9 @@ static apr_status_t place(const aq_shm_store_t *store, aq_shm_taking_t *taking, 
 {
     const aq_counter_t *counter = taking->counter;
     const int is_invented = aq_per_is_invented(counter->limit->per);
-    apr_status_t rv = insert(store, taking, aq_shm_counter_tag(counter), now_ms, &taking->place);
+    const int is_concurrent = counter->limit->window.algorithm == AQ_ALGORITHM_CONCURRENT;
+    const uint64_t tag = is_concurrent ? aq_shm_members_tag(counter, taking->chunk) : aq_shm_counter_tag(counter);
+    apr_status_t rv = insert(store, taking, tag, now_ms, &taking->place);
 
     if (rv == APR_ENOSPC) {
         full_report(store, is_invented, now_ms / AQ_MS_PER_S);
@@ -102,7 +109,9 @@ static apr_status_t place(const aq_shm_store_t *store, aq_shm_taking_t *taking, 
     if (rv == APR_ENOSPC && is_invented) {
         rv = insert(store, taking, aq_shm_overflow_tag(store, counter), now_ms, &taking->place);
     }
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && is_concurrent) {
+        aq_shm_members_look(store, taking, now_ms);
+    } else if (rv == APR_SUCCESS) {
         aq_shm_look(taking, now_ms);
     }
     return rv;
@@ -140,6 +149,11 @@ static void mend(const aq_shm_store_t *store, const aq_shm_taking_t *taking, aq_
 void aq_shm_word_give_back(aq_shm_slot_t *slot, const aq_counter_t *counter, aq_time_ms_t now_ms)
 {
     const aq_receipt_t *receipt = &counter->receipt;
+
+    if (counter->limit->window.algorithm == AQ_ALGORITHM_CONCURRENT) {
+        aq_shm_member_release(slot, receipt, now_ms);
+        return;
+    }
     uint64_t word = atomic_load(&slot->words[receipt->index]);
     uint64_t wanted;
 
@@ -155,11 +169,12 @@ static void uncharge(const aq_shm_taking_t *taking, aq_time_ms_t now_ms)
 }
 
 /* Gives back what was charged of the first `done`, and looks at them anew. */
-static void uncharge_all(aq_shm_taking_t *const *takings, unsigned done, aq_time_ms_t now_ms)
+APART static void uncharge_all(const aq_shm_store_t *store, aq_shm_taking_t *const *takings, unsigned done,
+                               aq_time_ms_t now_ms)
 {
     for (unsigned i = 0; i < done; i++) {
         uncharge(takings[i], now_ms);
-        aq_shm_look(takings[i], now_ms);
+        aq_shm_find_any(store, takings[i]->counter, takings[i], now_ms);
     }
 }
 
@@ -238,12 +253,46 @@ APART static charge_t charge_bucket(const aq_shm_store_t *store, aq_shm_taking_t
     return CHARGE_AGAIN;
 }
 
+/* Claims a place of a concurrent limit. */
+APART static charge_t charge_member(const aq_shm_store_t *store, aq_shm_taking_t *taking, uint32_t cost,
+                                    aq_time_ms_t now_ms)
+{
+    uint32_t owner;
+
+    if (store->owners == NULL || aq_owners_self(store->owners, &owner) != APR_SUCCESS) {
+        return CHARGE_FAILED;
+    }
+    for (unsigned tries = 0; taking->place.slot != NULL && tries < CHARGE_TRIES; tries++) {
+        aq_shm_slot_t *slot = taking->place.slot;
+        const unsigned index = taking->look.place.index;
+        const uint64_t wanted = aq_shm_member(taking, owner);
+
+        if (atomic_compare_exchange_strong(&slot->words[index], &taking->words[index], wanted)) {
+            taking->look.used++;
+            taking->counter->receipt = (aq_receipt_t){
+                .slot = (uint64_t)(slot - store->table.slots), .word = wanted, .cost = cost, .index = (uint8_t)index};
+            if (atomic_load(&slot->tag) == taking->place.tag) {
+                return CHARGE_DONE;
+            }
+            uncharge(taking, now_ms);
+            return CHARGE_AGAIN;
+        }
+        aq_shm_members_look(store, taking, now_ms);
+        if (!admits(taking, cost)) {
+            return CHARGE_DENIED;
+        }
+    }
+    return CHARGE_AGAIN;
+}
+
 /* Charges one counter, which has a slot and admits as far as is known. */
 static inline charge_t charge_one(const aq_shm_store_t *store, aq_shm_taking_t *taking, uint32_t cost,
                                   aq_time_ms_t now_ms)
 {
-    if (taking->counter->limit->window.algorithm == AQ_ALGORITHM_TOKEN_BUCKET) {
-        return charge_bucket(store, taking, cost, now_ms);
+    if (taking->counter->limit->window.algorithm > AQ_ALGORITHM_TOTAL) {
+        return taking->counter->limit->window.algorithm == AQ_ALGORITHM_TOKEN_BUCKET
+                   ? charge_bucket(store, taking, cost, now_ms)
+                   : charge_member(store, taking, cost, now_ms);
     }
     for (unsigned tries = 0; tries < CHARGE_TRIES; tries++) {
         const charge_t result = swap_in(store, taking, cost) ? charge_confirm(taking, now_ms) : CHARGE_REPEAT;
@@ -281,7 +330,7 @@ static inline charge_t charge_all(const aq_shm_store_t *store, aq_shm_taking_t *
     for (unsigned i = 0; i < count; i++) {
         result = charge_one(store, sorted[i], cost, now_ms);
         if (result != CHARGE_DONE) {
-            uncharge_all(sorted, i, now_ms);
+            uncharge_all(store, sorted, i, now_ms);
             break;
         }
     }
@@ -298,7 +347,9 @@ static inline charge_t find_all(const aq_shm_store_t *store, aq_counter_t *count
     for (unsigned i = 0; i < count; i++) {
         counters[i].receipt.cost = 0;
         aq_shm_find(store, &counters[i], &takings[i], *now_ms);
-        if (takings[i].look.mended != 0) {
+        if (takings[i].look.mended == AQ_LOOK_MEMBERS) {
+            aq_shm_members_find(store, &takings[i], *now_ms);
+        } else if (takings[i].look.mended != 0) {
             mend(store, &takings[i], now_ms);
             return CHARGE_AGAIN;
         }
@@ -381,6 +432,10 @@ apr_status_t aq_shm_take(aq_counter_store_t *base, aq_counter_t *counters, unsig
         }
     }
     *is_denied = result != CHARGE_DONE;
+    if (result == CHARGE_FAILED) {
+        *is_denied = 0;
+        return APR_EGENERAL;
+    }
     if (*is_denied) {
         answer_denied(counters, takings, count, cost, result == CHARGE_AGAIN);
         return APR_SUCCESS;

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Holding a place of a limit on what runs at once for as long as a request runs. */
+#ifndef AQ_CHARGE_HOLD_H
+#define AQ_CHARGE_HOLD_H
+
+#include "limit/charge.h"
+
+/*
+ * Has a charge that was taken release what it holds when `p` is cleared. `p` is the pool of the initial request, which
+ * httpd clears once the response has been sent, or the client has gone. Does nothing where the charge holds nothing.
+ */
+void aq_charge_hold(apr_pool_t *p, aq_charge_t *charge, aq_counter_store_t *store);
+
+#endif
