@@ -67,6 +67,16 @@ def test_row_S2_headers_stand_on_every_response(api, backend):
     assert [checks.trio(answer) for answer in answers] == [(100, left, MINUTE + 60) for left in (99, 98, 97, 96, 95, 95)]
 
 
+def test_row_S3_batch_request_with_many_ids_counts_once(api, backend):
+    key = api.keys["acme-1"]
+    backend.script("/tickets/batch", body=b"[]")
+    sent = {"ids": [f"t{number}" for number in range(1, 501)]}
+    answer = api.post("/api/tickets/batch", json.dumps(sent), key=key, headers={"Content-Type": "application/json"})
+    assert (answer.status, checks.trio(answer).remaining) == (200, 99)
+    assert json.loads(backend.seen("/tickets/batch")[0].body) == sent
+    assert checks.trio(api.get(FILE, key=key)).remaining == 98
+
+
 def test_row_S4_304_has_no_body_and_is_not_counted(api, backend):
     key = api.keys["acme-1"]
     backend.script("/service-catalog", headers={"ETag": ETAG}, body=b"[]", times=1)

@@ -109,3 +109,18 @@ def test_row_O4_upload_is_answered_at_once_with_a_batch_to_poll(server, backend)
     assert batches.wait_over(web, key, url)["status"] == "succeeded"
     assert web.get(url + "/result", key=key).json() == {"received": 3000, "imported": 3000}
     assert backend.store.lines(answer.json()["id"]) == lines
+
+
+def test_row_O5_upload_that_is_sent_again_makes_no_second_batch(server, backend):
+    web = profiles.serve(server, "ottimate", backend)
+    key, body, headers = web.keys["acme-1"], b"one\ntwo\n", {"Idempotency-Key": "invoices-of-monday"}
+    first = batches.submit(web, key, body, headers=headers)
+    assert batches.submit(web, key, body, headers=headers) == first
+    assert batches.wait_over(web, key, first)["status"] == "succeeded"
+    assert batches.submit(web, key, body, headers=headers) == first
+    second = batches.submit(web, key, body, headers={"Idempotency-Key": "invoices-of-tuesday"})
+    assert second != first
+    batches.wait_over(web, key, second)
+    assert web.post("/v1/imports", b"three\n", key=key, headers=headers).status == 422
+    ids = [url.rpartition("/")[2] for url in (first, second)]
+    assert [seen.headers["Idempotency-Key"] for seen in backend.seen("/import")] == ids
