@@ -9,6 +9,7 @@ import pytest
 from harness import checks, profiles
 from harness.trickle import TrickleBackend
 from harness.waiting import eventually
+from harness.wire import pairs_of, request_bytes
 
 FILE = "/v1/item.json"
 MB = 1 << 20
@@ -18,7 +19,7 @@ NOON = LAST_OF_JANUARY + DAY_S // 2
 MIDNIGHT = LAST_OF_JANUARY + DAY_S
 MARCH = calendar.timegm((2026, 3, 1, 0, 0, 0))
 SIZES = {"nodes": 1, "imports": 50, "attachments": 10, "documents": 100, "webhooks": 1}
-TIMES = {"nodes": 30, "imports": 300, "agents": 300, "sync": 600, "workflows": 3600}
+TIMES = {"nodes": 30, "imports": 300, "agents/conversations": 300, "sync": 600, "workflows/executions": 3600}
 PROXY_LINES = "AH01102|AH00898|AH01110|AH10404|AH01106|AH01095"
 FORBIDDEN_LINE = "AH01631"
 # The deadline goes by the time since boot, which is faked as well here.
@@ -62,6 +63,32 @@ def test_row_T1_10_a_second_per_key(api):
     assert api.get(FILE, key=api.keys["reader"]).status == 200
     api.clock.advance(checks.retry_after(answer))
     assert checks.trio(api.get(FILE, key=key)).remaining == 1000 - 11
+
+
+@pytest.mark.parametrize("path, most", [("/v1/workflows/executions", 5), ("/v1/agents/conversations", 10)])
+def test_row_T3_so_many_at_the_same_time_per_workspace(server, path, most):
+    slow = TrickleBackend()
+    try:
+        web = profiles.serve(server, "ontologie", slow)
+        web.expect_log(PROXY_LINES)
+        running = []
+        for number in range(most):
+            running.append(web.raw())
+            key = web.keys["editor" if number % 2 else "reader"]
+            running[-1].send(request_bytes("GET", f"{path}/body", pairs_of(None, key)))
+            assert running[-1].read(12) == b"HTTP/1.1 200"
+        refused = web.get(f"{path}/fast", key=web.keys["metered"])
+        checks.assert_problem(refused, 429, limit=most)
+        assert checks.retry_after(refused) == 1
+        assert web.get(f"{path}/fast", key=web.keys["other"]).status == 200
+        assert web.get("/v1/nodes/fast", key=web.keys["metered"]).status == 200
+        # A client that goes away makes room.
+        running.pop().abort()
+        eventually(lambda: web.get(f"{path}/fast", key=web.keys["metered"]).status == 200)
+        for connection in running:
+            connection.abort()
+    finally:
+        slow.close()
 
 
 def test_row_T4_headers_on_every_response_and_retry_after_on_429_only(api):
