@@ -191,8 +191,11 @@ static int store_open(aq_server_config_t *server, apr_pool_t *pconf)
     server->store_file = path;
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_CRIT, 1013, rv, "APIQuotaStore: %s", error ? error : path);
+        return 0;
     }
-    return rv == APR_SUCCESS;
+    /* So that a child that slept is told from a clock that was stepped back. */
+    server->runtime->store->clock = aq_clock_now_ms;
+    return 1;
 }
 
 static apr_status_t last_good_keep(const char *from, const char *to, apr_pool_t *ptemp)
