@@ -11,18 +11,23 @@ import collections
 import http.client
 import re
 import sys
+import time
+import urllib.parse
 
 from show import Screen
-from wire import remaining, send
+from wire import document, remaining, send
 
 # path: a record of the backend. key: who asks for it. small: who asks until he is refused, and how often at most; a
 # sliding or fixed window may end meanwhile, so that is twice the limit. None where a limit is too large to be shown.
-Show = collections.namedtuple("Show", "path key small")
+# upload: where uploads become batches.
+Show = collections.namedtuple("Show", "path key small upload", defaults=(None, None))
+RECORD = b"0041;LATIN CAPITAL LETTER A;Lu;0;L;;;;;N;;;;0061;\n"  # what the backend imports: lines of UnicodeData.txt
+UPLOAD_TIMEOUT_S = 60
 SHOWS = {
     "onestack": Show("/api/countries/ET", "acme-1", ("acme-2", 201)),
     "ontime": Show("/v1/countries/ET", "grow", ("trial", 2001)),
     "ontologie": Show("/v1/countries/ET", "editor", ("metered", 41)),
-    "ottimate": Show("/v1/countries/ET", "acme-1", None),
+    "ottimate": Show("/v1/countries/ET", "acme-1", upload="/v1/imports"),
     "waqti": Show("/v1/countries/ET", "professional", ("basic", 121)),
 }
 KEY_ROW = re.compile(r"^\| `([^` ]+)` \| `([^` ]+)` \|", re.M)
@@ -40,11 +45,11 @@ class ProfileTour:
     def __init__(self, show, keys, port):
         self.show, self.keys, self.port, self.screen = show, keys, port, Screen()
 
-    def ask(self, key=None, more=()):
-        """Asks for the record, and prints both sides of it."""
-        headers = ([("Authorization", f"Bearer {key}")] if key else []) + list(more)
-        self.screen.request("GET", self.show.path, headers)
-        response = send(self.port, "GET", self.show.path, headers)
+    def ask(self, key=None, more=(), method="GET", path=None, body=None):
+        """Asks for the record unless told otherwise, and prints both sides of it."""
+        headers, path = ([("Authorization", f"Bearer {key}")] if key else []) + list(more), path or self.show.path
+        self.screen.request(method, path, headers)
+        response = send(self.port, method, path, headers, body)
         self.screen.response(response)
         return response
 
@@ -78,11 +83,26 @@ class ProfileTour:
         self.screen.check(response.status == 429 and response.headers.get("Retry-After", "").isdigit(),
                           "429, and how long to wait")
 
+    def batch(self):
+        key = self.keys[self.show.key]
+        self.screen.step("An upload becomes a batch, and is polled")
+        response = self.ask(key, method="POST", path=self.show.upload, body=RECORD)
+        self.screen.check(response.status == 202, "202 at once, with the batch's ID and where to poll it")
+        path = urllib.parse.urlsplit(response.headers.get("Location", "")).path
+        until = time.monotonic() + UPLOAD_TIMEOUT_S
+        while (response := self.ask(key, path=path)).status == 200 and time.monotonic() < until:
+            if document(response)["status"] in ("succeeded", "failed"):
+                break
+            time.sleep(int(response.headers.get("Retry-After", "1")))
+        self.screen.check(response.status == 200 and document(response)["status"] == "succeeded", "it is done")
+
     def take(self):
         self.no_key()
         self.not_modified(self.a_record())
         if self.show.small:
             self.too_many()
+        if self.show.upload:
+            self.batch()
         return self.screen.failures
 
 
