@@ -42,7 +42,7 @@ static const char *limit_read(apr_pool_t *p, const char *value, aq_queue_query_t
     size_t size = strspn(value, "0123456789");
 
     (void)p;
-    query->limit = size > 0 && size <= 3 && !value[size] ? atoi(value) : 0;
+    query->limit = size > 0 && size <= 3 && !value[size] ? (int)apr_atoi64(value) : 0;
     return query->limit >= 1 && query->limit <= LIMIT_MAX ? NULL : "limit must be a whole number from 1 to 200.";
 }
 

@@ -230,7 +230,7 @@ static const char *limit_complete(apr_pool_t *p, parsing_t *parsing)
 
     limit->capacity = limit->rate.count;
     if (algorithm == AQ_ALGORITHM_SLIDING && limit->window.period == AQ_PERIOD_MONTH) {
-        return "months differ in length, so their limits cannot slide: use fixed, or a number of days as in 30d";
+        return "months differ in length, so algorithm=sliding cannot be: use fixed, or a number of days as in 30d";
     }
     if (algorithm == AQ_ALGORITHM_CONCURRENT && limit->rate.count > CONCURRENT_MAX) {
         return apr_psprintf(p, "at most %d requests at once can be counted", CONCURRENT_MAX);

@@ -174,12 +174,12 @@ static void conclude(attempt_t *attempt)
 static void give_up(attempt_t *attempt)
 {
     int has_begun = attempt->answer.end != AQ_TARGET_REFUSED;
+    int may_repeat = !attempt->job->batch->never_repeat && attempt->location->target_is_idempotent;
+    int stop = atomic_load(&attempt->held.stop);
 
-    if (atomic_load(&attempt->held.stop) == AQ_STOP_LOST) {
+    if (stop == AQ_STOP_LOST) {
         log_end(attempt, APR_NOTFOUND, NULL, NULL);
-    } else if (atomic_load(&attempt->held.stop) == AQ_STOP_CANCEL) {
-        hand_back(attempt, 0);
-    } else if (has_begun && (attempt->job->batch->never_repeat || !attempt->location->target_is_idempotent)) {
+    } else if (stop != AQ_STOP_CANCEL && has_begun && !may_repeat) {
         attempt->answer.end = AQ_TARGET_LOST;
         attempt->answer.detail = "the worker had to stop before the target had answered";
         conclude(attempt);

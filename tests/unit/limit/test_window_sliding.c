@@ -51,7 +51,7 @@ static counter_t counter_draw(uint64_t *seed)
     const uint32_t period_s = PERIODS[model_draw(seed, PERIOD_COUNT)];
 
     return (counter_t){
-        .window = {AQ_ALGORITHM_SLIDING, AQ_PERIOD_SECONDS, period_s},
+        .window = {.algorithm = AQ_ALGORITHM_SLIDING, .period = AQ_PERIOD_SECONDS, .period_s = period_s},
         .limit = 1 + model_draw(seed, model_draw(seed, 2) ? 20 : 100000),
         .now_ms = INT64_C(1795350050000) + (int64_t)model_draw(seed, UINT64_C(40) * 365 * 86400 * 1000),
     };
@@ -153,9 +153,10 @@ typedef struct {
 
 static quality_t quality(model_t *model, uint32_t period_s, uint64_t limit, uint64_t seed, int is_bursty)
 {
-    counter_t counter = {.window = {AQ_ALGORITHM_SLIDING, AQ_PERIOD_SECONDS, period_s},
-                         .limit = limit,
-                         .now_ms = INT64_C(1795350050000)};
+    counter_t counter = {
+        .window = {.algorithm = AQ_ALGORITHM_SLIDING, .period = AQ_PERIOD_SECONDS, .period_s = period_s},
+        .limit = limit,
+        .now_ms = INT64_C(1795350050000)};
     const int64_t period_ms = (int64_t)period_s * 1000;
     quality_t quality = {0};
 
