@@ -25,7 +25,7 @@ typedef struct {
     aq_time_ms_t now_ms;
     int is_json;
     const char *config, *state_dir, *key_file;
-    const char *tenant, *key, *id, *plan, *expires;
+    const char *tenant, *key, *id, *plan, *expires, *overlap;
     apr_array_header_t *scopes; /* of const char * */
     apr_array_header_t *limits; /* of const char *, "NAME=RATE" */
     const char *format, *key_field;
@@ -37,7 +37,7 @@ typedef struct {
 
 typedef aq_ctl_exit_t aq_ctl_command_fn(aq_ctl_t *ctl);
 
-aq_ctl_command_fn aq_ctl_key_create, aq_ctl_key_list, aq_ctl_key_revoke;
+aq_ctl_command_fn aq_ctl_key_create, aq_ctl_key_list, aq_ctl_key_revoke, aq_ctl_key_rotate;
 aq_ctl_command_fn aq_ctl_tenant_set, aq_ctl_tenant_show;
 aq_ctl_command_fn aq_ctl_usage_show;
 aq_ctl_command_fn aq_ctl_config_check;

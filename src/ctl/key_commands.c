@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * apiquotactl key: create, list and revoke. They work on the keys file alone, so also while no server runs.
+ * apiquotactl key: create, list, rotate and revoke. They work on the keys file alone, so also while no server runs.
  */
 #include "ctl/ctl.h"
 
@@ -78,6 +78,53 @@ aq_ctl_exit_t aq_ctl_key_revoke(aq_ctl_t *ctl)
     }
     return aq_ctl_answer_print(ctl, json_pack("{s:s}", "revoked", ctl->argument),
                                apr_pstrcat(ctl->p, "Revoked ", ctl->argument, ".", NULL));
+}
+
+#define OVERLAP_DEFAULT "24h"
+
+/* When the old key ends; 0: at once. */
+static aq_ctl_exit_t overlap_parse(const aq_ctl_t *ctl, aq_time_ms_t *retires_at_ms)
+{
+    const char *overlap = ctl->overlap ? ctl->overlap : OVERLAP_DEFAULT;
+    int64_t duration_ms;
+
+    *retires_at_ms = 0;
+    if (strcmp(overlap, "0") == 0) {
+        return AQ_CTL_DONE;
+    }
+    if (aq_units_duration_parse(overlap, &duration_ms) != APR_SUCCESS || duration_ms >= INT64_MAX - ctl->now_ms) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "--overlap %s: is neither 0 nor a duration: %s", overlap,
+                           AQ_UNITS_DURATION_FORM);
+    }
+    *retires_at_ms = ctl->now_ms + duration_ms;
+    return AQ_CTL_DONE;
+}
+
+aq_ctl_exit_t aq_ctl_key_rotate(aq_ctl_t *ctl)
+{
+    char text[AQ_KEY_TEXT_SIZE];
+    const char *id, *error;
+    aq_time_ms_t retires_at_ms;
+    aq_ctl_exit_t code = overlap_parse(ctl, &retires_at_ms);
+
+    if (code == AQ_CTL_DONE) {
+        code = aq_ctl_key_file_find(ctl);
+    }
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    if (aq_keyedit_key_rotate(ctl->p, ctl->key_file, ctl->argument, retires_at_ms, text, &id, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
+    }
+    json_t *answer = json_pack("{s:s, s:s, s:s}", "id", id, "key", text, "replaces", ctl->argument);
+    if (answer && retires_at_ms != 0 && json_object_set_new(answer, "retires_at", aq_json_time(retires_at_ms)) != 0) {
+        json_decref(answer);
+        answer = NULL;
+    }
+    if (!ctl->is_json) {
+        (void)fprintf(stderr, "Key %s, in place of %s. It is shown this once and stored nowhere:\n", id, ctl->argument);
+    }
+    return aq_ctl_answer_print(ctl, answer, text);
 }
 
 static const char *key_state(const aq_ctl_t *ctl, const json_t *key)

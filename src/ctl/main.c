@@ -24,6 +24,7 @@ enum {
     TAKES_SCOPE = 1 << 5,
     TAKES_LIMIT = 1 << 6,
     TAKES_LOG = 1 << 7,
+    TAKES_OVERLAP = 1 << 8,
 };
 
 typedef struct {
@@ -54,6 +55,14 @@ static const command_t commands[] = {
      .usage = "ID",
      .help = "remove a key; the server knows within a second",
      .run = aq_ctl_key_revoke,
+     .least_arguments = 1,
+     .most_arguments = 1},
+    {.noun = "key",
+     .verb = "rotate",
+     .usage = "ID [--overlap DURATION|0]",
+     .help = "make a key in place of another, which stays valid for 24h or as long as told",
+     .run = aq_ctl_key_rotate,
+     .takes = TAKES_OVERLAP,
      .least_arguments = 1,
      .most_arguments = 1},
     {.noun = "tenant",
@@ -108,6 +117,7 @@ static const option_t options[] = {
     {.name = "key", .text_offset = offsetof(aq_ctl_t, key), .bit = TAKES_KEY},
     {.name = "id", .text_offset = offsetof(aq_ctl_t, id), .bit = TAKES_ID},
     {.name = "plan", .text_offset = offsetof(aq_ctl_t, plan), .bit = TAKES_PLAN},
+    {.name = "overlap", .text_offset = offsetof(aq_ctl_t, overlap), .bit = TAKES_OVERLAP},
     {.name = "expires", .text_offset = offsetof(aq_ctl_t, expires), .bit = TAKES_EXPIRES},
     {.name = "format", .text_offset = offsetof(aq_ctl_t, format), .bit = TAKES_LOG},
     {.name = "key-field", .text_offset = offsetof(aq_ctl_t, key_field), .bit = TAKES_LOG},

@@ -169,6 +169,19 @@ static int tenant_read(build_t *build, const char *place, const json_t *entry, t
     return tenant->limits != NULL;
 }
 
+/* For callers who are of the tenant by other means than a key. */
+static void tenant_keep(build_t *build, const tenant_t *tenant)
+{
+    aq_principal_t *principal = apr_pcalloc(build->p, sizeof(*principal));
+
+    principal->tenant = tenant->name;
+    principal->plan = tenant->plan->name;
+    principal->limits = tenant->limits;
+    principal->subject[AQ_PER_TENANT] = tenant->subject;
+    apr_hash_set(build->set->tenants, tenant->name, APR_HASH_KEY_STRING, principal);
+    build->set->report.tenants++;
+}
+
 static void tenants_read(build_t *build, json_t *tenants)
 {
     const char *name;
@@ -186,7 +199,9 @@ static void tenants_read(build_t *build, json_t *tenants)
             tenant->name = apr_pstrdup(build->p, name);
             tenant->subject = aq_subject_hash(build->secret, AQ_PER_TENANT, name);
             tenant->is_refused = !tenant_read(build, apr_pstrcat(build->ptemp, "tenants.", name, NULL), entry, tenant);
-            build->set->report.tenants += !tenant->is_refused;
+            if (!tenant->is_refused) {
+                tenant_keep(build, tenant);
+            }
             apr_hash_set(build->tenants, tenant->name, APR_HASH_KEY_STRING, tenant);
         }
         index++;
@@ -291,6 +306,14 @@ static tenant_t *key_tenant(build_t *build, const char *place, const json_t *ent
     return tenant;
 }
 
+/* The successor of a rotated key counts where that one did. */
+static const char *counted_as(const json_t *entry, const char *id)
+{
+    const char *other = aq_json_string(entry, "counts_as");
+
+    return aq_principal_name_is_valid(other) ? other : id;
+}
+
 static void key_add(build_t *build, size_t index, const json_t *entry)
 {
     aq_key_t *key = &build->set->keys[build->set->count];
@@ -315,7 +338,7 @@ static void key_add(build_t *build, size_t index, const json_t *entry)
     principal->limits = aq_limits_anchor(build->p, principal->limits, tenant->billing_day, build->secret);
     principal->tenant = tenant->name;
     principal->plan = tenant->plan->name;
-    principal->subject[AQ_PER_KEY] = aq_subject_hash(build->secret, AQ_PER_KEY, principal->key_id);
+    principal->subject[AQ_PER_KEY] = aq_subject_hash(build->secret, AQ_PER_KEY, counted_as(entry, principal->key_id));
     principal->subject[AQ_PER_TENANT] = tenant->subject;
     tenant->keys++;
     apr_hash_set(build->ids, principal->key_id, APR_HASH_KEY_STRING, principal);
@@ -335,6 +358,7 @@ static void rooms_make(build_t *build, size_t count)
     build->set->keys = apr_palloc(build->p, (count + 1) * sizeof(*build->set->keys));
     build->set->by_digest = apr_pcalloc(build->p, slots * sizeof(*build->set->by_digest));
     build->set->digest_mask = slots - 1;
+    build->set->tenants = apr_hash_make(build->p);
     build->tenants = apr_hash_make(build->ptemp);
     build->ids = apr_hash_make(build->ptemp);
 }

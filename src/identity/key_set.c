@@ -113,6 +113,11 @@ aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_
     return aq_key_set_find_again(set, &memo, text, size, now_ms, principal);
 }
 
+const aq_principal_t *aq_key_set_tenant(const aq_key_set_t *set, const char *tenant)
+{
+    return apr_hash_get(set->tenants, tenant, APR_HASH_KEY_STRING);
+}
+
 const aq_keys_report_t *aq_key_set_report(const aq_key_set_t *set)
 {
     return &set->report;

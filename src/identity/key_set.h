@@ -27,6 +27,7 @@ struct aq_key_set_t {
     unsigned count;
     uint32_t *by_digest;  /* 1 + index into keys, 0: empty; see aq_key_set_slot */
     uint64_t digest_mask; /* slots of by_digest - 1; they are a power of two */
+    apr_hash_t *tenants;  /* name -> const aq_principal_t *: of the tenant alone, without a key */
     const aq_hash_secret_t *cache_secret;
     aq_cache_t *cache;
     aq_keys_report_t report;

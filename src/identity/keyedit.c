@@ -187,18 +187,29 @@ static json_int_t tenant_key_count(const json_t *keys, const char *tenant)
     return count;
 }
 
-static apr_status_t spec_check(edit_t *edit, const aq_key_spec_t *spec)
+/* Whether the tenant may have one more key. */
+static apr_status_t room_check(edit_t *edit, const char *name)
 {
-    const json_t *tenant = spec->tenant ? json_object_get(edit->tenants, spec->tenant) : NULL;
+    const json_t *tenant = name ? json_object_get(edit->tenants, name) : NULL;
     const json_t *max = json_object_get(tenant, "max_keys");
     json_int_t max_keys = json_is_integer(max) ? json_integer_value(max) : AQ_KEYS_PER_TENANT_DEFAULT;
 
     if (!tenant) {
-        return fail(edit, APR_EGENERAL, "the tenant \"%s\" is unknown", spec->tenant ? spec->tenant : "");
+        return fail(edit, APR_EGENERAL, "the tenant \"%s\" is unknown", name ? name : "");
     }
-    if (tenant_key_count(edit->keys, spec->tenant) >= max_keys) {
-        return fail(edit, APR_EGENERAL, "the tenant \"%s\" has %d keys already, as many as it may", spec->tenant,
+    if (tenant_key_count(edit->keys, name) >= max_keys) {
+        return fail(edit, APR_EGENERAL, "the tenant \"%s\" has %d keys already, as many as it may", name,
                     (int)max_keys);
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t spec_check(edit_t *edit, const aq_key_spec_t *spec)
+{
+    apr_status_t rv = room_check(edit, spec->tenant);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
     if (spec->id && !aq_principal_name_is_valid(spec->id)) {
         return fail(edit, APR_EGENERAL, "an id is visible ASCII without spaces, \" and \\, at most %d characters",
@@ -287,6 +298,93 @@ apr_status_t aq_keyedit_key_create(apr_pool_t *p, const char *path, const aq_key
     rv = edit_end(&edit, rv);
     if (rv != APR_SUCCESS) {
         memset(text, 0, AQ_KEY_TEXT_SIZE); /* a key that is in no file must not be handed out */
+    }
+    return rv;
+}
+
+/* The old key ends at that time, unless it ends sooner by itself. */
+static apr_status_t key_retire(edit_t *edit, json_t *old, aq_time_ms_t retires_at_ms)
+{
+    const char *expires = aq_json_string(old, "expires_at");
+    aq_time_ms_t expires_at_ms;
+
+    if (expires && aq_clock_rfc3339_parse(expires, &expires_at_ms) == APR_SUCCESS && expires_at_ms <= retires_at_ms) {
+        return APR_SUCCESS;
+    }
+    return json_object_set_new(old, "expires_at", aq_json_time(retires_at_ms)) == 0
+               ? APR_SUCCESS
+               : fail_system(edit, APR_ENOMEM, edit->path);
+}
+
+/* A copy of `old` with another id and hash; what its counters are known by goes with it. */
+static json_t *key_successor(const json_t *old, const char *id, const char *hex)
+{
+    json_t *entry = json_deep_copy(old);
+
+    if (!json_object_get(entry, "counts_as")) {
+        (void)json_object_set(entry, "counts_as", json_object_get(old, "id"));
+    }
+    if (json_object_set_new(entry, "id", json_string(id)) != 0 ||
+        json_object_set_new(entry, "sha256", json_string(hex)) != 0) {
+        json_decref(entry);
+        return NULL;
+    }
+    return entry;
+}
+
+static apr_status_t key_replace(edit_t *edit, size_t index, aq_time_ms_t retires_at_ms, const char *id, const char *hex)
+{
+    json_t *old = json_array_get(edit->keys, index);
+    json_t *entry = key_successor(old, id, hex);
+
+    if (retires_at_ms == 0) {
+        return entry && json_array_set_new(edit->keys, index, entry) == 0 ? APR_SUCCESS
+                                                                          : fail_system(edit, APR_ENOMEM, edit->path);
+    }
+    if (!entry || json_array_append_new(edit->keys, entry) != 0) {
+        return fail_system(edit, APR_ENOMEM, edit->path);
+    }
+    return key_retire(edit, old, retires_at_ms);
+}
+
+/* The index of the key to be rotated, in `*index`. */
+static apr_status_t rotation_check(edit_t *edit, const char *id, aq_time_ms_t retires_at_ms, size_t *index)
+{
+    ssize_t found = key_index(edit->keys, id);
+    const json_t *old = found < 0 ? NULL : json_array_get(edit->keys, (size_t)found);
+
+    if (!old) {
+        return fail(edit, APR_NOTFOUND, "there is no key of id \"%s\"", id);
+    }
+    *index = (size_t)found;
+    if (json_is_true(json_object_get(old, "disabled"))) {
+        return fail(edit, APR_EGENERAL, "the key \"%s\" is disabled", id);
+    }
+    return retires_at_ms == 0 ? APR_SUCCESS : room_check(edit, aq_json_string(old, "tenant"));
+}
+
+apr_status_t aq_keyedit_key_rotate(apr_pool_t *p, const char *path, const char *id, aq_time_ms_t retires_at_ms,
+                                   char text[AQ_KEY_TEXT_SIZE], const char **new_id, const char **error)
+{
+    char hex[AQ_SHA256_HEX_SIZE];
+    size_t index = 0;
+    edit_t edit;
+
+    *new_id = NULL;
+    memset(text, 0, AQ_KEY_TEXT_SIZE);
+    apr_status_t rv = edit_begin(&edit, p, path, 0, error);
+    if (rv == APR_SUCCESS) {
+        rv = rotation_check(&edit, id, retires_at_ms, &index);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = key_make(&edit, text, hex, new_id);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = key_replace(&edit, index, retires_at_ms, *new_id, hex);
+    }
+    rv = edit_end(&edit, rv);
+    if (rv != APR_SUCCESS) {
+        memset(text, 0, AQ_KEY_TEXT_SIZE); /* as above */
     }
     return rv;
 }

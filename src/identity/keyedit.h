@@ -32,6 +32,15 @@ apr_status_t aq_keyedit_key_create(apr_pool_t *p, const char *path, const aq_key
 apr_status_t aq_keyedit_key_revoke(apr_pool_t *p, const char *path, const char *id, const char **error);
 
 /*
+ * Makes a key in place of the one of that id: same tenant, scopes, overrides and end, and the same counters (the member
+ * "counts_as"), so that a rotation refills nothing. The old one is valid until `retires_at_ms` at most; 0 removes it at
+ * once. `text` and `*new_id` as from aq_keyedit_key_create. APR_NOTFOUND where there is no such key; APR_EGENERAL where it
+ * is disabled, or the tenant has no room for a second one meanwhile.
+ */
+apr_status_t aq_keyedit_key_rotate(apr_pool_t *p, const char *path, const char *id, aq_time_ms_t retires_at_ms,
+                                   char text[AQ_KEY_TEXT_SIZE], const char **new_id, const char **error);
+
+/*
  * Creates or changes a tenant. `plan` NULL leaves it. `limits` (name -> rate text, "" removes one; may be NULL) are
  * checked with aq_limit_parse. A new tenant needs a plan, which is not looked up. Creates the file where there is none
  * (mode 0640).

@@ -102,6 +102,12 @@ typedef struct {
 aq_identified_t aq_key_set_find_again(const aq_key_set_t *set, aq_key_memo_t *memo, const char *text, size_t size,
                                       aq_time_ms_t now_ms, const aq_principal_t **principal);
 
+/*
+ * What the file says of a tenant, whoever of it asks: a principal with its plan, its limits and its subject, key_id NULL.
+ * NULL where there is no such tenant in force. Owned by the set. Thread-safe.
+ */
+const aq_principal_t *aq_key_set_tenant(const aq_key_set_t *set, const char *tenant);
+
 /* What the load of this set found. Owned by the set. */
 const aq_keys_report_t *aq_key_set_report(const aq_key_set_t *set);
 
