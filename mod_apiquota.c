@@ -4,6 +4,7 @@
  *
  * The module record and the table of hooks: a reader starts here. One request of a client passes
  *
+ *     guard      too many from there?             early_phase.c
  *     identify   who asks?                        identify.c, authz.c
  *     charge     may they? all limits or none     charge_phase.c
  *     (handler)  httpd's, or a batch              batch_handler.c

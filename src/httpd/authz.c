@@ -5,6 +5,7 @@
  * httpd asks a provider first with no user known, then again after authentication. Each line names one or more values;
  * any of them will do.
  */
+#include "httpd/exempt.h"
 #include "httpd/phases.h"
 
 #include <http_core.h>
@@ -29,6 +30,10 @@ static authz_status any_check(request_rec *r, const char *line, holds_fn *holds)
     const aq_principal_t *principal = aq_request_principal(r);
     const char *name;
 
+    /* A browser's question whether it may ask: there is nobody yet to hold anything. */
+    if (aq_config_location(r)->quota > AQ_QUOTA_OFF && aq_exempt_is_preflight(r)) {
+        return AUTHZ_GRANTED;
+    }
     if (!r->user || !principal) {
         return AUTHZ_DENIED_NO_USER;
     }

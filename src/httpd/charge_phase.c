@@ -4,16 +4,19 @@
  *
  * ensure_charged runs from three hooks: check_authz (first, so that a refused scope is charged), fixups (for locations
  * without authentication) and the handler (for requests that reach fixups only by a subrequest, and before mod_cache).
- * The state on the initial request makes it idempotent: later calls repeat the first one's answer. An ErrorDocument is
- * never charged. The failure policy of the store is decided here and nowhere else.
+ * The state on the initial request makes it idempotent: later calls repeat the first one's answer, unless the location
+ * of an internal redirect costs more. An ErrorDocument is never charged.
  */
 #include "httpd/phases.h"
 
-#include "base/aq_log.h"
 #include "httpd/body_limit.h"
 #include "httpd/charge_hold.h"
+#include "httpd/cost.h"
 #include "httpd/deadline.h"
+#include "httpd/exempt.h"
 #include "httpd/options.h"
+#include "httpd/refusal.h"
+#include "httpd/subject.h"
 #include "httpd/usage_handler.h"
 
 #include <apr_strings.h>
@@ -30,13 +33,26 @@ static int is_replaced(const apr_array_header_t *own, const aq_limit_t *limit)
     return 0;
 }
 
+/* Whose charge it is, and where. */
+typedef struct {
+    request_rec *r;
+    aq_request_t *request;
+    const aq_location_config_t *location;
+} charging_t;
+
+static const aq_hash128_t *subject_of(const charging_t *of, const aq_limit_t *limit)
+{
+    return limit->per <= AQ_PER_TENANT ? &of->request->principal->subject[limit->per]
+                                       : aq_subject_find(of->r, of->request, of->location, limit);
+}
+
 static unsigned limits_add(aq_charge_t *charge, unsigned count, const apr_array_header_t *limits,
-                           const apr_array_header_t *replacing, const aq_principal_t *principal)
+                           const apr_array_header_t *replacing, const charging_t *of)
 {
     for (int i = 0; limits && i < limits->nelts; i++) {
         const aq_limit_t *limit = APR_ARRAY_IDX(limits, i, const aq_limit_t *);
         if (!is_replaced(replacing, limit)) {
-            aq_charge_counter_set(charge, count++, limit, &principal->subject[limit->per]);
+            aq_charge_counter_set(charge, count++, limit, subject_of(of, limit));
         }
     }
     return count;
@@ -52,47 +68,17 @@ static void primary_settle(aq_charge_t *charge)
     }
 }
 
-static aq_charge_t *charge_make(const aq_request_t *request, const aq_location_config_t *location)
+static aq_charge_t *charge_make(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
 {
+    const charging_t of = {r, request, location};
     const apr_array_header_t *plan = request->principal->limits;
     unsigned most = (unsigned)plan->nelts + (location->limits ? (unsigned)location->limits->nelts : 0);
     aq_charge_t *charge = aq_charge_create(request->pool, most);
 
-    charge->count = limits_add(charge, 0, plan, location->limits, request->principal);
-    charge->count = limits_add(charge, charge->count, location->limits, NULL, request->principal);
+    charge->count = limits_add(charge, 0, plan, location->limits, &of);
+    charge->count = limits_add(charge, charge->count, location->limits, NULL, &of);
     primary_settle(charge);
     return charge;
-}
-
-/* The store could not be asked. One place decides what that means; the line is written once a second at most. */
-static int store_failed(request_rec *r, apr_status_t rv)
-{
-    const aq_server_config_t *server = aq_config_server(r->server);
-    static apr_time_t last_logged;
-    apr_time_t now = apr_time_now();
-
-    if (now - last_logged > apr_time_from_sec(1)) {
-        last_logged = now;
-        AQ_LOG(AQ_LOG_ERROR, 1001, rv, "the counter store failed; requests are %s (APIQuotaStoreFailure)",
-               server->store_failure == AQ_STORE_FAILURE_DENY ? "refused" : "let through uncounted");
-    }
-    if (server->store_failure != AQ_STORE_FAILURE_DENY) {
-        return OK;
-    }
-    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_SERVICE_UNAVAILABLE,
-                                                .code = "store-failure",
-                                                .detail = "The request could not be counted.",
-                                                .retry_after_s = 1});
-}
-
-/* Sections that merge, or overrides of a keys file, can add up to what no check at start-up sees. */
-static int limits_refused(request_rec *r, unsigned count)
-{
-    AQ_LOG(AQ_LOG_ERROR, 1020, 0, "%s: %u limits would apply, allowed are %d; the request is refused", r->uri, count,
-           AQ_LIMITS_MAX);
-    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_INTERNAL_SERVER_ERROR,
-                                                .code = "too-many-limits",
-                                                .detail = "More limits apply to the request than can be counted."});
 }
 
 /* Shows the counters as they are, and costs nothing: what apiquota-usage tells, and the headers of its response. */
@@ -105,7 +91,7 @@ static int charge_look(request_rec *r, aq_request_t *request, aq_charge_t *charg
         rv = aq_counter_store_look(store, charge->counters, charge->count, request->now_ms);
     }
     if (rv != APR_SUCCESS) {
-        return store_failed(r, rv);
+        return aq_quota_store_failed(r, request, rv);
     }
     charge->now_ms = request->now_ms;
     charge->state = AQ_CHARGE_FREE;
@@ -113,50 +99,99 @@ static int charge_look(request_rec *r, aq_request_t *request, aq_charge_t *charg
     return OK;
 }
 
-static int charge_take(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
+static int charge_take(request_rec *r, aq_request_t *request, const aq_location_config_t *location, uint32_t cost)
 {
     aq_counter_store_t *store = aq_config_server(r->server)->runtime->store;
-    aq_charge_t *charge = charge_make(request, location);
+    aq_charge_t *charge = charge_make(r, request, location);
     apr_status_t rv;
 
     if (charge->count > AQ_LIMITS_MAX) {
-        return limits_refused(r, charge->count);
+        return aq_quota_limits_refuse(r, charge->count);
     }
     if (aq_usage_is_asked(r)) {
         return charge_look(r, request, charge);
     }
-    rv = aq_charge_take(charge, store, 1, request->now_ms);
+    rv = aq_charge_take(charge, store, cost, request->now_ms);
     if (rv != APR_SUCCESS) {
-        return store_failed(r, rv);
+        return aq_quota_store_failed(r, request, rv);
     }
     request->charge = charge;
-    if (charge->state != AQ_CHARGE_DENIED) {
-        aq_charge_hold(request->pool, charge, store);
-        return OK;
+    if (charge->state == AQ_CHARGE_DENIED) {
+        return aq_quota_denied(r, charge);
     }
-    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_TOO_MANY_REQUESTS, .code = "quota-exceeded"});
+    aq_charge_hold(request->pool, charge, store);
+    return OK;
+}
+
+/* The first charge of a client's request. OK, or the status of the refusal. */
+static int charge_first(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
+{
+    uint32_t cost = 1;
+    int status = aq_identify(r, request);
+
+    if (status != OK || !request->principal) {
+        return status;
+    }
+    request->location = r->main ? aq_config_location_copy(request->pool, location) : location;
+    if (location->rules) {
+        status = aq_cost_of(r, location, &cost);
+    }
+    if (status == OK) {
+        status = charge_take(r, request, location, cost);
+    }
+    if (status == OK && location->options) {
+        status = aq_body_limit_check(r, location);
+    }
+    if (location->rules) {
+        aq_environment_set(r, request, location);
+    }
+    return request->status_to_return = status;
+}
+
+/*
+ * A location that an internal redirect led to, and that costs more, is paid in full: what was taken is given back and
+ * the whole is taken anew, from the limits of the first one. What a page includes is not counted, so not here either.
+ */
+AQ_APART static int charge_more(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
+{
+    aq_counter_store_t *store = aq_config_server(r->server)->runtime->store;
+    aq_charge_t *charge = request->charge;
+    uint32_t cost;
+    apr_status_t rv;
+    int status;
+
+    if (!charge || charge->state != AQ_CHARGE_TAKEN || r->main) {
+        return request->status_to_return;
+    }
+    status = aq_cost_of(r, location, &cost);
+    if (status == OK && cost > charge->cost) {
+        rv = aq_charge_settle(charge, store, 1, request->now_ms);
+        if (rv == APR_SUCCESS) {
+            rv = aq_charge_take(charge, store, cost, request->now_ms);
+        }
+        status = rv != APR_SUCCESS                   ? aq_quota_store_failed(r, request, rv)
+                 : charge->state == AQ_CHARGE_DENIED ? aq_quota_denied(r, charge)
+                                                     : OK;
+    }
+    aq_environment_set(r, request, location);
+    return request->status_to_return = status;
 }
 
 /* OK, or the status of the refusal, for the hook to return. */
 AQ_APART static int charge_once(request_rec *r, const aq_location_config_t *location)
 {
     aq_request_t *request = aq_request_state(r);
-    int status;
 
     if (request->location) {
-        return request->status_to_return;
+        return location->rules && location != request->location && request->status_to_return == OK
+                   ? charge_more(r, request, location)
+                   : request->status_to_return;
     }
-    status = aq_identify(r, request);
-    if (status == OK) {
-        /* A subrequest's merged settings go with its pool, before the headers are written. */
-        request->location = r->main ? apr_pmemdup(request->pool, location, sizeof(*location)) : location;
-        status = charge_take(r, request, location);
-        if (status == OK && location->options) {
-            status = aq_body_limit_check(r, location);
-        }
-        request->status_to_return = status;
+    if (aq_exempt_may_be(r, location) && aq_exempt_is(r, location)) {
+        aq_environment_set(r, request, location);
+        return OK;
     }
-    return status;
+    return charge_first(r, request, location);
 }
 
 /* Runs in every hook of every request: where there is no quota, that is all it costs. */
@@ -164,7 +199,7 @@ static inline int ensure_charged(request_rec *r)
 {
     const aq_location_config_t *location = aq_config_location(r);
 
-    if (location->quota != 1 || (r->prev && r->prev->status != HTTP_OK)) {
+    if (location->quota <= AQ_QUOTA_OFF || (r->prev && r->prev->status != HTTP_OK)) {
         return OK;
     }
     return charge_once(r, location);
@@ -181,7 +216,7 @@ static int declined_or(int status)
  */
 static void upload_doubt(request_rec *r)
 {
-    if (aq_config_location(r)->quota == 1 && !r->main && !r->prev && aq_problem_has_unread_body(r)) {
+    if (aq_config_location(r)->quota == AQ_QUOTA_ON && !r->main && !r->prev && aq_problem_has_unread_body(r)) {
         aq_request_state(r)->is_upload_doubted = 1;
         r->connection->keepalive = AP_CONN_CLOSE;
     }
@@ -194,6 +229,14 @@ static void upload_trust(request_rec *r)
     if (request && request->is_upload_doubted) {
         request->is_upload_doubted = 0;
         r->connection->keepalive = AP_CONN_UNKNOWN;
+    }
+}
+
+/* The user that authorisation asked for in a preflight is none. */
+static void nobody_forget(request_rec *r)
+{
+    if (r->user && !*r->user) {
+        r->user = NULL;
     }
 }
 
@@ -212,6 +255,7 @@ int aq_charge_phase_fixups(request_rec *r)
 {
     if (r->method_number != M_GET) {
         upload_trust(r);
+        nobody_forget(r);
     }
     return ensure_charged(r);
 }

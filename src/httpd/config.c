@@ -8,6 +8,7 @@
 #include "httpd/config.h"
 
 #include "httpd/options.h"
+#include "httpd/rules.h"
 
 #include <apr_strings.h>
 #include <http_core.h>
@@ -26,8 +27,10 @@ void *aq_config_server_create(apr_pool_t *p, server_rec *s)
     main_config->store_size = AQ_UNSET;
     main_config->store_failure = AQ_UNSET;
     main_config->spool_max_bytes = AQ_UNSET;
+    main_config->ipv6_prefix = AQ_UNSET;
     main_config->worker = AQ_UNSET;
     main_config->worker_threads = AQ_UNSET;
+    main_config->expressions = apr_hash_make(p);
     main_config->plans = apr_hash_make(p);
     main_config->location_limits = apr_array_make(p, 4, sizeof(aq_limit_t *));
     main_config->sections = apr_array_make(p, 8, sizeof(aq_location_config_t *));
@@ -65,11 +68,14 @@ void *aq_config_location_create(apr_pool_t *p, char *section)
     return location;
 }
 
-/* Both lists; a limit of the inner section takes the place of the outer one of its name. */
-static apr_array_header_t *limits_merge(apr_pool_t *p, const apr_array_header_t *outer, const apr_array_header_t *inner)
+apr_array_header_t *aq_config_limits_merge(apr_pool_t *p, apr_array_header_t *outer, apr_array_header_t *inner)
 {
-    apr_array_header_t *merged = apr_array_copy(p, inner);
+    apr_array_header_t *merged;
 
+    if (!outer || !inner) {
+        return inner ? inner : outer;
+    }
+    merged = apr_array_copy(p, inner);
     for (int i = 0; i < outer->nelts; i++) {
         aq_limit_t *limit = APR_ARRAY_IDX(outer, i, aq_limit_t *);
         int is_replaced = 0;
@@ -117,14 +123,22 @@ AQ_APART static aq_location_config_t *location_merge(apr_pool_t *p, const aq_loc
         memcpy(merged->free_statuses, outer->free_statuses, sizeof(merged->free_statuses));
         merged->free_count = outer->free_count;
     }
-    if (outer->limits && inner->limits) {
-        merged->limits = limits_merge(p, outer->limits, inner->limits);
-    } else if (outer->limits) {
-        merged->limits = outer->limits;
-    }
+    merged->limits = aq_config_limits_merge(p, outer->limits, inner->limits);
     batch_merge(&merged->batch, &outer->batch, &inner->batch);
     merged->options = aq_options_merge(p, outer->options, inner->options);
+    merged->rules = aq_rules_merge(p, outer->rules, inner->rules);
+    merged->section = inner->section ? inner->section : outer->section;
     return merged;
+}
+
+aq_location_config_t *aq_config_location_copy(apr_pool_t *p, const aq_location_config_t *location)
+{
+    aq_location_config_t *copy = apr_pmemdup(p, location, sizeof(*location));
+
+    copy->limits = NULL;
+    copy->options = location->options ? apr_pmemdup(p, location->options, sizeof(*copy->options)) : NULL;
+    copy->rules = location->rules ? apr_pmemdup(p, location->rules, sizeof(*copy->rules)) : NULL;
+    return copy;
 }
 
 void *aq_config_location_merge(apr_pool_t *p, void *outer, void *inner)

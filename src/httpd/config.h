@@ -43,6 +43,10 @@ typedef struct {
     int64_t store_size;     /* bytes; AQ_UNSET: AQ_STORE_SIZE_DEFAULT */
     int store_failure;      /* aq_store_failure_t or AQ_UNSET */
     const char *key_file;
+    int has_early;                       /* 1: some location has a limit of phase=early, and its hook is registered */
+    int knows_others;                    /* 1: some location counts callers without keys */
+    int ipv6_prefix;                     /* bits of an IPv6 address that make one caller; AQ_UNSET */
+    apr_hash_t *expressions;             /* of per=expr=…: text -> const ap_expr_info_t * */
     apr_hash_t *plans;                   /* name -> aq_plan_t *, in the pool of the configuration */
     aq_plan_t *open_plan;                /* while <APIQuotaPlan> is being read, else NULL */
     apr_array_header_t *location_limits; /* of aq_limit_t *: all that stand outside of plans */
@@ -84,10 +88,18 @@ typedef struct {
 /* What few locations set: see options.h. */
 typedef struct aq_location_options_t aq_location_options_t;
 
+/* Who asks and what is counted, where it is not a key and one: see rules.h. */
+typedef struct aq_location_rules_t aq_location_rules_t;
+
+/* What APIQuota says. */
+#define AQ_QUOTA_OFF 0
+#define AQ_QUOTA_ON 1
+#define AQ_QUOTA_DRY_RUN 2 /* all is counted and noted, nothing refused, nothing told to the client */
+
 typedef struct {
     const char *section;          /* the argument of <Location> or <Directory>; NULL for the server's own */
     int is_default;               /* of a server's own level, once all is read: nothing is set, merging need not copy */
-    int quota;                    /* 0 off, 1 on, AQ_UNSET */
+    int quota;                    /* AQ_QUOTA_* or AQ_UNSET */
     apr_array_header_t *key_from; /* of aq_key_source_t; NULL: bearer, then header:X-API-Key */
     int forward_key;              /* 0: the client's key is taken off the request before the handler sees it */
     int free_statuses[AQ_FREE_STATUSES_MAX];
@@ -95,6 +107,7 @@ typedef struct {
     apr_array_header_t *limits; /* of const aq_limit_t *; NULL: none of the location's own */
     aq_location_batch_t batch;
     aq_location_options_t *options; /* NULL: none of them is set */
+    aq_location_rules_t *rules;     /* NULL: none of them is set */
 } aq_location_config_t;
 
 /* Defaults, in one place; docs/directives.md repeats them. */
@@ -121,6 +134,12 @@ static inline aq_location_config_t *aq_config_location(const request_rec *r)
 {
     return (aq_location_config_t *)ap_get_module_config(r->per_dir_config, &apiquota_module);
 }
+
+/* A copy that outlives the pool of a subrequest, in which sections were merged; without its limits, which are charged. */
+aq_location_config_t *aq_config_location_copy(apr_pool_t *p, const aq_location_config_t *location);
+
+/* Both lists (either may be NULL); a limit of the inner section takes the place of the outer one of its name. */
+apr_array_header_t *aq_config_limits_merge(apr_pool_t *p, apr_array_header_t *outer, apr_array_header_t *inner);
 
 /* Notes for each server whether its own level sets anything of ours. Once, when the configuration is complete. */
 void aq_config_server_default_mark(server_rec *s);

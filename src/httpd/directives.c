@@ -10,6 +10,8 @@
 
 #include "base/aq_units.h"
 #include "httpd/options.h"
+#include "httpd/phases.h"
+#include "httpd/rules.h"
 
 #include <apr_cstr.h>
 #include <apr_lib.h>
@@ -125,21 +127,54 @@ static const char *words_split(apr_pool_t *p, const char *line, const char **wor
     }
 }
 
-/* The subjects that the phases of a request can tell by now. */
-static const int is_told[AQ_PER_COUNT] = {[AQ_PER_KEY] = 1, [AQ_PER_TENANT] = 1};
-
 /* Why a limit that can be read cannot be kept here, or NULL. */
-static const char *limit_unsupported(apr_pool_t *p, const aq_limit_t *limit, int is_in_plan)
+static const char *limit_unsupported(const aq_limit_t *limit, int is_in_plan)
 {
-    if (!is_told[limit->per]) {
-        return apr_psprintf(p, "per=%s is not available in this version", aq_per_name(limit->per));
-    }
-    if (limit->is_early) {
-        return "phase=early is not available in this version";
+    if (limit->is_early && is_in_plan) {
+        return "phase=early is for locations: the caller's plan is not known yet";
     }
     if (limit->window.period == AQ_PERIOD_MONTH && limit->window.anchor == AQ_ANCHOR_TENANT && !is_in_plan) {
         return "anchor=tenant is for limits of a plan";
     }
+    return NULL;
+}
+
+/* What the parser below src/httpd cannot know: the section, and whether the expression is one. */
+static const char *limit_complete(cmd_parms *cmd, const aq_location_config_t *location, aq_limit_t *limit)
+{
+    aq_server_config_t *server = aq_config_server(cmd->server);
+    const ap_expr_info_t *expr;
+    const char *error = limit_unsupported(limit, server->open_plan != NULL);
+
+    if (error) {
+        return apr_psprintf(cmd->pool, "APIQuotaLimit %s: %s", limit->name, error);
+    }
+    if (!server->open_plan) {
+        limit->section = location->section ? location->section : "";
+    }
+    if (limit->expression) {
+        error =
+            aq_expr_parse(cmd, apr_pstrcat(cmd->pool, "expr=", limit->expression, NULL), AQ_EXPR_CLIENTS_TEXT, &expr);
+        apr_hash_set(server->expressions, limit->expression, APR_HASH_KEY_STRING, expr);
+    }
+    return error;
+}
+
+static const char *section_limit_add(cmd_parms *cmd, apr_array_header_t **limits, aq_limit_t *limit)
+{
+    if (!*limits) {
+        *limits = apr_array_make(cmd->pool, 2, sizeof(aq_limit_t *));
+    }
+    for (int i = 0; i < (*limits)->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(*limits, i, aq_limit_t *)->name, limit->name) == 0) {
+            return apr_psprintf(cmd->pool, "APIQuotaLimit: the limit \"%s\" stands twice in one section", limit->name);
+        }
+    }
+    if ((*limits)->nelts == AQ_LIMITS_MAX) {
+        return apr_psprintf(cmd->pool, "APIQuotaLimit: more than %d limits in one section", AQ_LIMITS_MAX);
+    }
+    APR_ARRAY_PUSH(*limits, aq_limit_t *) = limit;
+    APR_ARRAY_PUSH(aq_config_server(cmd->server)->location_limits, aq_limit_t *) = limit;
     return NULL;
 }
 
@@ -158,9 +193,8 @@ static const char *limit_add(cmd_parms *cmd, void *location_data, const char *li
     if (aq_limit_parse(cmd->pool, words, count, &limit, &error) != APR_SUCCESS) {
         return apr_pstrcat(cmd->pool, "APIQuotaLimit: ", error, NULL);
     }
-    error = limit_unsupported(cmd->pool, limit, server->open_plan != NULL);
-    if (error) {
-        return apr_psprintf(cmd->pool, "APIQuotaLimit %s: %s", limit->name, error);
+    if ((error = limit_complete(cmd, location, limit)) != NULL) {
+        return error;
     }
     if (server->open_plan) {
         if (aq_plan_limit_add(cmd->pool, server->open_plan, limit, &error) != APR_SUCCESS) {
@@ -168,20 +202,14 @@ static const char *limit_add(cmd_parms *cmd, void *location_data, const char *li
         }
         return NULL;
     }
-    if (!location->limits) {
-        location->limits = apr_array_make(cmd->pool, 2, sizeof(aq_limit_t *));
+    if (!limit->is_early) {
+        return section_limit_add(cmd, &location->limits, limit);
     }
-    for (int i = 0; i < location->limits->nelts; i++) {
-        if (strcmp(APR_ARRAY_IDX(location->limits, i, aq_limit_t *)->name, limit->name) == 0) {
-            return apr_psprintf(cmd->pool, "APIQuotaLimit: the limit \"%s\" stands twice in one section", limit->name);
-        }
+    if (!server->has_early) {
+        server->has_early = 1;
+        aq_early_phase_register();
     }
-    if (location->limits->nelts == AQ_LIMITS_MAX) {
-        return apr_psprintf(cmd->pool, "APIQuotaLimit: more than %d limits in one section", AQ_LIMITS_MAX);
-    }
-    APR_ARRAY_PUSH(location->limits, aq_limit_t *) = limit;
-    APR_ARRAY_PUSH(server->location_limits, aq_limit_t *) = limit;
-    return NULL;
+    return section_limit_add(cmd, &aq_rules_of(cmd, location)->early, limit);
 }
 
 /* `line` is what follows "<APIQuotaPlan", with the closing bracket. */
@@ -239,7 +267,27 @@ static const char *flag_read(const cmd_parms *cmd, const char *text, int *flag)
 
 static const char *quota_set(cmd_parms *cmd, void *location, const char *text)
 {
-    return flag_read(cmd, text, &((aq_location_config_t *)location)->quota);
+    int *quota = &((aq_location_config_t *)location)->quota;
+
+    if (ap_cstr_casecmp(text, "dryrun") == 0) {
+        *quota = AQ_QUOTA_DRY_RUN;
+        return NULL;
+    }
+    return flag_read(cmd, text, quota) ? not_allowed(cmd, text, "On, Off, DryRun") : NULL;
+}
+
+static const char *ipv6_prefix_set(cmd_parms *cmd, void *unused, const char *text)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    char *end;
+    apr_int64_t bits = apr_strtoi64(text, &end, 10);
+
+    (void)unused;
+    if (!error && (!apr_isdigit(*text) || *end || bits < 1 || bits > 128)) {
+        error = not_allowed(cmd, text, "a number of bits from 1 to 128");
+    }
+    aq_config_server(cmd->server)->ipv6_prefix = (int)bits;
+    return error;
 }
 
 static const char *forward_key_set(cmd_parms *cmd, void *location, const char *text)
@@ -303,16 +351,20 @@ const command_rec aq_directives[] = {
     AP_INIT_TAKE1("APIQuotaStoreFailure", store_failure_set, NULL, IN_SERVER,
                   "what a request gets that cannot be counted: allow or deny"),
     AP_INIT_TAKE1("APIQuotaKeyFile", key_file_set, NULL, IN_SERVER, "the JSON file of keys and tenants"),
+    AP_INIT_TAKE1("APIQuotaIPv6Prefix", ipv6_prefix_set, NULL, IN_SERVER,
+                  "how many bits of an IPv6 address make one caller"),
     AP_INIT_RAW_ARGS("<APIQuotaPlan", plan_section, NULL, IN_SERVER, "a named set of limits"),
     AP_INIT_RAW_ARGS("APIQuotaLimit", limit_add, NULL, IN_LOCATION,
                      "NAME RATE [algorithm=] [per=] [headers=] [message=]"),
-    AP_INIT_TAKE1("APIQuota", quota_set, NULL, IN_LOCATION, "whether requests are counted and limited: On or Off"),
+    AP_INIT_TAKE1("APIQuota", quota_set, NULL, IN_LOCATION,
+                  "whether requests are counted and limited: On, Off, DryRun"),
     AP_INIT_ITERATE("APIQuotaKeyFrom", key_from_add, NULL, IN_LOCATION,
                     "where clients put their key: bearer, header:NAME"),
     AP_INIT_TAKE1("APIQuotaForwardKey", forward_key_set, NULL, IN_LOCATION,
                   "whether the backend sees the client's key: On or Off"),
     AP_INIT_ITERATE("APIQuotaFree", free_add, NULL, IN_LOCATION, "statuses that cost nothing: none, or 304 …"),
     AQ_OPTION_DIRECTIVES,
+    AQ_RULE_DIRECTIVES,
     AQ_BATCH_DIRECTIVES,
     {.name = NULL},
 };

@@ -60,7 +60,7 @@ static void values_make(request_rec *r, int status, aq_template_value_t values[A
 
     memcpy(values, aq_error_body_names, sizeof(aq_error_body_names));
     if (aq_problem_is_over_quota(r, status)) {
-        quota_values_set(values, request->charge);
+        quota_values_set(values, aq_request_refusing(request));
     }
     if (wait_s > 0) {
         number_set(&values[RETRY_AFTER], wait_s);

@@ -6,7 +6,10 @@
  * RequireAny) the charge asks for it. Either way it is made once a request. Who presents no valid key at a location with
  * quota is refused: 401 with WWW-Authenticate (RFC 6750), 400 where two keys were presented.
  */
+#include "httpd/callers.h"
+#include "httpd/exempt.h"
 #include "httpd/phases.h"
+#include "httpd/refusal.h"
 
 #include <apr_strings.h>
 #include <http_core.h>
@@ -74,12 +77,6 @@ static aq_identified_t key_read(const request_rec *r, const aq_location_config_t
     return found;
 }
 
-static apr_status_t key_set_drop(void *data)
-{
-    aq_key_set_release(data);
-    return APR_SUCCESS;
-}
-
 /* The name of a header of that family, or NULL. */
 static const char *own_family_find(const apr_table_t *headers)
 {
@@ -97,12 +94,21 @@ static const char *own_family_find(const apr_table_t *headers)
 }
 
 /* What the worker says of a batch in headers of that family, a backend must be able to believe. */
-static void own_family_strip(apr_table_t *headers)
+static inline void own_family_strip(apr_table_t *headers)
 {
     const char *name;
 
     while ((name = own_family_find(headers)) != NULL) {
         apr_table_unset(headers, name);
+    }
+}
+
+void aq_identify_family_strip(request_rec *r)
+{
+    own_family_strip(r->headers_in);
+    /* A subrequest may hold a copy. */
+    if (aq_request_initial(r)->headers_in != r->headers_in) {
+        own_family_strip(aq_request_initial(r)->headers_in);
     }
 }
 
@@ -127,26 +133,22 @@ static aq_key_memo_t *connection_memo(conn_rec *connection)
     return memo;
 }
 
-static aq_identified_t principal_find(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
+AQ_APART static aq_identified_t key_find(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
 {
-    const aq_server_config_t *server = aq_config_server(r->server);
     presented_t key = {.text = NULL};
     aq_identified_t found = key_read(r, location, &key);
 
     if (found != AQ_IDENTIFIED) {
         return found;
     }
-    if (!server->runtime || !server->runtime->keys) {
+    if (!aq_request_key_set(r, request)) {
         return AQ_KEY_UNKNOWN;
     }
-    request->key_set = aq_keys_acquire(server->runtime->keys);
-    if (!request->key_set) {
-        return AQ_KEY_UNKNOWN;
-    }
-    apr_pool_cleanup_register(request->pool, request->key_set, key_set_drop, apr_pool_cleanup_null);
     found = aq_key_set_find_again(request->key_set, connection_memo(r->connection), key.text, key.size, request->now_ms,
                                   &request->principal);
     if (found == AQ_IDENTIFIED) {
+        request->is_by_key = 1;
+        request->is_identified = 1;
         headers_strip(r->headers_in, location, key.header);
         /* A subrequest may hold a copy. */
         if (aq_request_initial(r)->headers_in != r->headers_in) {
@@ -187,17 +189,105 @@ static const aq_problem_t refusals[] = {
     [AQ_KEY_EXPIRED] = {.status = HTTP_UNAUTHORIZED, .code = "key-expired", .detail = "The key has expired."},
 };
 
+/* The ways to know a caller, in the order written; a wrong key is wrong, whatever else there is to know him by. */
+AQ_APART static int callers_try(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
+{
+    const aq_location_rules_t *rules = location->rules;
+    const aq_caller_source_t keys_alone = {.caller = AQ_CALLER_KEY};
+    const aq_caller_source_t *callers = rules->caller_count == AQ_UNSET ? &keys_alone : rules->callers;
+    int count = rules->caller_count == AQ_UNSET ? 1 : rules->caller_count;
+
+    request->identified = AQ_KEY_MISSING;
+    for (int i = 0; i < count; i++) {
+        const char *name;
+        if (callers[i].caller == AQ_CALLER_KEY) {
+            request->identified = key_find(r, request, location);
+            if (request->identified != AQ_KEY_MISSING) {
+                return OK;
+            }
+        } else if ((name = aq_caller_name(r, &callers[i])) != NULL) {
+            aq_identify_family_strip(r);
+            return aq_caller_principal(r, request, callers[i].caller, name);
+        }
+    }
+    if (rules->anonymous_plan && *rules->anonymous_plan) {
+        aq_identify_family_strip(r);
+        return aq_caller_anonymous(r, request);
+    }
+    return OK;
+}
+
+static int takes_keys(const aq_location_rules_t *rules)
+{
+    int takes = !rules || rules->caller_count == AQ_UNSET;
+
+    for (int i = 0; !takes && i < rules->caller_count; i++) {
+        takes = rules->callers[i].caller == AQ_CALLER_KEY;
+    }
+    return takes;
+}
+
+/* Nobody is known. Where keys are taken, the answer asks for one; else for what the location's AuthType takes. */
+AQ_APART static int unknown_refuse(request_rec *r, const aq_request_t *request)
+{
+    static const aq_problem_t unauthorized = {
+        .status = HTTP_UNAUTHORIZED, .code = "caller-unknown", .detail = "This API needs to know its callers."};
+    static const aq_problem_t forbidden = {
+        .status = HTTP_FORBIDDEN, .code = "caller-unknown", .detail = "This API needs to know its callers."};
+
+    if (takes_keys(aq_config_location(r)->rules)) {
+        if (!aq_quota_is_dry_run(r)) {
+            challenge_set(r, request->identified);
+        }
+        return aq_quota_refuse(r, &refusals[request->identified]);
+    }
+    if (!ap_auth_type(r)) {
+        return aq_quota_refuse(r, &forbidden);
+    }
+    if (!aq_quota_is_dry_run(r)) {
+        ap_note_auth_failure(r);
+    }
+    return aq_quota_refuse(r, &unauthorized);
+}
+
 int aq_identify(request_rec *r, aq_request_t *request)
 {
     if (!request->is_identified) {
+        const aq_location_config_t *location = aq_config_location(r);
         request->is_identified = 1;
-        request->identified = principal_find(r, request, aq_config_location(r));
+        if (location->rules) {
+            request->identify_status = callers_try(r, request, location);
+        } else {
+            request->identified = key_find(r, request, location);
+        }
     }
     if (request->principal) {
         return OK;
     }
+    return request->identify_status != OK ? request->identify_status : unknown_refuse(r, request);
+}
+
+/* By a key and nothing else: who was known otherwise at an earlier location is not authenticated here. */
+static int key_identify(request_rec *r, aq_request_t *request)
+{
+    if (!request->is_by_key) {
+        request->identified = key_find(r, request, aq_config_location(r));
+    }
+    if (request->is_by_key) {
+        return OK;
+    }
     challenge_set(r, request->identified);
     return aq_problem_refuse(r, &refusals[request->identified]);
+}
+
+/* A browser sends preflights without credentials. Authorisation needs a user: nobody, until fixups takes him away. */
+static int is_let_in_as_nobody(request_rec *r)
+{
+    if (r->method_number != M_OPTIONS || aq_config_location(r)->quota <= AQ_QUOTA_OFF || !aq_exempt_is_preflight(r)) {
+        return 0;
+    }
+    r->user = (char *)"";
+    return 1;
 }
 
 static int is_auth_type_ours(request_rec *r)
@@ -216,8 +306,11 @@ int aq_identify_check_authn(request_rec *r)
     if (!is_auth_type_ours(r)) {
         return DECLINED;
     }
+    if (is_let_in_as_nobody(r)) {
+        return OK;
+    }
     request = aq_request_state(r);
-    status = aq_identify(r, request);
+    status = key_identify(r, request);
     if (status == OK) {
         /* The key set is held as long as the request lives. */
         r->user = (char *)request->principal->key_id;
@@ -226,9 +319,20 @@ int aq_identify_check_authn(request_rec *r)
     return status;
 }
 
+/* Who can be known otherwise need not present a key. */
+AQ_APART static int may_come_without_key(request_rec *r, const aq_location_config_t *location)
+{
+    return aq_rules_know_others(location->rules) && key_find(r, aq_request_state(r), location) == AQ_KEY_MISSING;
+}
+
 int aq_identify_force_authn(request_rec *r)
 {
-    return aq_config_location(r)->quota == 1 && is_auth_type_ours(r) ? OK : DECLINED;
+    const aq_location_config_t *location = aq_config_location(r);
+
+    if (location->quota != AQ_QUOTA_ON || !is_auth_type_ours(r)) {
+        return DECLINED;
+    }
+    return location->rules && may_come_without_key(r, location) ? DECLINED : OK;
 }
 
 int aq_identify_note_auth_failure(request_rec *r, const char *auth_type)

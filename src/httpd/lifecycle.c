@@ -17,6 +17,7 @@
 #include "base/aq_log.h"
 #include "httpd/deadline.h"
 #include "httpd/httpd_log.h"
+#include "httpd/rules.h"
 #include "limit/runtime_plans.h"
 #include "store/shm_counters.h"
 
@@ -58,13 +59,13 @@ static const char *quota_section_find(const aq_server_config_t *server, server_r
 {
     for (int i = 0; i < server->sections->nelts; i++) {
         const aq_location_config_t *location = APR_ARRAY_IDX(server->sections, i, aq_location_config_t *);
-        if (location->quota == 1) {
+        if (location->quota > AQ_QUOTA_OFF) {
             return location->section;
         }
     }
     for (; s; s = s->next) {
         const aq_location_config_t *location = ap_get_module_config(s->lookup_defaults, &apiquota_module);
-        if (location && location->quota == 1) {
+        if (location && location->quota > AQ_QUOTA_OFF) {
             return "(server)";
         }
     }
@@ -150,7 +151,10 @@ int aq_lifecycle_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *p
     if (!sections_check(server, ptemp)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (section && !server->key_file) {
+    if (aq_rules_check(server, s) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (section && !server->key_file && !server->knows_others) {
         AQ_LOG(AQ_LOG_CRIT, 1011, 0, "APIQuota is On in %s, but there is no APIQuotaKeyFile to know callers by",
                section);
         return HTTP_INTERNAL_SERVER_ERROR;
@@ -218,7 +222,12 @@ static int keys_open(aq_server_config_t *server, apr_pool_t *pconf, apr_pool_t *
     const aq_hash_secret_t *secret = &server->runtime->store->secret;
     aq_time_ms_t now_ms = aq_clock_now_ms();
     const char *error = "no memory";
-    apr_status_t rv = aq_keys_create(pconf, server->key_file, server->plans, secret, &server->runtime->keys);
+    apr_status_t rv;
+
+    if (!server->key_file) {
+        return 1;
+    }
+    rv = aq_keys_create(pconf, server->key_file, server->plans, secret, &server->runtime->keys);
 
     if (rv == APR_SUCCESS) {
         rv = aq_keys_load(server->runtime->keys, ptemp, now_ms, NULL, &error);
@@ -242,7 +251,7 @@ static int keys_open(aq_server_config_t *server, apr_pool_t *pconf, apr_pool_t *
 
 static json_t *runtime_json(const aq_server_config_t *server, apr_pool_t *ptemp)
 {
-    json_t *json = json_pack("{s:o, s:s, s:{s:s, s:s}, s:{s:i, s:i}}", "plans", aq_runtime_plans_write(server->plans),
+    json_t *json = json_pack("{s:o, s:s*, s:{s:s, s:s}, s:{s:i, s:i}}", "plans", aq_runtime_plans_write(server->plans),
                              "key_file", server->key_file, "store", "kind", "shm", "path", server->store_file, "user",
                              "uid", (int)ap_unixd_config.user_id, "gid", (int)ap_unixd_config.group_id);
     if (json && server->batch) {
@@ -322,7 +331,7 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
         aq_worker_process_start(pconf, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    rv = keys_watch(server, pconf);
+    rv = server->runtime->keys ? keys_watch(server, pconf) : APR_SUCCESS;
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_ERROR, 1018, rv, "mod_watchdog cannot be used: the keys file is read again at a restart only");
     }

@@ -87,8 +87,9 @@ static const char *quota_detail(request_rec *r, const aq_charge_t *charge)
 
 static int is_over_quota(const aq_request_t *request, int status)
 {
-    return status == HTTP_TOO_MANY_REQUESTS && request && request->charge &&
-           request->charge->state == AQ_CHARGE_DENIED && request->charge->refusing >= 0;
+    const aq_charge_t *refusing = request ? aq_request_refusing(request) : NULL;
+
+    return status == HTTP_TOO_MANY_REQUESTS && refusing && refusing->refusing >= 0;
 }
 
 int aq_problem_is_over_quota(request_rec *r, int status)
@@ -101,7 +102,7 @@ int64_t aq_problem_retry_after_s(request_rec *r, int status)
     const aq_request_t *request = aq_request_find(r);
 
     if (is_over_quota(request, status)) {
-        return aq_charge_retry_after_s(request->charge);
+        return aq_charge_retry_after_s(aq_request_refusing(request));
     }
     return request && request->problem && request->problem->status == status ? request->problem->retry_after_s : 0;
 }
@@ -111,7 +112,7 @@ const char *aq_problem_detail(request_rec *r, int status)
     const aq_request_t *request = aq_request_find(r);
 
     if (is_over_quota(request, status)) {
-        return quota_detail(r, request->charge);
+        return quota_detail(r, aq_request_refusing(request));
     }
     if (request && request->problem && request->problem->status == status && request->problem->detail) {
         return request->problem->detail;
@@ -127,7 +128,7 @@ const char *aq_problem_text(request_rec *r, int status)
                                       : &(aq_problem_t){.status = status};
     int is_quota = is_over_quota(request, status);
     const char *id = aq_request_id(r);
-    const char *detail = is_quota ? quota_detail(r, request->charge) : problem->detail;
+    const char *detail = is_quota ? quota_detail(r, aq_request_refusing(request)) : problem->detail;
     const char *type = is_quota ? TYPE_QUOTA_EXCEEDED : problem->type;
     json_t *document = json_pack("{s:s, s:s, s:i}", "type", type ? type : "about:blank", "title", reason_phrase(status),
                                  "status", status);
@@ -143,7 +144,7 @@ const char *aq_problem_text(request_rec *r, int status)
         member_set(document, "code", json_string(problem->code));
     }
     if (is_quota) {
-        quota_members_set(document, request->charge);
+        quota_members_set(document, aq_request_refusing(request));
     } else if (problem->retry_after_s > 0) {
         member_set(document, "retry_after", json_integer(problem->retry_after_s));
     }

@@ -41,6 +41,12 @@ const aq_principal_t *aq_request_principal(request_rec *r)
     return request ? request->principal : NULL;
 }
 
+apr_status_t aq_request_key_set_drop(void *set)
+{
+    aq_key_set_release(set);
+    return APR_SUCCESS;
+}
+
 /* Letters, digits and what ids are joined with: nothing that could end a header, a log line or a JSON string. */
 static int is_sane_id(const char *id)
 {

@@ -156,8 +156,8 @@ static void refusal_headers_set(request_rec *r, const aq_request_t *request)
 {
     int64_t wait_s = 0;
 
-    if (request->charge && request->charge->state == AQ_CHARGE_DENIED) {
-        wait_s = aq_charge_retry_after_s(request->charge);
+    if (aq_request_refusing(request)) {
+        wait_s = aq_charge_retry_after_s(aq_request_refusing(request));
     } else if (request->problem && request->problem->status == r->status) {
         wait_s = request->problem->retry_after_s;
     }
@@ -190,6 +190,17 @@ int aq_settle_phase_is_error(const apr_bucket_brigade *brigade)
     return 0;
 }
 
+static void headers_write(request_rec *r, const aq_request_t *request)
+{
+    if (request->charge) {
+        charge_headers_set(r, request);
+    }
+    if (ap_is_HTTP_ERROR(r->status)) {
+        refusal_headers_set(r, request);
+    }
+    aq_answer_headers_set(r, request);
+}
+
 static apr_status_t settle_filter(ap_filter_t *filter, apr_bucket_brigade *brigade)
 {
     request_rec *r = filter->r;
@@ -200,12 +211,15 @@ static apr_status_t settle_filter(ap_filter_t *filter, apr_bucket_brigade *briga
     }
     if (request->charge) {
         charge_settle(r, request);
-        charge_headers_set(r, request);
     }
-    if (ap_is_HTTP_ERROR(r->status)) {
-        refusal_headers_set(r, request);
+    if (!aq_request_is_silent(request)) {
+        headers_write(r, request);
+    } else if (request->problem_status == r->status) {
+        ap_set_content_type_ex(r, request->problem_content_type, 1);
     }
-    aq_answer_headers_set(r, request);
+    if (request->location && request->location->rules) {
+        aq_environment_set(r, request, request->location);
+    }
     ap_remove_output_filter(filter);
     return ap_pass_brigade(filter->next, brigade);
 }

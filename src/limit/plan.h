@@ -63,6 +63,7 @@ typedef struct {
     aq_shown_t shown;
     int is_early;              /* a guard by address: before authentication, and for every request */
     const char *expression;    /* with AQ_PER_EXPR, else NULL */
+    const char *section;       /* that carries it, for AQ_PER_ENDPOINT; set by who reads it; NULL: a plan's */
     const char *header_suffix; /* "Daily" with AQ_SHOWN_SUFFIX, else NULL */
     const char *message;       /* for the body of a 429; NULL: none */
     /* Set by aq_limit_identify: */

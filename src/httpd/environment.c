@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Environment: what was decided about a request, for LogFormat, expressions and backends (APIQuotaEnv On).
+ *
+ * It is set when the charge was made, so that handlers see it, and again when it was settled, for the log. Off unless
+ * asked for: six variables cost a request more than its charge does.
+ */
+#include "httpd/phases.h"
+#include "httpd/rules.h"
+
+#include "httpd/callers.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+static const char *decision(const aq_request_t *request)
+{
+    static const char *const names[] = {[AQ_CHARGE_OPEN] = "allowed",
+                                        [AQ_CHARGE_TAKEN] = "allowed",
+                                        [AQ_CHARGE_DENIED] = "limited",
+                                        [AQ_CHARGE_FREE] = "free"};
+
+    if (request->is_exempt) {
+        return "exempt";
+    }
+    if (request->is_dry_limited) {
+        return "dryrun-limited";
+    }
+    if (request->has_store_failed) {
+        return "store-error";
+    }
+    if (aq_request_refusing(request)) {
+        return "limited";
+    }
+    return request->charge ? names[request->charge->state] : NULL;
+}
+
+/* The limit that the unsuffixed headers show: the one that refused, else the primary one. */
+static const aq_counter_t *counter_shown(const aq_request_t *request)
+{
+    const aq_charge_t *charge = aq_request_refusing(request);
+
+    if (charge) {
+        return &charge->counters[charge->refusing];
+    }
+    charge = request->charge;
+    return charge && charge->primary >= 0 ? &charge->counters[charge->primary] : NULL;
+}
+
+static void caller_set(apr_table_t *variables, const aq_principal_t *principal)
+{
+    apr_table_setn(variables, "APIQUOTA_KEY_ID", principal->key_id);
+    apr_table_setn(variables, "APIQUOTA_PLAN", principal->plan);
+    if (!strchr(principal->tenant, AQ_OWN_TENANT_SIGN)) {
+        apr_table_setn(variables, "APIQUOTA_TENANT", principal->tenant);
+    }
+}
+
+static void counter_set(apr_pool_t *p, apr_table_t *variables, const aq_counter_t *counter)
+{
+    apr_table_setn(variables, "APIQUOTA_LIMIT",
+                   counter->limit->rate.is_unlimited
+                       ? "unlimited"
+                       : apr_psprintf(p, "%" APR_UINT64_T_FMT, counter->limit->rate.count));
+    if (!counter->limit->rate.is_unlimited) {
+        apr_table_setn(variables, "APIQUOTA_REMAINING", apr_psprintf(p, "%" APR_UINT64_T_FMT, counter->remaining));
+    }
+}
+
+static void variables_set(request_rec *r, const aq_request_t *request)
+{
+    const aq_counter_t *counter = counter_shown(request);
+    const char *name = decision(request);
+
+    if (request->principal) {
+        caller_set(r->subprocess_env, request->principal);
+    }
+    if (name) {
+        apr_table_setn(r->subprocess_env, "APIQUOTA_DECISION", name);
+    }
+    if (counter) {
+        counter_set(r->pool, r->subprocess_env, counter);
+    }
+}
+
+void aq_environment_set(request_rec *r, const aq_request_t *request, const aq_location_config_t *location)
+{
+    if (!location->rules || location->rules->sets_environment != 1) {
+        return;
+    }
+    variables_set(r, request);
+    /* A subrequest's own table is not what the log reads. */
+    if (r->main) {
+        variables_set(aq_request_initial(r), request);
+    }
+}
