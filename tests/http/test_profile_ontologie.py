@@ -34,10 +34,10 @@ def api(server, backend):
     return web
 
 
-def spend(web, key, count):
+def spend(web, key, count, path=FILE):
     """Sends `count` requests, ten every other second, all of which have to be allowed."""
     while count:
-        load = web.h2load(FILE, min(count, 10), key=key, http1=True)
+        load = web.h2load(path, min(count, 10), key=key, http1=True)
         assert load.ok == load.total, load
         web.clock.advance(2)
         count -= load.total
@@ -63,6 +63,20 @@ def test_row_T1_10_a_second_per_key(api):
     assert api.get(FILE, key=api.keys["reader"]).status == 200
     api.clock.advance(checks.retry_after(answer))
     assert checks.trio(api.get(FILE, key=key)).remaining == 1000 - 11
+
+
+def test_row_T2_100_webhooks_a_minute_for_each_endpoint(api, backend):
+    orders, payments = "/v1/webhooks/orders", "/v1/webhooks/payments"
+    for path in (orders, payments):
+        backend.script(path.removeprefix("/v1"))
+    spend(api, api.keys["editor"], 50, orders)
+    spend(api, api.keys["other"], 50, orders)
+    answer = api.post(f"{orders}/", b"{}", key=api.keys["reader"])
+    checks.assert_problem(answer, 429, limit=100, window="1m", **{"violated-policies": ["webhooks"]})
+    assert api.post(payments, b"{}", key=api.keys["editor"]).status == 200
+    api.clock.advance(checks.retry_after(answer))
+    assert api.post(orders, b"{}", key=api.keys["reader"]).status == 200
+    assert checks.trio(api.get(FILE, key=api.keys["reader"])).limit == 1000
 
 
 @pytest.mark.parametrize("path, most", [("/v1/workflows/executions", 5), ("/v1/agents/conversations", 10)])
