@@ -17,7 +17,7 @@
 #define FILE_MODE 0600
 #define LOCK_TRIES 50
 #define BAD_TRIES 10
-#define LOCK_WAIT_US (100 * 1000)
+#define LOCK_WAIT_US 100000
 
 apr_status_t aq_shm_failed(aq_shm_opening_t *opening, apr_status_t rv, const char *what)
 {
@@ -198,7 +198,7 @@ static apr_status_t file_map(aq_shm_opening_t *opening, int is_readonly, aq_shm_
         rv = aq_shm_map(opening, fd, size_bytes, protection, &mapped);
     }
     (void)close(fd);
-    if (rv == APR_SUCCESS) {
+    if (mapped != NULL) {
         file->header = mapped;
         file->size_bytes = size_bytes;
         file->table = aq_shm_table_of(mapped);
