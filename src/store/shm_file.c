@@ -178,7 +178,7 @@ static apr_status_t file_map(aq_shm_opening_t *opening, int is_readonly, aq_shm_
     uint64_t size_bytes;
     aq_shm_on_disk_t on_disk;
     const char *wrong;
-    void *mapped;
+    void *mapped = NULL;
     int fd;
     apr_status_t rv = aq_shm_inspect(opening, is_readonly ? O_RDONLY : O_RDWR, &on_disk, &wrong, &fd, &size_bytes);
 
