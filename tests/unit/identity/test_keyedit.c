@@ -96,6 +96,86 @@ START_TEST(a_key_against_the_rules_is_refused_and_the_file_stays)
 }
 END_TEST
 
+/* The successor of key 1 of `path`, as the server takes it; the old key is found at KEYS_NOW_MS or not. */
+static const aq_principal_t *rotated(const char *path, const char *id, aq_time_ms_t retires_at_ms,
+                                     aq_identified_t old_is, const aq_principal_t **old)
+{
+    const char *new_id, *error;
+    char text[AQ_KEY_TEXT_SIZE];
+    const aq_principal_t *principal;
+
+    fixture_log_keep();
+    ck_assert_int_eq(aq_keyedit_key_rotate(fixture_pool, path, id, retires_at_ms, text, &new_id, &error), APR_SUCCESS);
+    ck_assert_str_ne(new_id, id);
+    aq_keys_t *keys = keys_make(path);
+    keys_load(keys, NULL);
+    const aq_key_set_t *set = aq_keys_acquire(keys);
+    ck_assert_int_eq(aq_key_set_find(set, text, strlen(text), KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
+    ck_assert_str_eq(principal->key_id, new_id);
+    ck_assert_int_eq(aq_key_set_find(set, keys_text(1), strlen(keys_text(1)), KEYS_NOW_MS, old), old_is);
+    return principal;
+}
+
+START_TEST(a_rotated_key_has_a_successor_that_counts_where_it_did)
+{
+    const char *path = fixture_path("rotate.json");
+    const aq_principal_t *old, *principal;
+
+    keys_write(path, "{\"tenants\": {\"acme\": {\"plan\": \"basic\"}}, \"keys\": [{\"id\": \"k_1\", \"sha256\": "
+                     "\"HASH1\", \"tenant\": \"acme\", \"scopes\": [\"a\"], \"note\": \"n\"}]}");
+    principal = rotated(path, "k_1", KEYS_NOW_MS + 1000, AQ_IDENTIFIED, &old);
+    ck_assert_int_eq(old->expires_at_ms, KEYS_NOW_MS + 1000);
+    ck_assert_int_eq(principal->expires_at_ms, 0);
+    ck_assert(aq_principal_has_scope(principal, "a"));
+    ck_assert_mem_eq(&principal->subject[AQ_PER_KEY], &old->subject[AQ_PER_KEY], sizeof(aq_hash128_t));
+    ck_assert_str_eq(aq_json_string(json_array_get(json_object_get(load(path), "keys"), 1), "note"), "n");
+    principal = rotated(path, principal->key_id, KEYS_NOW_MS + 5000, AQ_IDENTIFIED, &old);
+    ck_assert_mem_eq(&principal->subject[AQ_PER_KEY], &old->subject[AQ_PER_KEY], sizeof(aq_hash128_t));
+    ck_assert_int_eq(old->expires_at_ms, KEYS_NOW_MS + 1000);
+}
+END_TEST
+
+START_TEST(a_key_rotated_without_overlap_is_gone_at_once)
+{
+    const aq_principal_t *old;
+    const char *path = made("rotate-now.json");
+
+    ck_assert_str_eq(rotated(path, "k_1", 0, AQ_KEY_UNKNOWN, &old)->tenant, "one");
+    ck_assert_uint_eq(json_array_size(json_object_get(load(path), "keys")), 1);
+}
+END_TEST
+
+START_TEST(a_rotation_that_cannot_be_is_refused_and_the_file_stays)
+{
+    const char *path = made("rotate-not.json"), *before = fixture_read(path), *id, *error;
+    char text[AQ_KEY_TEXT_SIZE];
+
+    ck_assert_int_eq(aq_keyedit_key_rotate(fixture_pool, path, "k_9", 0, text, &id, &error), APR_NOTFOUND);
+    ck_assert_int_eq(aq_keyedit_key_rotate(fixture_pool, path, "k_1", KEYS_NOW_MS, text, &id, &error), APR_EGENERAL);
+    ck_assert_msg(strstr(error, "as many as it may") != NULL, "%s", error);
+    ck_assert_str_eq(text, "");
+    ck_assert_str_eq(fixture_read(path), before);
+}
+END_TEST
+
+START_TEST(a_tenant_is_found_by_its_name)
+{
+    aq_keys_t *keys =
+        keys_loaded("tenants.json", "{\"tenants\": {\"acme\": {\"plan\": \"basic\", \"limits\": {\"day\": "
+                                    "\"7/day\"}}, \"bad\": {\"plan\": \"none\"}}, \"keys\": [{\"id\": "
+                                    "\"k_1\", \"sha256\": \"HASH1\", \"tenant\": \"acme\"}]}");
+    const aq_key_set_t *set = aq_keys_acquire(keys);
+    const aq_principal_t *tenant = aq_key_set_tenant(set, "acme"), *key = keys_principal(keys, 1);
+
+    ck_assert_str_eq(tenant->plan, "basic");
+    ck_assert_mem_eq(&tenant->subject[AQ_PER_TENANT], &key->subject[AQ_PER_TENANT], sizeof(aq_hash128_t));
+    ck_assert_int_eq(tenant->limits->nelts, key->limits->nelts);
+    ck_assert_ptr_null(tenant->key_id);
+    ck_assert_ptr_null(aq_key_set_tenant(set, "bad"));
+    ck_assert_ptr_null(aq_key_set_tenant(set, "other"));
+}
+END_TEST
+
 START_TEST(a_revoked_key_is_gone_and_all_else_stays)
 {
     const char *path = made("revoke.json"), *error;
@@ -217,6 +297,10 @@ static void add(TCase *tests)
     tcase_add_loop_test(tests, a_key_against_the_rules_is_refused_and_the_file_stays, 0,
                         sizeof(REFUSED) / sizeof(REFUSED[0]));
     tcase_add_test(tests, a_revoked_key_is_gone_and_all_else_stays);
+    tcase_add_test(tests, a_rotated_key_has_a_successor_that_counts_where_it_did);
+    tcase_add_test(tests, a_key_rotated_without_overlap_is_gone_at_once);
+    tcase_add_test(tests, a_rotation_that_cannot_be_is_refused_and_the_file_stays);
+    tcase_add_test(tests, a_tenant_is_found_by_its_name);
     tcase_add_test(tests, mode_owner_and_symbolic_link_stay);
     tcase_add_test(tests, a_tenant_is_made_and_changed);
     tcase_add_loop_test(tests, a_tenant_against_the_rules_is_refused_and_the_file_stays, 0,
