@@ -32,6 +32,10 @@ static const member_t location_members[] = {
     {"max_attempts", INT, offsetof(aq_batch_location_t, max_attempts), 1, 1000},
     {"target_is_idempotent", BOOL, offsetof(aq_batch_location_t, target_is_idempotent), 0, 1},
     {"retention_ms", INT64, offsetof(aq_batch_location_t, retention_ms), 1, INT64_MAX},
+    {"result_retention_ms", INT64, offsetof(aq_batch_location_t, result_retention_ms), 0, INT64_MAX},
+    {"max_wait_ms", INT64, offsetof(aq_batch_location_t, max_wait_ms), 1, INT64_MAX},
+    {"concurrency", INT, offsetof(aq_batch_location_t, concurrency), 0, 100000},
+    {"concurrency_is_of_all", BOOL, offsetof(aq_batch_location_t, concurrency_is_of_all), 0, 1},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

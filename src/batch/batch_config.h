@@ -19,6 +19,10 @@ typedef struct {
     int max_attempts;
     int target_is_idempotent;
     int64_t retention_ms;
+    int64_t result_retention_ms; /* of the result alone; 0: as the batch */
+    int64_t max_wait_ms;         /* a batch that is queued longer fails */
+    int concurrency;             /* jobs at a time; 0: not set */
+    int concurrency_is_of_all;   /* 1: of all tenants together, 0: of each */
 } aq_batch_location_t;
 
 typedef struct {

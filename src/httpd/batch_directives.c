@@ -14,6 +14,11 @@
 #include <string.h>
 
 #define WORKER_THREADS_MAX 256
+#define CONCURRENCY_MAX 10000
+#define QUEUED_MAX 1000000000
+#define TENANT_MAX "tenant-max="
+#define RESULTS "results="
+#define EXEC "exec:"
 #define ATTEMPTS_MAX 100
 #define TIMEOUT_MAX_MS (INT64_C(24) * 3600 * 1000)
 #define RETENTION_MIN_MS INT64_C(1000)
@@ -82,12 +87,23 @@ static const char *path_resolve(const cmd_parms *cmd, const char *text)
     return *text ? ap_server_root_relative(cmd->pool, text) : NULL;
 }
 
-const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *text)
+const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *text, const char *option)
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     aq_server_config_t *config = aq_config_server(cmd->server);
 
     (void)unused;
+    if (error) {
+        return error;
+    }
+    if (option && strncmp(option, TENANT_MAX, strlen(TENANT_MAX)) != 0) {
+        return not_allowed(cmd, option, "sqlite[:FILE] [tenant-max=N]");
+    }
+    if (option) {
+        int most = 0;
+        error = count_parse(cmd, option + strlen(TENANT_MAX), QUEUED_MAX, &most);
+        config->queue_tenant_max = most;
+    }
     if (error) {
         return error;
     }
@@ -103,7 +119,20 @@ const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *t
     return NULL;
 }
 
-const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, const char *folder, const char *option)
+/* One of the options of APIQuotaSpool. */
+static const char *spool_option_read(const cmd_parms *cmd, aq_server_config_t *config, const char *option)
+{
+    if (strncmp(option, "max=", 4) == 0) {
+        return size_parse(cmd, option + 4, &config->spool_max_bytes);
+    }
+    if (strncmp(option, TENANT_MAX, strlen(TENANT_MAX)) == 0) {
+        return size_parse(cmd, option + strlen(TENANT_MAX), &config->spool_tenant_max_bytes);
+    }
+    return not_allowed(cmd, option, "DIR [max=SIZE] [tenant-max=SIZE]");
+}
+
+const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, const char *folder, const char *option,
+                                     const char *option2)
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     aq_server_config_t *config = aq_config_server(cmd->server);
@@ -112,14 +141,14 @@ const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, const char *f
     if (error) {
         return error;
     }
-    if (option && strncmp(option, "max=", 4) != 0) {
-        return not_allowed(cmd, option, "DIR [max=SIZE]");
-    }
     config->spool_dir = path_resolve(cmd, folder);
     if (!config->spool_dir) {
         return not_allowed(cmd, folder, "the path of a folder");
     }
-    return option ? size_parse(cmd, option + 4, &config->spool_max_bytes) : NULL;
+    if (option && (error = spool_option_read(cmd, config, option)) != NULL) {
+        return error;
+    }
+    return option2 ? spool_option_read(cmd, config, option2) : NULL;
 }
 
 const char *aq_batch_directive_worker(cmd_parms *cmd, void *unused, const char *flag, const char *option)
@@ -155,7 +184,14 @@ const char *aq_batch_directive_batch(cmd_parms *cmd, void *location, const char 
     aq_location_config_t *config = (aq_location_config_t *)location;
     const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
 
-    return error ? error : flag_parse(cmd, flag, &config->batch.mode);
+    if (!error && ap_cstr_casecmp(flag, "prefer") == 0) {
+        config->batch.mode = AQ_BATCH_MODE_PREFER;
+        return NULL;
+    }
+    if (!error && flag_parse(cmd, flag, &config->batch.mode) != NULL) {
+        error = not_allowed(cmd, flag, "On, Off, Prefer");
+    }
+    return error;
 }
 
 /* apr_uri keeps the last 16 bits of a port, whatever was written. */
@@ -186,10 +222,15 @@ const char *aq_batch_directive_target(cmd_parms *cmd, void *location, const char
     if (error) {
         return error;
     }
+    if (strncmp(url, EXEC, strlen(EXEC)) == 0) {
+        config->batch.target = url;
+        return url[strlen(EXEC)] == '/' ? NULL : not_allowed(cmd, url, "exec:PATH with an absolute path");
+    }
     if (apr_uri_parse(cmd->pool, url, &uri) != APR_SUCCESS || !is_target(&uri)) {
         const char *shown = uri.password ? apr_uri_unparse(cmd->pool, &uri, APR_URI_UNP_OMITPASSWORD) : url;
-        return not_allowed(cmd, shown,
-                           "a URL http://HOST[:PORT]/PATH or https://…, without user, password and fragment");
+        return not_allowed(
+            cmd, shown,
+            "exec:PATH, or a URL http://HOST[:PORT]/PATH or https://…, without user, password and fragment");
     }
     config->batch.target = url;
     return NULL;
@@ -219,13 +260,50 @@ const char *aq_batch_directive_attempts(cmd_parms *cmd, void *location, const ch
     return error ? error : count_parse(cmd, count, ATTEMPTS_MAX, &config->batch.attempts);
 }
 
-const char *aq_batch_directive_retention(cmd_parms *cmd, void *location, const char *duration)
+static const char *retention_parse(const cmd_parms *cmd, const char *duration, int64_t *ms)
+{
+    return duration_parse(cmd, duration, RETENTION_MIN_MS, RETENTION_MAX_MS, ms);
+}
+
+const char *aq_batch_directive_retention(cmd_parms *cmd, void *location, const char *duration, const char *option)
+{
+    aq_location_batch_t *batch = &((aq_location_config_t *)location)->batch;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    if (error || (error = retention_parse(cmd, duration, &batch->retention_ms)) != NULL || !option) {
+        return error;
+    }
+    if (strncmp(option, RESULTS, strlen(RESULTS)) != 0) {
+        return not_allowed(cmd, option, "DURATION [results=DURATION]");
+    }
+    error = retention_parse(cmd, option + strlen(RESULTS), &batch->result_retention_ms);
+    if (!error && batch->result_retention_ms > batch->retention_ms) {
+        error = not_allowed(cmd, option, "no longer than the batch itself is kept");
+    }
+    return error;
+}
+
+const char *aq_batch_directive_max_wait(cmd_parms *cmd, void *location, const char *duration)
 {
     aq_location_config_t *config = (aq_location_config_t *)location;
     const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
 
     return error ? error
-                 : duration_parse(cmd, duration, RETENTION_MIN_MS, RETENTION_MAX_MS, &config->batch.retention_ms);
+                 : duration_parse(cmd, duration, RETENTION_MIN_MS, RETENTION_MAX_MS, &config->batch.max_wait_ms);
+}
+
+const char *aq_batch_directive_concurrency(cmd_parms *cmd, void *location, const char *count, const char *per)
+{
+    aq_location_batch_t *batch = &((aq_location_config_t *)location)->batch;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    if (error || (error = count_parse(cmd, count, CONCURRENCY_MAX, &batch->concurrency)) != NULL) {
+        return error;
+    }
+    batch->concurrency_is_of_all = per && strcmp(per, "per=endpoint") == 0;
+    return !per || batch->concurrency_is_of_all || strcmp(per, "per=tenant") == 0
+               ? NULL
+               : not_allowed(cmd, per, "N [per=tenant|endpoint]");
 }
 
 const char *aq_batch_directive_target_idempotent(cmd_parms *cmd, void *location, const char *flag)

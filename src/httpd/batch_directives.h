@@ -11,8 +11,9 @@
 #include "httpd/config.h"
 
 /* Server settings: in no section, in no virtual host. */
-const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *text);
-const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, const char *folder, const char *option);
+const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *text, const char *option);
+const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, const char *folder, const char *option,
+                                     const char *option2);
 const char *aq_batch_directive_worker(cmd_parms *cmd, void *unused, const char *flag, const char *option);
 const char *aq_batch_directive_worker_program(cmd_parms *cmd, void *unused, const char *path);
 
@@ -22,31 +23,37 @@ const char *aq_batch_directive_target(cmd_parms *cmd, void *location, const char
 const char *aq_batch_directive_max_body(cmd_parms *cmd, void *location, const char *size);
 const char *aq_batch_directive_timeout(cmd_parms *cmd, void *location, const char *duration);
 const char *aq_batch_directive_attempts(cmd_parms *cmd, void *location, const char *count);
-const char *aq_batch_directive_retention(cmd_parms *cmd, void *location, const char *duration);
+const char *aq_batch_directive_retention(cmd_parms *cmd, void *location, const char *duration, const char *option);
+const char *aq_batch_directive_max_wait(cmd_parms *cmd, void *location, const char *duration);
+const char *aq_batch_directive_concurrency(cmd_parms *cmd, void *location, const char *count, const char *per);
 const char *aq_batch_directive_target_idempotent(cmd_parms *cmd, void *location, const char *flag);
 const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const char *header);
 
 #define AQ_BATCH_DIRECTIVES                                                                                            \
-    AP_INIT_TAKE1("APIQuotaQueue", aq_batch_directive_queue, NULL, RSRC_CONF,                                          \
-                  "where jobs are kept: sqlite, or sqlite:FILE"),                                                      \
-        AP_INIT_TAKE12("APIQuotaSpool", aq_batch_directive_spool, NULL, RSRC_CONF,                                     \
-                       "where the bodies of batches lie: DIR [max=10g]"),                                              \
+    AP_INIT_TAKE12("APIQuotaQueue", aq_batch_directive_queue, NULL, RSRC_CONF,                                         \
+                   "where jobs are kept: sqlite[:FILE] [tenant-max=100000]"),                                          \
+        AP_INIT_TAKE123("APIQuotaSpool", aq_batch_directive_spool, NULL, RSRC_CONF,                                    \
+                        "where the bodies of batches lie: DIR [max=10g] [tenant-max=1g]"),                             \
         AP_INIT_TAKE12("APIQuotaWorker", aq_batch_directive_worker, NULL, RSRC_CONF,                                   \
                        "whether httpd starts and watches apiquota-worker: on|off [threads=4]"),                        \
         AP_INIT_TAKE1("APIQuotaWorkerProgram", aq_batch_directive_worker_program, NULL, RSRC_CONF,                     \
                       "the path of apiquota-worker"),                                                                  \
         AP_INIT_TAKE1("APIQuotaBatch", aq_batch_directive_batch, NULL, ACCESS_CONF,                                    \
-                      "whether uploads to this location become batches: On or Off"),                                   \
+                      "whether uploads to this location become batches: On, Off or Prefer"),                           \
         AP_INIT_TAKE1("APIQuotaBatchTarget", aq_batch_directive_target, NULL, ACCESS_CONF,                             \
-                      "the URL that the worker sends a batch to"),                                                     \
+                      "the URL that the worker sends a batch to, or exec:PATH, the program that it runs"),             \
         AP_INIT_TAKE1("APIQuotaBatchMaxBody", aq_batch_directive_max_body, NULL, ACCESS_CONF,                          \
                       "the largest body that is taken, 50m unless set"),                                               \
         AP_INIT_TAKE1("APIQuotaBatchTimeout", aq_batch_directive_timeout, NULL, ACCESS_CONF,                           \
                       "how long one attempt may take, 5min unless set"),                                               \
         AP_INIT_TAKE1("APIQuotaBatchAttempts", aq_batch_directive_attempts, NULL, ACCESS_CONF,                         \
                       "how often a batch is tried, 5 times unless set"),                                               \
-        AP_INIT_TAKE1("APIQuotaBatchRetention", aq_batch_directive_retention, NULL, ACCESS_CONF,                       \
-                      "how long a batch is kept once it is over, 7d unless set"),                                      \
+        AP_INIT_TAKE12("APIQuotaBatchRetention", aq_batch_directive_retention, NULL, ACCESS_CONF,                      \
+                       "how long a batch, and its result, are kept once it is over: 7d [results=24h]"),                \
+        AP_INIT_TAKE1("APIQuotaBatchMaxWait", aq_batch_directive_max_wait, NULL, ACCESS_CONF,                          \
+                      "how long a batch may be queued before it fails, 24h unless set"),                               \
+        AP_INIT_TAKE12("APIQuotaBatchConcurrency", aq_batch_directive_concurrency, NULL, ACCESS_CONF,                  \
+                       "how many batches of this location run at once: N [per=tenant|endpoint]"),                      \
         AP_INIT_TAKE1("APIQuotaBatchTargetIdempotent", aq_batch_directive_target_idempotent, NULL, ACCESS_CONF,        \
                       "whether the target may be asked again when the outcome is unknown: On (default) or Off"),       \
         AP_INIT_ITERATE("APIQuotaBatchForward", aq_batch_directive_forward, NULL, ACCESS_CONF,                         \

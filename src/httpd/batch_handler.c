@@ -12,6 +12,19 @@
 
 #define STATUS_HANDLER "apiquota-batches"
 
+int aq_batch_prefers_async(const request_rec *r)
+{
+    const char *preference = apr_table_get(r->headers_in, "Prefer");
+
+    return preference && ap_find_token(r->pool, preference, AQ_BATCH_RESPOND_ASYNC);
+}
+
+int aq_batch_is_wanted(const request_rec *r, const aq_location_config_t *location)
+{
+    return location->batch.mode == AQ_BATCH_MODE_ON ||
+           (location->batch.mode == AQ_BATCH_MODE_PREFER && aq_batch_prefers_async(r));
+}
+
 /* GET, HEAD and OPTIONS ask for something that is there; what carries work has a body, or is one of these three. */
 static int is_upload(request_rec *r)
 {
@@ -43,7 +56,7 @@ AQ_APART static int batch_handle(request_rec *r, const aq_location_config_t *loc
     int is_status = r->handler && strcmp(r->handler, STATUS_HANDLER) == 0;
     const aq_principal_t *principal;
 
-    if (!is_status && (location->batch.mode != 1 || !is_upload(r))) {
+    if (!is_status && (!aq_batch_is_wanted(r, location) || !is_upload(r))) {
         return DECLINED;
     }
     principal = aq_request_principal(r);

@@ -13,6 +13,14 @@
 /* Seconds until a client should try again what a busy or broken queue or spool refused. */
 #define AQ_BATCH_RETRY_AFTER_S 5
 
+#define AQ_BATCH_RESPOND_ASYNC "respond-async"
+
+/* 1 where the client says Prefer: respond-async (RFC 7240). */
+int aq_batch_prefers_async(const request_rec *r);
+
+/* 1 where an upload to this location becomes a batch. */
+int aq_batch_is_wanted(const request_rec *r, const aq_location_config_t *location);
+
 /*
  * batch_upload.c: takes the request as a batch of `principal`. OK once it is on disk, DECLINED where no section that takes
  * batches is in force, else the status of a refusal.

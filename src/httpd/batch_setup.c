@@ -3,7 +3,7 @@
  * Batch setup: what the batch locations mean together.
  *
  * aq_batch_setup runs when the whole configuration has been read, also under `apachectl configtest`, and has no effect
- * outside of it. It walks the <Location> sections of each server: sections with `APIQuotaBatch On` get a name, which job
+ * outside of it. It walks the <Location> sections of each server: sections with `APIQuotaBatch On` or `Prefer` get a name, which job
  * rows carry and the worker looks up, and the URL below which their batches are polled; the section with `SetHandler
  * apiquota-batches` is that URL. httpd merges sections anew for each request and our merger takes name and URL along.
  *
@@ -177,6 +177,10 @@ static aq_batch_location_t *location_make(apr_pool_t *pconf, const aq_location_b
         .max_attempts = (int)aq_config_value(batch->attempts, AQ_BATCH_ATTEMPTS_DEFAULT),
         .target_is_idempotent = (int)aq_config_value(batch->target_is_idempotent, 1),
         .retention_ms = aq_config_value(batch->retention_ms, AQ_BATCH_RETENTION_MS_DEFAULT),
+        .result_retention_ms = aq_config_value(batch->result_retention_ms, 0),
+        .max_wait_ms = aq_config_value(batch->max_wait_ms, AQ_BATCH_MAX_WAIT_MS_DEFAULT),
+        .concurrency = (int)aq_config_value(batch->concurrency, 0),
+        .concurrency_is_of_all = batch->concurrency_is_of_all,
     };
     return location;
 }
@@ -189,13 +193,13 @@ static int batch_section_add(apr_pool_t *pconf, const server_rec *s, section_t *
     const char *path = core_of(section)->d;
 
     if (!batch->target) {
-        AQ_LOG(AQ_LOG_CRIT, 1202, 0, "<Location %s>: APIQuotaBatch On needs an APIQuotaBatchTarget in the same section",
+        AQ_LOG(AQ_LOG_CRIT, 1202, 0, "<Location %s>: APIQuotaBatch needs an APIQuotaBatchTarget in the same section",
                path);
         return 0;
     }
     if (!status) {
         AQ_LOG(AQ_LOG_CRIT, 1203, 0,
-               "<Location %s>: APIQuotaBatch On needs a <Location> with SetHandler " STATUS_HANDLER
+               "<Location %s>: APIQuotaBatch needs a <Location> with SetHandler " STATUS_HANDLER
                ", where its batches can be polled",
                path);
         return 0;
@@ -213,19 +217,20 @@ static int is_idle(const aq_location_batch_t *batch)
 {
     return batch->target || batch->max_body_bytes != AQ_UNSET || batch->timeout_ms != AQ_UNSET ||
            batch->attempts != AQ_UNSET || batch->retention_ms != AQ_UNSET || batch->target_is_idempotent != AQ_UNSET ||
-           batch->forward;
+           batch->max_wait_ms != AQ_UNSET || batch->concurrency != AQ_UNSET || batch->forward;
 }
 
 static int section_setup(apr_pool_t *pconf, const server_rec *s, section_t *section, apr_hash_t *locations)
 {
     const aq_location_config_t *ours = ours_of(section);
 
-    if (ours && ours->batch.mode == 1) {
+    if (ours && ours->batch.mode > AQ_BATCH_MODE_OFF) {
         return ours->batch.name || batch_section_add(pconf, s, section, locations);
     }
     if (ours && is_idle(&ours->batch)) {
         AQ_LOG(AQ_LOG_CRIT, 1204, 0,
-               "<Location %s>: APIQuotaBatch… directives have no effect without APIQuotaBatch On in the same section",
+               "<Location %s>: APIQuotaBatch… directives have no effect without APIQuotaBatch On or Prefer in the same "
+               "section",
                core_of(section)->d);
         return 0;
     }

@@ -12,6 +12,7 @@
 #include "httpd/batch_headers.h"
 
 #include <apr_strings.h>
+#include <errno.h>
 #include <http_core.h>
 #include <http_protocol.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 
 #define READ_BYTES 65536
 #define IDEMPOTENCY_KEY_MAX 255
-#define RESPOND_ASYNC "respond-async"
+#define TENANT_RETRY_AFTER_S 10 /* until some of the tenant's batches may be done */
 
 typedef struct {
     request_rec *r;
@@ -29,6 +30,7 @@ typedef struct {
     aq_spool_file_t *file;
     int64_t max_bytes;
     int64_t bytes;
+    aq_queue_bounds_t bounds;
 } upload_t;
 
 static int refuse(request_rec *r, int status, const char *code, const char *detail)
@@ -51,6 +53,27 @@ static int refuse_spool(request_rec *r, apr_status_t rv)
     }
     AQ_LOG(AQ_LOG_ERROR, 1221, rv, "a body cannot be written to the spool");
     return aq_batch_refuse_unavailable(r, "The body cannot be stored now.");
+}
+
+/* The tenant has too many batches queued, or too many bytes on the spool. */
+static int refuse_tenant(const upload_t *upload, int is_bytes)
+{
+    request_rec *r = upload->r;
+
+    if (is_bytes) {
+        return refuse(r, HTTP_INSUFFICIENT_STORAGE, "tenant-spool-full",
+                      apr_psprintf(r->pool,
+                                   "Your batches and their results may take %" APR_INT64_T_FMT
+                                   " bytes together; delete some that you no longer need.",
+                                   upload->bounds.bytes_most));
+    }
+    return aq_problem_refuse(
+        r,
+        &(aq_problem_t){.status = HTTP_TOO_MANY_REQUESTS,
+                        .code = "too-many-queued",
+                        .detail = apr_psprintf(r->pool, "You may have %" APR_INT64_T_FMT " batches queued at a time.",
+                                               upload->bounds.queued_most),
+                        .retry_after_s = TENANT_RETRY_AFTER_S});
 }
 
 /* The declared length of the body, -1 where it comes in chunks. httpd has refused what is no number. */
@@ -156,6 +179,7 @@ static int batch_describe(request_rec *r, const aq_location_config_t *location, 
     batch->max_attempts = settings->max_attempts;
     batch->never_repeat = !settings->target_is_idempotent;
     batch->retention_ms = settings->retention_ms;
+    batch->result_retention_ms = settings->result_retention_ms;
     batch->method = r->method;
     batch->path = aq_batch_uri_escape(r->pool, uri->path ? uri->path : r->uri);
     batch->query = aq_batch_uri_escape(r->pool, uri->query);
@@ -174,15 +198,14 @@ static int batch_describe(request_rec *r, const aq_location_config_t *location, 
 static void accepted_headers_set(request_rec *r, const aq_batch_t *batch, const char *base_url)
 {
     const char *url = apr_pstrcat(r->pool, base_url, "/", batch->id, NULL);
-    const char *preference = apr_table_get(r->headers_in, "Prefer");
 
     apr_table_setn(r->headers_out, "Location", url);
     apr_table_setn(r->headers_out, "Operation-Location", url);
     apr_table_setn(r->headers_out, "Retry-After",
                    apr_itoa(r->pool, aq_batch_poll_after_s(batch, batch->created_at_ms)));
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
-    if (preference && ap_find_token(r->pool, preference, RESPOND_ASYNC)) {
-        apr_table_setn(r->headers_out, "Preference-Applied", RESPOND_ASYNC);
+    if (aq_batch_prefers_async(r)) {
+        apr_table_setn(r->headers_out, "Preference-Applied", AQ_BATCH_RESPOND_ASYNC);
     }
 }
 
@@ -245,7 +268,7 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
 {
     request_rec *r = upload->r;
     const char *text = aq_batch_text(r, batch, base_url);
-    apr_status_t rv = text ? aq_queue_submit(upload->queue, batch, NULL, upload->pool) : APR_ENOMEM;
+    apr_status_t rv = text ? aq_queue_submit(upload->queue, batch, &upload->bounds, upload->pool) : APR_ENOMEM;
 
     if (rv == APR_SUCCESS) {
         return accepted_send(r, batch, base_url, text);
@@ -254,6 +277,9 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
     if (APR_STATUS_IS_EEXIST(rv) && batch->idempotency_key) {
         return repeat_answer(upload, batch, base_url);
     }
+    if (rv == APR_EAGAIN || rv == EDQUOT) {
+        return refuse_tenant(upload, rv == EDQUOT);
+    }
     if (APR_STATUS_IS_ENOSPC(rv)) {
         return refuse_spool(r, rv);
     }
@@ -261,7 +287,30 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
     return aq_batch_refuse_unavailable(r, "The batch cannot be queued now.");
 }
 
-static int upload_take(upload_t *upload, int64_t declared_bytes, aq_batch_t *batch, const char *base_url)
+/*
+ * What can be refused before the body is read; submitting decides. A request that may repeat an earlier one is let
+ * through: it needs no room of its own.
+ */
+static int bounds_check(const upload_t *upload, const aq_batch_t *batch, int64_t declared_bytes)
+{
+    aq_batch_t *first;
+    aq_queue_use_t use;
+
+    if (batch->idempotency_key && aq_queue_find_key(upload->queue, upload->r->pool, batch->tenant,
+                                                    batch->idempotency_key, &first) == APR_SUCCESS) {
+        return OK;
+    }
+    if (aq_queue_use(upload->queue, batch->tenant, &use) != APR_SUCCESS) {
+        return OK;
+    }
+    if (use.queued >= upload->bounds.queued_most) {
+        return refuse_tenant(upload, 0);
+    }
+    return declared_bytes > 0 && use.bytes + declared_bytes > upload->bounds.bytes_most ? refuse_tenant(upload, 1) : OK;
+}
+
+static int upload_take(upload_t *upload, int64_t declared_bytes, aq_batch_t *batch, const aq_batch_location_t *settings,
+                       const char *base_url)
 {
     request_rec *r = upload->r;
     apr_status_t rv = aq_spool_body_begin(upload->spool, upload->pool, declared_bytes, &upload->file);
@@ -274,6 +323,7 @@ static int upload_take(upload_t *upload, int64_t declared_bytes, aq_batch_t *bat
         return status;
     }
     batch->created_at_ms = aq_clock_now_ms();
+    batch->start_by_ms = batch->created_at_ms + settings->max_wait_ms;
     if ((rv = id_make(batch->id, batch->created_at_ms)) != APR_SUCCESS ||
         (rv = aq_spool_body_commit(upload->file, batch->id, &batch->request)) != APR_SUCCESS) {
         return refuse_spool(r, rv);
@@ -288,6 +338,14 @@ static const aq_batch_location_t *settings_find(const request_rec *r, const aq_l
 
     return config && location->batch.name ? apr_hash_get(config->locations, location->batch.name, APR_HASH_KEY_STRING)
                                           : NULL;
+}
+
+static aq_queue_bounds_t bounds_of(const aq_server_config_t *server)
+{
+    return (aq_queue_bounds_t){
+        .queued_most = aq_config_value(server->queue_tenant_max, AQ_QUEUE_TENANT_MAX_DEFAULT),
+        .bytes_most = aq_config_value(server->spool_tenant_max_bytes, AQ_SPOOL_TENANT_MAX_DEFAULT),
+    };
 }
 
 int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal)
@@ -313,10 +371,14 @@ int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const 
     }
     upload.spool = aq_config_server(r->server)->runtime->spool;
     upload.queue = aq_config_server(r->server)->runtime->queue;
+    upload.bounds = bounds_of(aq_config_server(r->server));
+    if ((status = bounds_check(&upload, &batch, declared_bytes)) != OK) {
+        return status;
+    }
     if (apr_pool_create(&upload.pool, r->pool) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    status = upload_take(&upload, declared_bytes, &batch, location->batch.base_url);
+    status = upload_take(&upload, declared_bytes, &batch, settings, location->batch.base_url);
     apr_pool_destroy(upload.pool);
     return status;
 }

@@ -5,6 +5,7 @@
  */
 #include "httpd/body_limit.h"
 
+#include "httpd/batch_handler.h"
 #include "httpd/deadline.h"
 #include "httpd/options.h"
 #include "httpd/phases.h"
@@ -32,14 +33,14 @@ static int refuse(request_rec *r, int64_t max_bytes)
 }
 
 /* The bound, or AQ_UNSET. An upload that becomes a batch has one of its own, APIQuotaBatchMaxBody. */
-static int64_t max_bytes_of(const aq_location_config_t *location)
+static int64_t max_bytes_of(const request_rec *r, const aq_location_config_t *location)
 {
-    return location->quota == 1 && location->batch.mode != 1 ? location->options->max_body_bytes : AQ_UNSET;
+    return location->quota == 1 && !aq_batch_is_wanted(r, location) ? location->options->max_body_bytes : AQ_UNSET;
 }
 
 int aq_body_limit_check(request_rec *r, const aq_location_config_t *location)
 {
-    const int64_t max_bytes = max_bytes_of(location);
+    const int64_t max_bytes = max_bytes_of(r, location);
     const char *length = apr_table_get(r->headers_in, "Content-Length");
     apr_off_t declared;
 
@@ -76,7 +77,7 @@ void aq_body_limit_register(void)
 
 void aq_body_limit_insert(request_rec *r)
 {
-    const int64_t max_bytes = max_bytes_of(aq_config_location(r));
+    const int64_t max_bytes = max_bytes_of(r, aq_config_location(r));
     count_t *count;
 
     if (max_bytes == AQ_UNSET || r->main) {

@@ -28,6 +28,8 @@ void *aq_config_server_create(apr_pool_t *p, server_rec *s)
     main_config->store_failure = AQ_UNSET;
     main_config->spool_max_bytes = AQ_UNSET;
     main_config->ipv6_prefix = AQ_UNSET;
+    main_config->spool_tenant_max_bytes = AQ_UNSET;
+    main_config->queue_tenant_max = AQ_UNSET;
     main_config->worker = AQ_UNSET;
     main_config->worker_threads = AQ_UNSET;
     main_config->expressions = apr_hash_make(p);
@@ -52,6 +54,9 @@ static void location_init(aq_location_config_t *location)
     location->batch.timeout_ms = AQ_UNSET;
     location->batch.attempts = AQ_UNSET;
     location->batch.retention_ms = AQ_UNSET;
+    location->batch.result_retention_ms = AQ_UNSET;
+    location->batch.max_wait_ms = AQ_UNSET;
+    location->batch.concurrency = AQ_UNSET;
     location->batch.target_is_idempotent = AQ_UNSET;
 }
 
@@ -105,6 +110,11 @@ static void batch_merge(aq_location_batch_t *merged, const aq_location_batch_t *
     merged->timeout_ms = inner_or_outer(inner->timeout_ms, outer->timeout_ms);
     merged->attempts = (int)inner_or_outer(inner->attempts, outer->attempts);
     merged->retention_ms = inner_or_outer(inner->retention_ms, outer->retention_ms);
+    merged->result_retention_ms = inner_or_outer(inner->result_retention_ms, outer->result_retention_ms);
+    merged->max_wait_ms = inner_or_outer(inner->max_wait_ms, outer->max_wait_ms);
+    merged->concurrency_is_of_all =
+        inner->concurrency == AQ_UNSET ? outer->concurrency_is_of_all : inner->concurrency_is_of_all;
+    merged->concurrency = (int)inner_or_outer(inner->concurrency, outer->concurrency);
     merged->target_is_idempotent = (int)inner_or_outer(inner->target_is_idempotent, outer->target_is_idempotent);
     merged->forward = inner->forward ? inner->forward : outer->forward;
     merged->name = named->name;

@@ -54,7 +54,9 @@ typedef struct {
     const char *queue_file;              /* NULL: STATE_DIR/batches/queue.db */
     const char *spool_dir;               /* NULL: STATE_DIR/batches/spool */
     int64_t spool_max_bytes;
-    int worker; /* 0, 1 or AQ_UNSET (on where a location takes batches) */
+    int64_t spool_tenant_max_bytes;
+    int64_t queue_tenant_max; /* batches of one tenant that may be queued */
+    int worker;               /* 0, 1 or AQ_UNSET (on where a location takes batches) */
     int worker_threads;
     const char *worker_program; /* NULL: the one that was installed with the module */
     aq_batch_config_t *batch;   /* made in post_config: all batch locations; empty where there are none */
@@ -70,14 +72,20 @@ typedef struct {
 
 #define AQ_FREE_STATUSES_MAX 8
 
+/* What becomes of an upload to a location. Prefer: a batch where the client asks for it with Prefer: respond-async. */
+typedef enum { AQ_BATCH_MODE_OFF, AQ_BATCH_MODE_ON, AQ_BATCH_MODE_PREFER } aq_batch_mode_t;
+
 /* Batch settings of a location: see design/4 and docs/directives.md. AQ_UNSET where not set. */
 typedef struct {
-    int mode; /* 0 off, 1 on */
+    int mode; /* aq_batch_mode_t */
     const char *target;
     int64_t max_body_bytes;
     int64_t timeout_ms;
     int attempts;
-    int64_t retention_ms;
+    int64_t retention_ms, result_retention_ms;
+    int64_t max_wait_ms;
+    int concurrency;
+    int concurrency_is_of_all; /* means something where concurrency is set */
     int target_is_idempotent;
     apr_array_header_t *forward; /* of const char *: header names; NULL: none */
     /* set in post_config, for locations that take batches */
@@ -113,11 +121,14 @@ typedef struct {
 /* Defaults, in one place; docs/directives.md repeats them. */
 #define AQ_STORE_SIZE_DEFAULT (INT64_C(64) << 20)
 #define AQ_SPOOL_MAX_DEFAULT (INT64_C(10) << 30)
+#define AQ_SPOOL_TENANT_MAX_DEFAULT (INT64_C(1) << 30)
+#define AQ_QUEUE_TENANT_MAX_DEFAULT INT64_C(100000)
 #define AQ_WORKER_THREADS_DEFAULT 4
 #define AQ_BATCH_MAX_BODY_DEFAULT (INT64_C(50) << 20)
 #define AQ_BATCH_TIMEOUT_MS_DEFAULT (INT64_C(5) * 60 * 1000)
 #define AQ_BATCH_ATTEMPTS_DEFAULT 5
 #define AQ_BATCH_RETENTION_MS_DEFAULT (INT64_C(7) * 24 * 3600 * 1000)
+#define AQ_BATCH_MAX_WAIT_MS_DEFAULT (INT64_C(24) * 3600 * 1000)
 
 extern module AP_MODULE_DECLARE_DATA apiquota_module;
 

@@ -65,6 +65,16 @@ static void asking_end(aq_worker_t *worker)
     (void)pthread_mutex_unlock(&worker->asking_mutex);
 }
 
+/* The limits are read anew each time, so that a reload is in force with the next job. */
+static apr_status_t ask(aq_worker_t *worker, apr_pool_t *p, aq_job_t *job, aq_queue_now_t *claimed_at)
+{
+    aq_queue_limits_t limits;
+
+    *claimed_at = aq_worker_now(worker);
+    aq_settings_limits(&worker->settings, p, &limits);
+    return aq_queue_claim(worker->queue, p, worker->presence.name, claimed_at, worker->options.lease_ms, &limits, job);
+}
+
 /* Asks until there is a job, in `p`; 0 when the worker stops. */
 static int next_job(aq_worker_t *worker, apr_pool_t *p, aq_job_t *job, aq_queue_now_t *claimed_at)
 {
@@ -74,8 +84,8 @@ static int next_job(aq_worker_t *worker, apr_pool_t *p, aq_job_t *job, aq_queue_
         return 0;
     }
     while (!atomic_load(&worker->stopping)) {
-        *claimed_at = aq_worker_now(worker);
-        rv = aq_queue_claim(worker->queue, p, worker->presence.name, claimed_at, worker->options.lease_ms, NULL, job);
+        apr_pool_clear(p);
+        rv = ask(worker, p, job, claimed_at);
         if (rv == APR_SUCCESS) {
             break;
         }

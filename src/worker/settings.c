@@ -100,3 +100,20 @@ const aq_batch_location_t *aq_settings_location(aq_settings_t *settings, apr_poo
     (void)pthread_mutex_unlock(&settings->mutex);
     return copy;
 }
+
+void aq_settings_limits(aq_settings_t *settings, apr_pool_t *p, aq_queue_limits_t *limits)
+{
+    *limits = (aq_queue_limits_t){.locations = apr_hash_make(p)};
+    (void)pthread_mutex_lock(&settings->mutex);
+    int threads = settings->config->threads;
+    limits->tenant_most = threads > 1 ? threads - 1 : 1;
+    for (apr_hash_index_t *i = apr_hash_first(p, settings->config->locations); i != NULL; i = apr_hash_next(i)) {
+        const aq_batch_location_t *location = apr_hash_this_val(i);
+        if (location->concurrency > 0) {
+            aq_concurrency_t *set = apr_palloc(p, sizeof(*set));
+            *set = (aq_concurrency_t){.most = location->concurrency, .per_endpoint = location->concurrency_is_of_all};
+            apr_hash_set(limits->locations, apr_pstrdup(p, location->name), APR_HASH_KEY_STRING, set);
+        }
+    }
+    (void)pthread_mutex_unlock(&settings->mutex);
+}

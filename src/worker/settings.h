@@ -6,6 +6,7 @@
 #define AQ_SETTINGS_H
 
 #include "batch/batch_config.h"
+#include "batch/queue.h"
 
 #include <pthread.h>
 
@@ -26,6 +27,9 @@ apr_status_t aq_settings_load(aq_settings_t *settings, apr_pool_t *p, const char
 
 /* Reads it again; what cannot be read is logged and leaves the last good one in force. */
 aq_settings_change_t aq_settings_reload(aq_settings_t *settings, const char *file);
+
+/* How many jobs may run at once, copied into `p`. Thread-safe. */
+void aq_settings_limits(aq_settings_t *settings, apr_pool_t *p, aq_queue_limits_t *limits);
 
 /* A copy, in `p`, of the location of this name; NULL where there is none. Thread-safe. */
 const aq_batch_location_t *aq_settings_location(aq_settings_t *settings, apr_pool_t *p, const char *name);

@@ -9,9 +9,11 @@ TARGET = "http://127.0.0.1:9/import"
 
 # (directive, value that is wrong, what the error must name beside both)
 WRONG_IN_LOCATION = [
-    ("APIQuotaBatch", "Maybe", "On, Off"),
+    ("APIQuotaBatch", "Maybe", "On, Off, Prefer"),
     ("APIQuotaBatchTarget", "ftp://127.0.0.1/x", "http://"),
     ("APIQuotaBatchTarget", "/import", "http://"),
+    ("APIQuotaBatchTarget", "exec:bin/import", "absolute path"),
+    ("APIQuotaBatchTarget", "exec:", "absolute path"),
     ("APIQuotaBatchTarget", "http://", "http://"),
     ("APIQuotaBatchTarget", "http://host:99999/", "http://"),
     ("APIQuotaBatchTarget", "http://host:0/", "http://"),
@@ -28,7 +30,13 @@ WRONG_IN_LOCATION = [
     ("APIQuotaBatchAttempts", "0", "from 1 to 100"),
     ("APIQuotaBatchAttempts", "101", "from 1 to 100"),
     ("APIQuotaBatchAttempts", "3x", "from 1 to 100"),
-    ("APIQuotaBatchRetention", "7 d", "takes one argument"),
+    ("APIQuotaBatchRetention", "7 d", "DURATION [results=DURATION]"),
+    ("APIQuotaBatchRetention", "1d 2 arguments", "takes 1-2 arguments"),
+    ("APIQuotaBatchRetention", "1d results=2d", "no longer than the batch"),
+    ("APIQuotaBatchMaxWait", "soon", "5min"),
+    ("APIQuotaBatchMaxWait", "0s", "5min"),
+    ("APIQuotaBatchConcurrency", "0", "from 1 to 10000"),
+    ("APIQuotaBatchConcurrency", "3 per=key", "N [per=tenant|endpoint]"),
     ("APIQuotaBatchRetention", "10ms", "1000ms to"),
     ("APIQuotaBatchTargetIdempotent", "perhaps", "On, Off"),
     ("APIQuotaBatchForward", "X-Trace Authorization", "credentials"),
@@ -39,8 +47,11 @@ WRONG_IN_LOCATION = [
 WRONG_IN_SERVER = [
     ("APIQuotaQueue", "redis://127.0.0.1", "sqlite, sqlite:FILE"),
     ("APIQuotaQueue", "sqlite:", "sqlite, sqlite:FILE"),
-    ("APIQuotaSpool", "spool size=1g", "DIR [max=SIZE]"),
+    ("APIQuotaSpool", "spool size=1g", "DIR [max=SIZE] [tenant-max=SIZE]"),
     ("APIQuotaSpool", "spool max=1x", "as in 50m"),
+    ("APIQuotaSpool", "spool max=1m tenant-max=0", "as in 50m"),
+    ("APIQuotaQueue", "sqlite tenant-max=0", "from 1 to"),
+    ("APIQuotaQueue", "sqlite most=5", "sqlite[:FILE] [tenant-max=N]"),
     ("APIQuotaWorker", "maybe", "On, Off"),
     ("APIQuotaWorker", "on threads=0", "from 1 to 256"),
     ("APIQuotaWorker", "on threads=257", "from 1 to 256"),
@@ -86,7 +97,7 @@ def test_password_of_a_target_is_not_shown(refusing):
 SERVER_LINES = ["APIQuotaQueue sqlite", "APIQuotaSpool spool", "APIQuotaWorker on", "APIQuotaWorkerProgram x"]
 LOCATION_LINES = ["APIQuotaBatch On", f"APIQuotaBatchTarget {TARGET}", "APIQuotaBatchMaxBody 1m",
                   "APIQuotaBatchTimeout 1s", "APIQuotaBatchAttempts 1", "APIQuotaBatchRetention 1d",
-                  "APIQuotaBatchTargetIdempotent On", "APIQuotaBatchForward X-Trace"]
+                  "APIQuotaBatchMaxWait 1d", "APIQuotaBatchConcurrency 2", "APIQuotaBatchTargetIdempotent On", "APIQuotaBatchForward X-Trace"]
 
 
 @pytest.mark.parametrize("line", SERVER_LINES)

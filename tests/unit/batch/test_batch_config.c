@@ -16,7 +16,11 @@ static json_t *sample(void)
                              .timeout_ms = 300000,
                              .max_attempts = 5,
                              .target_is_idempotent = 1,
-                             .retention_ms = INT64_C(604800000)};
+                             .retention_ms = INT64_C(604800000),
+                             .result_retention_ms = 5000,
+                             .max_wait_ms = 86400000,
+                             .concurrency = 3,
+                             .concurrency_is_of_all = 1};
     aq_batch_location_t b = a;
     aq_batch_config_t config = {.queue_file = "/s/queue.db",
                                 .spool_folder = "/s/spool",
@@ -50,6 +54,10 @@ START_TEST(what_is_written_is_read)
     ck_assert_int_eq(b->max_attempts, 5);
     ck_assert_int_eq(b->target_is_idempotent, 0);
     ck_assert_int_eq(b->retention_ms, INT64_C(604800000));
+    ck_assert_int_eq(b->result_retention_ms, 5000);
+    ck_assert_int_eq(b->max_wait_ms, 86400000);
+    ck_assert_int_eq(b->concurrency, 3);
+    ck_assert_int_eq(b->concurrency_is_of_all, 1);
     json_decref(json);
 }
 END_TEST
@@ -87,6 +95,10 @@ static const struct {
     {"max_attempts", "0", 1},
     {"target_is_idempotent", "1", 1},
     {"retention_ms", "null", 1},
+    {"result_retention_ms", "-1", 1},
+    {"max_wait_ms", "0", 1},
+    {"concurrency", "-1", 1},
+    {"concurrency_is_of_all", "\"no\"", 1},
 };
 
 START_TEST(what_is_missing_or_wrong_is_named)

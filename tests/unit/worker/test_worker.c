@@ -55,6 +55,7 @@ static aq_batch_location_t *location(const char *path)
         .max_attempts = 3,
         .target_is_idempotent = 1,
         .retention_ms = 1000000,
+        .max_wait_ms = 86400000,
     };
     apr_hash_set(config.locations, path, APR_HASH_KEY_STRING, made);
     return made;
