@@ -11,6 +11,7 @@
 
 #include "base/aq_hash.h"
 #include "base/aq_log.h"
+#include "worker/exec.h"
 
 #include <apr_strings.h>
 #include <apr_time.h>
@@ -211,6 +212,18 @@ static aq_target_end_t end_of_body(apr_status_t rv)
     return rv == APR_ENOENT ? AQ_BODY_MISSING : rv == APR_EGENERAL ? AQ_BODY_CHANGED : AQ_WORKER_TROUBLE;
 }
 
+/* Progress is for people: where it cannot be written the next one will do. A lost lease is told by the renewal. */
+static void write_progress(void *data, int64_t done, int64_t total, int64_t failed)
+{
+    const attempt_t *attempt = data;
+
+    apr_status_t rv =
+        aq_queue_progress(attempt->worker->queue, attempt->held.id, attempt->held.token, done, total, failed);
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        AQ_LOG(AQ_LOG_WARNING, 647, rv, "batch %s: its progress cannot be written", attempt->held.id);
+    }
+}
+
 static void call_target(attempt_t *attempt, aq_target_t *target)
 {
     static const char *const details[] = {
@@ -232,14 +245,19 @@ static void call_target(attempt_t *attempt, aq_target_t *target)
         AQ_LOG(AQ_LOG_ERROR, 616, rv, "batch %s: %s", batch->id, details[end]);
         attempt->answer = (aq_target_answer_t){.end = end, .detail = details[end]};
     } else {
-        aq_target_run(target, attempt->pool,
-                      &(aq_target_call_t){.batch = batch,
-                                          .location = attempt->location,
-                                          .body_fd = body_fd,
-                                          .result = attempt->result,
-                                          .result_max_bytes = worker->options.result_max_bytes,
-                                          .stop = &attempt->held.stop},
-                      &attempt->answer);
+        aq_target_call_t call = {.batch = batch,
+                                 .location = attempt->location,
+                                 .body_fd = body_fd,
+                                 .result = attempt->result,
+                                 .result_max_bytes = worker->options.result_max_bytes,
+                                 .progress = write_progress,
+                                 .progress_data = attempt,
+                                 .stop = &attempt->held.stop};
+        if (aq_exec_is_target(attempt->location->target)) {
+            aq_exec_run(attempt->pool, &call, &attempt->answer);
+        } else {
+            aq_target_run(target, attempt->pool, &call, &attempt->answer);
+        }
     }
     if (body_fd >= 0) {
         (void)close(body_fd);

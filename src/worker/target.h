@@ -24,6 +24,8 @@ typedef struct {
     int body_fd;             /* at the beginning of the body */
     aq_spool_file_t *result; /* where the answer's body goes */
     int64_t result_max_bytes;
+    void (*progress)(void *data, int64_t done, int64_t total, int64_t failed); /* told now and then; NULL: not wanted */
+    void *progress_data;
     const _Atomic int *stop; /* once it is not 0 the call ends soon */
 } aq_target_call_t;
 

@@ -6,7 +6,7 @@
  *   run.c        threads, signals, the loop that keeps house   presence.c   a lock that shows that this worker lives
  *   leases.c     the jobs in hand, and their renewal           attempt.c    one attempt of one job
  *   target.c     the call of the target                        answer.c     which headers of an answer are kept
- *   janitor.c    recovery, expiry, orphans
+ *   janitor.c    recovery, expiry, orphans                     exec.c       a program as target; keeper.c ends it
  *
  * Threads claim one job at a time. One more thread renews the leases of all jobs in hand and nothing else, so that no
  * slow disk walk makes a job lose its lease; the main thread takes signals and keeps house.
