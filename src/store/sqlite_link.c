@@ -180,6 +180,10 @@ apr_status_t aq_sqlite_next(aq_sqlite_link_t *link, sqlite3_stmt *statement)
 
 void aq_sqlite_reset(sqlite3_stmt *statement)
 {
+    /* One that could not be prepared. SQLite itself would follow the NULL. */
+    if (statement == NULL) {
+        return;
+    }
     (void)sqlite3_reset(statement); /* repeats the error of the last step, already told */
     (void)sqlite3_clear_bindings(statement);
 }

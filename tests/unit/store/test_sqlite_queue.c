@@ -105,6 +105,21 @@ START_TEST(a_link_to_its_folder_is_followed)
 }
 END_TEST
 
+START_TEST(a_statement_that_cannot_be_prepared_is_an_error)
+{
+    aq_queue_counts_t counts;
+    aq_queue_page_t page;
+    aq_expired_t gone;
+
+    aq_queue_t *q = queue_open(path);
+    run_sql(path, "DROP TABLE totals; DROP TABLE batches");
+    ck_assert_int_ne(aq_queue_counts(q, NULL, &counts), APR_SUCCESS);
+    ck_assert_int_ne(aq_queue_list(q, fixture_pool, &(aq_queue_query_t){.status = -1, .limit = 1}, &page), APR_SUCCESS);
+    ck_assert_int_ne(aq_queue_remove(q, "batch_01aryz6s410000000000000000", &gone), APR_SUCCESS);
+    aq_queue_close(q);
+}
+END_TEST
+
 START_TEST(what_is_no_queue_is_refused_and_left_alone)
 {
     char *garbage = apr_palloc(fixture_pool, 8193);
@@ -423,6 +438,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, f71_its_files_are_for_their_owner_alone);
     tcase_add_test(tests, f71_symbolic_links_are_refused);
     tcase_add_test(tests, a_link_to_its_folder_is_followed);
+    tcase_add_test(tests, a_statement_that_cannot_be_prepared_is_an_error);
     tcase_add_test(tests, what_is_no_queue_is_refused_and_left_alone);
     tcase_add_test(tests, a_newer_layout_is_refused);
     tcase_add_test(tests, a_file_of_another_user_is_refused);
