@@ -144,7 +144,7 @@ $(TEST_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(O)/tests/libaux.a $(LIB)
 	$(call link) $(CHECK_LIBS) $(CURL_LIBS) $(PKG_LIBS) $(APR_LIBS)
 
 $(BENCH_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(LIB)
-	$(call link) $(PKG_LIBS) $(APR_LIBS)
+	$(call link) -lm $(PKG_LIBS) $(APR_LIBS)
 
 # How each file is compiled: for clang-tidy, the guards and editors.
 json = {"directory":"$(CURDIR)","file":"$(1)","command":"$(subst ",\",$(CC) $(call cppflags_of,$(1)) $(CFLAGS_ALL) -c $(1))"}

@@ -23,6 +23,8 @@
  *      and makes TAT = now + backlog + c*T
  *      given back:  TAT -= min(c*T, max(0, tau - now))    tau: TAT just after that charge
  *
+ * (to one unit a token, where several charges are given back whose T was rounded.)
+ *
  * Why not simply c*T: the part of a charge that has drained since is no longer in the bucket, and would be given from
  * what others have charged.
  */
