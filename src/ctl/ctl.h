@@ -28,6 +28,8 @@ typedef struct {
     const char *tenant, *key, *id, *plan, *expires, *overlap;
     apr_array_header_t *scopes; /* of const char * */
     apr_array_header_t *limits; /* of const char *, "NAME=RATE" */
+    const char *status, *older_than;
+    int is_following;
     const char *format, *key_field;
     const char *argument;         /* the first behind noun and verb; NULL: none */
     const char *const *arguments; /* all of them */
@@ -40,6 +42,7 @@ typedef aq_ctl_exit_t aq_ctl_command_fn(aq_ctl_t *ctl);
 aq_ctl_command_fn aq_ctl_key_create, aq_ctl_key_list, aq_ctl_key_revoke, aq_ctl_key_rotate;
 aq_ctl_command_fn aq_ctl_tenant_set, aq_ctl_tenant_show;
 aq_ctl_command_fn aq_ctl_usage_show;
+aq_ctl_command_fn aq_ctl_batch_list, aq_ctl_batch_show, aq_ctl_batch_cancel, aq_ctl_batch_retry, aq_ctl_batch_purge;
 aq_ctl_command_fn aq_ctl_config_check;
 aq_ctl_command_fn aq_ctl_store_info;
 aq_ctl_command_fn aq_ctl_simulate;

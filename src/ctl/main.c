@@ -25,6 +25,9 @@ enum {
     TAKES_LIMIT = 1 << 6,
     TAKES_LOG = 1 << 7,
     TAKES_OVERLAP = 1 << 8,
+    TAKES_STATUS = 1 << 9,
+    TAKES_OLDER = 1 << 10,
+    TAKES_FOLLOW = 1 << 11,
 };
 
 typedef struct {
@@ -85,6 +88,42 @@ static const command_t commands[] = {
      .help = "show what is used of each limit",
      .run = aq_ctl_usage_show,
      .takes = TAKES_TENANT | TAKES_KEY},
+    {.noun = "batch",
+     .verb = "list",
+     .usage = "[--tenant NAME] [--status STATUS] [COUNT]",
+     .help = "show the newest batches, 50 unless COUNT is given",
+     .run = aq_ctl_batch_list,
+     .takes = TAKES_TENANT | TAKES_STATUS,
+     .most_arguments = 1},
+    {.noun = "batch",
+     .verb = "show",
+     .usage = "[--follow] ID",
+     .help = "show a batch; with --follow until it is over",
+     .run = aq_ctl_batch_show,
+     .takes = TAKES_FOLLOW,
+     .least_arguments = 1,
+     .most_arguments = 1},
+    {.noun = "batch",
+     .verb = "cancel",
+     .usage = "ID",
+     .help = "cancel a batch that is not over",
+     .run = aq_ctl_batch_cancel,
+     .least_arguments = 1,
+     .most_arguments = 1},
+    {.noun = "batch",
+     .verb = "retry",
+     .usage = "ID",
+     .help = "queue a batch anew that failed or was canceled",
+     .run = aq_ctl_batch_retry,
+     .least_arguments = 1,
+     .most_arguments = 1},
+    {.noun = "batch",
+     .verb = "purge",
+     .usage = "ID | [--tenant NAME] [--status STATUS] [--older-than DURATION]",
+     .help = "remove batches that are over, with their bodies and results",
+     .run = aq_ctl_batch_purge,
+     .takes = TAKES_TENANT | TAKES_STATUS | TAKES_OLDER,
+     .most_arguments = 1},
     {.noun = "config",
      .verb = "check",
      .usage = "",
@@ -118,6 +157,8 @@ static const option_t options[] = {
     {.name = "id", .text_offset = offsetof(aq_ctl_t, id), .bit = TAKES_ID},
     {.name = "plan", .text_offset = offsetof(aq_ctl_t, plan), .bit = TAKES_PLAN},
     {.name = "overlap", .text_offset = offsetof(aq_ctl_t, overlap), .bit = TAKES_OVERLAP},
+    {.name = "status", .text_offset = offsetof(aq_ctl_t, status), .bit = TAKES_STATUS},
+    {.name = "older-than", .text_offset = offsetof(aq_ctl_t, older_than), .bit = TAKES_OLDER},
     {.name = "expires", .text_offset = offsetof(aq_ctl_t, expires), .bit = TAKES_EXPIRES},
     {.name = "format", .text_offset = offsetof(aq_ctl_t, format), .bit = TAKES_LOG},
     {.name = "key-field", .text_offset = offsetof(aq_ctl_t, key_field), .bit = TAKES_LOG},
@@ -127,7 +168,7 @@ static const option_t options[] = {
 #define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
 
 /* What getopt_long returns for the others, and for an option of the table: 256 + its index. */
-enum { OPTION_JSON = 'j', OPTION_CONFIG = 'f', OPTION_HELP = 'h', OPTION_OF_TABLE = 256 };
+enum { OPTION_JSON = 'j', OPTION_CONFIG = 'f', OPTION_HELP = 'h', OPTION_FOLLOW = 'F', OPTION_OF_TABLE = 256 };
 
 static void help_print(FILE *to)
 {
@@ -154,9 +195,10 @@ static void option_set(aq_ctl_t *ctl, const option_t *option, const char *value)
 /* Sets `ctl` from the options; `*given` are their bits. AQ_CTL_DONE with `*is_help` where help was asked for. */
 static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned *given, int *is_help)
 {
-    struct option longs[OPTION_COUNT + 3] = {
+    struct option longs[OPTION_COUNT + 4] = {
         [OPTION_COUNT] = {"json", no_argument, NULL, OPTION_JSON},
         [OPTION_COUNT + 1] = {"help", no_argument, NULL, OPTION_HELP},
+        [OPTION_COUNT + 2] = {"follow", no_argument, NULL, OPTION_FOLLOW},
     };
     int got;
 
@@ -171,6 +213,9 @@ static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned
             ctl->config = optarg;
         } else if (got == OPTION_JSON) {
             ctl->is_json = 1;
+        } else if (got == OPTION_FOLLOW) {
+            ctl->is_following = 1;
+            *given |= TAKES_FOLLOW;
         } else if (got == OPTION_HELP) {
             *is_help = 1;
         } else {
