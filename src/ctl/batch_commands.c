@@ -59,7 +59,7 @@ static aq_ctl_exit_t owner_become(const char *path)
     return AQ_CTL_DONE;
 }
 
-static aq_ctl_exit_t batches_open(aq_ctl_t *ctl, batches_t *batches)
+static aq_ctl_exit_t queue_open(aq_ctl_t *ctl, batches_t *batches)
 {
     aq_batch_config_t *config;
     const char *error;
@@ -84,6 +84,14 @@ static aq_ctl_exit_t batches_open(aq_ctl_t *ctl, batches_t *batches)
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
     return AQ_CTL_DONE;
+}
+
+/* What is done has a queue. */
+static aq_ctl_exit_t batches_open(aq_ctl_t *ctl, batches_t *batches)
+{
+    aq_ctl_exit_t code = queue_open(ctl, batches);
+
+    return code == AQ_CTL_DONE && !batches->queue ? AQ_CTL_REFUSED : code;
 }
 
 static aq_queue_now_t now_of(const aq_ctl_t *ctl)
@@ -134,10 +142,12 @@ aq_ctl_exit_t aq_ctl_batch_list(aq_ctl_t *ctl)
     aq_ctl_exit_t code = query_read(ctl, &query);
 
     if (code == AQ_CTL_DONE && ctl->argument) {
-        query.limit = strspn(ctl->argument, "0123456789") == strlen(ctl->argument) ? atoi(ctl->argument) : 0;
-        if (query.limit < 1 || query.limit > LIST_MAX) {
-            code = aq_ctl_fail(AQ_CTL_USAGE, "COUNT must be 1 to %d", LIST_MAX);
+        char *end;
+        apr_int64_t count = apr_strtoi64(ctl->argument, &end, 10);
+        if (end == ctl->argument || *end || count < 1 || count > LIST_MAX) {
+            return aq_ctl_fail(AQ_CTL_USAGE, "COUNT must be 1 to %d", LIST_MAX);
         }
+        query.limit = (int)count;
     }
     if (code != AQ_CTL_DONE || (code = batches_open(ctl, &batches)) != AQ_CTL_DONE) {
         return code;

@@ -11,7 +11,6 @@
 
 #include <apr_strings.h>
 #include <http_protocol.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define LIMIT_DEFAULT 50

@@ -48,7 +48,9 @@ static void progress_read(aq_exec_lines_t *lines)
 static void line_log(aq_exec_lines_t *lines)
 {
     for (char *c = lines->line; *c != '\0'; c++) {
-        *c = (unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c;
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            *c = ' ';
+        }
     }
     if (lines->lines <= AQ_EXEC_LOG_LINES_MAX) {
         AQ_LOG(AQ_LOG_NOTICE, 643, APR_SUCCESS, "batch %s: the program says: %s", lines->batch_id,
