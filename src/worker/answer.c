@@ -64,15 +64,33 @@ int aq_answer_is_reserved(const char *request_header)
            begins_with(request_header, not_sent_prefixes);
 }
 
-/* Control characters have no place in a header; a name must also hold no blank. */
-static int is_sane(const char *text, int is_name)
+/* A token of RFC 9110, 5.6.2: httpd answers 500 rather than with a header of another name. */
+static int is_name(const char *text)
+{
+    static const char token[] = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+    return text[strspn(text, token)] == '\0';
+}
+
+/* Control characters have no place in a header. */
+static int is_value(const char *text)
 {
     for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 ? is_name || *text != '\t' : *text == 0x7f || (is_name && *text == ' ')) {
+        if ((unsigned char)*text < 0x20 ? *text != '\t' : *text == 0x7f) {
             return 0;
         }
     }
     return 1;
+}
+
+const char *aq_answer_content_type(const apr_table_t *headers)
+{
+    const char *type = apr_table_get(headers, "Content-Type");
+    json_t *text = type != NULL && is_value(type) ? json_string(type) : NULL;
+    int is_shown = text != NULL;
+
+    json_decref(text);
+    return is_shown ? type : NULL;
 }
 
 typedef struct {
@@ -106,7 +124,7 @@ static int keep_header(void *data, const char *key, const char *value)
         *c = (char)apr_tolower(*c);
     }
     if (is_in(name, hop_by_hop) || is_in(name, not_kept) || begins_with(name, not_kept_prefixes) ||
-        apr_hash_get(keep->named, name, APR_HASH_KEY_STRING) != NULL || !is_sane(name, 1) || !is_sane(value, 0)) {
+        apr_hash_get(keep->named, name, APR_HASH_KEY_STRING) != NULL || !is_name(name) || !is_value(value)) {
         return 1;
     }
     const char *earlier = aq_json_string(keep->json, name);

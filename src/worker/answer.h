@@ -19,6 +19,9 @@
  */
 const char *aq_answer_headers_json(apr_pool_t *p, const apr_table_t *headers);
 
+/* The Content-Type of an answer; NULL where there is none, or one that neither a header nor JSON can hold. */
+const char *aq_answer_content_type(const apr_table_t *headers);
+
 /* 1 for a request header that the worker sets itself, or that must not pass: hop-by-hop, credentials, `apiquota-…`. */
 int aq_answer_is_reserved(const char *request_header);
 

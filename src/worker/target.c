@@ -287,7 +287,7 @@ static void read_answer(CURL *curl, const run_t *run, aq_target_answer_t *answer
     answer->end = AQ_TARGET_ANSWERED;
     answer->status = (int)status;
     answer->retry_after_s = retry_after_s;
-    answer->content_type = apr_table_get(run->headers, "Content-Type");
+    answer->content_type = aq_answer_content_type(run->headers);
     answer->headers = aq_answer_headers_json(run->pool, run->headers);
 }
 

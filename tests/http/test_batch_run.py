@@ -277,3 +277,14 @@ def test_refusals_of_batches_are_problem_documents_also_where_nothing_is_counted
     checks.assert_problem(not_ready, 404, code="result-not-ready", retry_after=checks.retry_after(not_ready))
     checks.assert_problem(web.post("/v1/imports", body=b"x" * 101, key=key), 413, code="body-too-large")
     checks.assert_problem(web.get(url), 401)
+
+
+def test_headers_that_no_answer_can_have_are_left_out_of_a_result(running, key, backend):
+    backend.script("/odd", headers={"Content-Type": "text/plain; x=\u00ff", "X@y": "1", "X-Fine": "2"}, body=b"odd\n")
+    web = running(target="/odd")
+    url = batches.submit(web, key)
+    batch = batches.wait_over(web, key, url)
+    assert batch["status"] == "succeeded" and batch["response"]["content_type"] is None
+    assert web.get("/v1/batches", key=key).json()["data"][0]["id"] == batch["id"]
+    result = web.get(url + "/result", key=key)
+    assert result.status == 200 and result.body == b"odd\n" and result.headers["X-Fine"] == "2"

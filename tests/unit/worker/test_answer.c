@@ -36,6 +36,8 @@ static const struct {
     {"X-Control", "a\x01", "{}"},
     {"X-Tab", "a\tb", "{\"x-tab\":\"a\\tb\"}"},
     {"X Blank", "a", "{}"},
+    {"X@Sign", "a", "{}"},
+    {"X\xc3\xa9", "a", "{}"},
 };
 
 START_TEST(a_header_is_kept_or_not)
@@ -44,6 +46,20 @@ START_TEST(a_header_is_kept_or_not)
 
     apr_table_addn(headers, ALONE[_i].name, ALONE[_i].value);
     ck_assert_str_eq(aq_answer_headers_json(fixture_pool, headers), ALONE[_i].json);
+}
+END_TEST
+
+START_TEST(a_content_type_that_cannot_be_shown_is_none)
+{
+    apr_table_t *headers = apr_table_make(fixture_pool, 4);
+
+    ck_assert_ptr_null(aq_answer_content_type(headers));
+    apr_table_setn(headers, "Content-Type", "text/plain; charset=\xff");
+    ck_assert_ptr_null(aq_answer_content_type(headers));
+    apr_table_setn(headers, "Content-Type", "text/\x01plain");
+    ck_assert_ptr_null(aq_answer_content_type(headers));
+    apr_table_setn(headers, "Content-Type", "text/plain; charset=utf-8");
+    ck_assert_str_eq(aq_answer_content_type(headers), "text/plain; charset=utf-8");
 }
 END_TEST
 
@@ -90,6 +106,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_loop_test(tests, a_header_is_kept_or_not, 0, sizeof ALONE / sizeof ALONE[0]);
+    tcase_add_test(tests, a_content_type_that_cannot_be_shown_is_none);
     tcase_add_test(tests, headers_of_one_name_are_joined_and_those_of_the_connection_left_out);
     tcase_add_loop_test(tests, f64_what_only_the_worker_may_say_is_reserved, 0, sizeof REQUEST / sizeof REQUEST[0]);
 }
