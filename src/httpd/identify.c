@@ -103,8 +103,22 @@ static inline void own_family_strip(apr_table_t *headers)
     }
 }
 
+/*
+ * httpd would make the request anew from its headers, as the first stream of HTTP/2: by now without its key, and charged a
+ * second time. A server may pass an offer over, and clients then go on with HTTP/1.1. WebSockets and others are kept.
+ */
+static void upgrade_decline(request_rec *r)
+{
+    const char *offers = apr_table_get(r->headers_in, "Upgrade");
+
+    if (offers && ap_find_token(r->pool, offers, "h2c")) {
+        apr_table_unset(r->headers_in, "Upgrade");
+    }
+}
+
 void aq_identify_family_strip(request_rec *r)
 {
+    upgrade_decline(aq_request_initial(r));
     own_family_strip(r->headers_in);
     /* A subrequest may hold a copy. */
     if (aq_request_initial(r)->headers_in != r->headers_in) {
@@ -149,6 +163,7 @@ AQ_APART static aq_identified_t key_find(request_rec *r, aq_request_t *request, 
     if (found == AQ_IDENTIFIED) {
         request->is_by_key = 1;
         request->is_identified = 1;
+        upgrade_decline(aq_request_initial(r));
         headers_strip(r->headers_in, location, key.header);
         /* A subrequest may hold a copy. */
         if (aq_request_initial(r)->headers_in != r->headers_in) {

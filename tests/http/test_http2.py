@@ -71,6 +71,13 @@ def test_f24_refused_upload_is_a_429(web, keys, key, tmp_path):
     assert web.nghttp("/v1/item.json", key=key)[0].status == 200
 
 
+def test_an_offer_to_upgrade_to_http_2_is_passed_over_and_the_request_answered_and_charged_once(web, key):
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA"}
+    with quota.costs(web, key, 1):
+        answer = web.get("/v1/item.json", key=key, headers=offer)
+    assert answer.status == 200 and checks.trio(answer)
+
+
 def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + struct.pack(">I", stream) + payload
 
