@@ -156,6 +156,19 @@ def test_f25_client_gone_mid_response_is_one_charge(web, key):
         eventually(lambda: sum("/v1/large.bin" in line for line in web.access_log()) == 3)
 
 
+def test_a_subrequest_that_charges_leaves_its_settings_for_the_response(server, keys, key):
+    # The second look-up makes its own settings and paths where those of the first one were.
+    conf = (quota.ROOMY + confs.location("/v1", "APIQuotaHeaders both reset=delta")
+            + "<Location /v1/withindex>\n    APIQuotaMaxBody 1k\n</Location>\nRewriteEngine On\n"
+            + "RewriteCond /v1/withindex/index.html -U\nRewriteRule ^/outside - [E=FIRST:1]\n"
+            + "RewriteCond /other/%{QUERY_STRING} -U\nRewriteRule ^/outside - [E=SECOND:1]\n")
+    web = server(conf, keys=keys, modules=("rewrite",))
+    web.root.add_file("outside.txt", b"outside\n")
+    answer = web.get("/outside.txt?" + "x" * 3000, key=key)
+    assert answer.status == 200 and "RateLimit" in answer.headers
+    assert int(answer.headers["X-RateLimit-Reset"]) <= 366 * 86400
+
+
 @pytest.mark.mpm_all
 def test_f61_one_thousand_parallel_requests_with_one_left_pass_exactly_one(server, keys, mpm):
     keys.tenant("many", plan="many")
