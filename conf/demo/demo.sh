@@ -198,6 +198,7 @@ write_conf() {
         say "Define MODULES \"$modules\""
         say "Define BUILD \"$run/bin\""
         ! is_root || say "Define USER $user"
+        ! has_users || say "Define USERS"
         say
         cat "$here/httpd.conf"
         if [ -n "$profile" ]; then
@@ -205,6 +206,8 @@ write_conf() {
             say "Define APIQUOTA_KEYS \"$run/keys.json\""
             say "Define APIQUOTA_STATE \"$run/state\""
             say "Define APIQUOTA_BACKEND $backend/v1"
+            say "Define APIQUOTA_USERS \"$run/users.db\""
+            say "Define APIQUOTA_SESSION_SECRET \"$run/session.secret\""
             say "Include \"$run/profiles/$profile.conf\""
         else
             cat "$here/countries.conf"
@@ -222,6 +225,19 @@ copy_profile() {
     mkdir "$run/profiles"
     cp "$profiles/$profile".* "$run/profiles/"
     write_keys <"$profiles/$profile.keys.json"
+    ! has_users || make_users
+}
+
+has_users() { [ -n "$profile" ] && [ -e "$profiles/$profile.users.sql" ]; }
+
+# People of a profile, and the secret that seals their sessions: httpd reads it at its start.
+make_users() {
+    "$python" - "$profiles/$profile.users.sql" "$run/users.db" <<'PYTHON'
+import sqlite3, sys
+with open(sys.argv[1], encoding="utf-8") as sql:
+    sqlite3.connect(sys.argv[2]).executescript(sql.read()).close()
+PYTHON
+    (umask 077 && "$python" -c 'import secrets; print(secrets.token_hex(32))' >"$run/session.secret")
 }
 
 # The commands that an operator uses. A new key is printed once and stored nowhere, so it is kept for the tour alone.

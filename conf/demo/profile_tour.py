@@ -19,12 +19,12 @@ from wire import document, remaining, send
 
 # path: a record of the backend. key: who asks for it. small: who asks until he is refused, and how often at most; a
 # sliding or fixed window may end meanwhile, so that is twice the limit. None where a limit is too large to be shown.
-# upload: where uploads become batches.
-Show = collections.namedtuple("Show", "path key small upload", defaults=(None, None))
+# upload: where uploads become batches. user: who logs in, and belongs to the tenant of `key`.
+Show = collections.namedtuple("Show", "path key small upload user", defaults=(None, None, None))
 RECORD = b"0041;LATIN CAPITAL LETTER A;Lu;0;L;;;;;N;;;;0061;\n"  # what the backend imports: lines of UnicodeData.txt
 UPLOAD_TIMEOUT_S = 60
 SHOWS = {
-    "onestack": Show("/api/countries/ET", "acme-1", ("acme-2", 201)),
+    "onestack": Show("/api/countries/ET", "acme-1", ("acme-2", 201), user="alice"),
     "ontime": Show("/v1/countries/ET", "grow", ("trial", 2001)),
     "ontologie": Show("/v1/countries/ET", "editor", ("metered", 41)),
     "ottimate": Show("/v1/countries/ET", "acme-1", upload="/v1/imports"),
@@ -83,6 +83,16 @@ class ProfileTour:
         self.screen.check(response.status == 429 and response.headers.get("Retry-After", "").isdigit(),
                           "429, and how long to wait")
 
+    def session(self, before):
+        self.screen.step(f"{self.show.user} logs in, and has the budget of the same tenant")
+        form = urllib.parse.urlencode({"httpd_username": self.show.user,
+                                       "httpd_password": f"onestack-{self.show.user}-example"})
+        answer = send(self.port, "POST", "/login", [("Content-Type", "application/x-www-form-urlencoded")], form)
+        cookie = answer.headers.get("Set-Cookie", "").split(";")[0]
+        response = self.ask(more=[("Cookie", cookie)])
+        self.screen.check(response.status == 200 and remaining(response) in (remaining(before) - 1, 99),
+                          "one more is spent (or a minute has just begun)")
+
     def batch(self):
         key = self.keys[self.show.key]
         self.screen.step("An upload becomes a batch, and is polled")
@@ -98,7 +108,10 @@ class ProfileTour:
 
     def take(self):
         self.no_key()
-        self.not_modified(self.a_record())
+        record = self.a_record()
+        self.not_modified(record)
+        if self.show.user:
+            self.session(record)
         if self.show.small:
             self.too_many()
         if self.show.upload:

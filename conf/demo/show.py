@@ -80,7 +80,7 @@ class Screen:
 
 def shortened(name, value):
     """A key need not stand on the screen in full each time."""
-    return value[:18] + "…" if name.lower() in ("authorization", "x-api-key") else value
+    return value[:18] + "…" if name.lower() in ("authorization", "x-api-key", "cookie") else value
 
 
 def body_lines(response):

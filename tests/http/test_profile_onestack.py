@@ -2,6 +2,7 @@
 """The profile onestack: a test for each row of its page, docs/profiles/onestack.md."""
 
 import json
+import urllib.parse
 
 import pytest
 
@@ -34,6 +35,34 @@ def test_row_S1_two_keys_of_a_tenant_share_one_budget(api):
     assert checks.trio(api.get(FILE, key=api.keys["acme-1"])) == (100, 0, MINUTE + 60)
     assert [api.get(FILE, key=api.keys[key]).status for key in ("acme-1", "acme-2")] == [429, 429]
     assert checks.trio(api.get(FILE, key=api.keys["globex-1"])).remaining == 99
+
+
+def log_in(web, name):
+    """The headers of a client that has logged in with a user of the page."""
+    form = urllib.parse.urlencode({"httpd_username": name, "httpd_password": f"onestack-{name}-example"})
+    answer = web.post("/login", form, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert (answer.status, answer.headers["Location"]) == (302, "/"), answer
+    return {"Cookie": answer.headers["Set-Cookie"].split(";")[0]}
+
+
+def test_row_S1_keys_and_sessions_of_a_tenant_share_one_budget(api, backend):
+    sessions = {name: log_in(api, name) for name in ("alice", "bob", "gina")}
+    asked = [{"key": api.keys["acme-1"]}, {"headers": sessions["alice"]}, {"key": api.keys["acme-2"]},
+             {"headers": sessions["bob"]}, {"headers": log_in(api, "alice")}]
+    assert [checks.trio(api.get("/api/echo", **how)).remaining for how in asked] == [99, 98, 97, 96, 95]
+    assert not [seen for seen in backend.seen() if "Cookie" in seen.headers or "Authorization" in seen.headers]
+    spend(api, api.keys["acme-1"], 95)
+    assert [api.get("/api/echo", **how).status for how in asked] == [429] * 5
+    others = [{"headers": sessions["gina"]}, {"key": api.keys["globex-1"]}]
+    assert [checks.trio(api.get("/api/echo", **how)).remaining for how in others] == [99, 98]
+
+
+def test_row_S1_who_has_neither_key_nor_session_is_refused(api):
+    real = log_in(api, "alice")["Cookie"]
+    api.expect_log("AH01842|AH01817")
+    for headers in ({}, {"Cookie": "session=forged"}, {"Cookie": real[:-9] + "AAAAAAAAA"},
+                    {"Cookie": real, "Authorization": "Bearer wrong"}):
+        assert api.get("/api/echo", headers=headers).status == 401, headers
 
 
 def test_row_S1_minute_is_fixed(api):

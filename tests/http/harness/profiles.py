@@ -5,14 +5,20 @@ The page is read for two things: the plain text of the example keys, in a table 
 public page, in code blocks.
 """
 
+import contextlib
 import json
 import re
+import secrets
+import sqlite3
 
 from . import paths
 from .keys import Key, Keys
 
 FOLDER = paths.REPOSITORY / "conf" / "profiles"
 PAGES = paths.REPOSITORY / "docs" / "profiles"
+# Modules beyond those of a proxy.
+SESSION_MODULES = ("session", "session_cookie", "session_crypto", "request", "auth_form", "dbd", "authn_dbd")
+MODULES = {"onestack": SESSION_MODULES}
 # A path of each that the backend answers with what it was asked.
 ECHO = {"ottimate": "/v1/echo", "ontologie": "/v1/echo", "ontime": "/v1/echo", "onestack": "/api/echo", "waqti": "/v1/echo"}
 KEY_ROW = re.compile(r"^\| `([^` ]+)` \| `([^` ]+)` \|", re.M)
@@ -50,13 +56,26 @@ def examples(name, language):
 
 def conf(name, backend_url):
     """The configuration of a server that includes the profile as it is shipped."""
-    defines = {"STATE": "${ROOT}/state", "KEYS": "${ROOT}/keys.json", "PROFILES": FOLDER, "BACKEND": backend_url}
+    defines = {"STATE": "${ROOT}/state", "KEYS": "${ROOT}/keys.json", "PROFILES": FOLDER, "BACKEND": backend_url,
+               "USERS": "${ROOT}/users.db", "SESSION_SECRET": "${ROOT}/session.secret"}
     lines = [f'Define APIQUOTA_{key} "{value}"' for key, value in defines.items()]
     return "\n".join([*lines, f'APIQuotaWorkerProgram "{paths.WORKER}"', f'Include "{FOLDER}/{name}.conf"', ""])
 
 
-def serve(server, name, backend, own_file=None, modules=(), **fields):
+def serve(server, name, backend, own_file=None, modules=(), start=True, **fields):
     """A server with the profile before `backend`, and the keys of its page in `web.keys`. `own_file`: a path that httpd
     answers itself."""
     text = conf(name, backend.url) + (OWN_FILE.format(path=own_file) if own_file else "")
-    return server(text, keys=ExampleKeys(name), preset=False, modules=("proxy_http", *modules), **fields)
+    web = server(text, keys=ExampleKeys(name), preset=False, start=False,
+                 modules=("proxy_http", *MODULES.get(name, ()), *modules), **fields)
+    add_users(web.root.path, FOLDER / f"{name}.users.sql")
+    return web.start() if start else web
+
+
+def add_users(folder, sql):
+    """The database of a profile's users, if it has any, and the secret of their sessions."""
+    if sql.exists():
+        with contextlib.closing(sqlite3.connect(folder / "users.db")) as database:
+            database.executescript(sql.read_text())
+        (folder / "users.db").chmod(0o644)
+        (folder / "session.secret").write_text(secrets.token_hex())
