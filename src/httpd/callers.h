@@ -13,8 +13,16 @@
 #include "httpd/request.h"
 #include "httpd/rules.h"
 
+#include <string.h>
+
 /* One who is a tenant of his own is named by a kind, a space and his name: no tenant of a keys file has a space. */
 #define AQ_OWN_TENANT_SIGN ' '
+
+/* The tenant of a keys file, or of APIQuotaTenantFrom, that the principal belongs to; NULL for a tenant of his own. */
+static inline const char *aq_caller_tenant(const aq_principal_t *principal)
+{
+    return strchr(principal->tenant, AQ_OWN_TENANT_SIGN) ? NULL : principal->tenant;
+}
 
 /*
  * The caller's name by this source, in the request's pool; NULL where it knows none. Not for AQ_CALLER_KEY.

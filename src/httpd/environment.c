@@ -51,8 +51,8 @@ static void caller_set(apr_table_t *variables, const aq_principal_t *principal)
 {
     apr_table_setn(variables, "APIQUOTA_KEY_ID", principal->key_id);
     apr_table_setn(variables, "APIQUOTA_PLAN", principal->plan);
-    if (!strchr(principal->tenant, AQ_OWN_TENANT_SIGN)) {
-        apr_table_setn(variables, "APIQUOTA_TENANT", principal->tenant);
+    if (aq_caller_tenant(principal)) {
+        apr_table_setn(variables, "APIQUOTA_TENANT", aq_caller_tenant(principal));
     }
 }
 

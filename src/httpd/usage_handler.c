@@ -9,6 +9,7 @@
 #include "httpd/usage_handler.h"
 
 #include "base/aq_json.h"
+#include "httpd/callers.h"
 #include "httpd/phases.h"
 
 #include <ap_expr.h>
@@ -53,8 +54,8 @@ static json_t *usage_json(const aq_request_t *request)
             return NULL;
         }
     }
-    return json_pack("{s:s, s:s, s:s, s:o}", "key_id", request->principal->key_id, "tenant", request->principal->tenant,
-                     "plan", request->principal->plan, "limits", limits);
+    return json_pack("{s:s, s:s?, s:s, s:o}", "key_id", request->principal->key_id, "tenant",
+                     aq_caller_tenant(request->principal), "plan", request->principal->plan, "limits", limits);
 }
 
 AQ_APART static int usage_answer(request_rec *r)

@@ -8,9 +8,8 @@ import pytest
 
 from harness import checks, confs, keys as keys_of, quota
 from harness.client import statuses
-from harness.waiting import eventually
+from harness.waiting import keys_file_is_read
 
-WITHIN_S = 1.5  # a second, and a loaded machine
 PLAN_OF_ALL = quota.ROOMY + confs.plan("tiny", "year 3/366d headers=primary")
 
 
@@ -29,7 +28,8 @@ def status(web, key):
 
 
 def soon(condition):
-    eventually(condition, timeout_s=WITHIN_S)
+    keys_file_is_read()
+    assert condition()
 
 
 # ---- changes ---------------------------------------------------------------------------------------
