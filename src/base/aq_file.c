@@ -150,19 +150,34 @@ static apr_status_t folder_give(int fd, int mode, uid_t uid, gid_t gid)
     return fchmod(fd, (mode_t)mode) == 0 ? APR_SUCCESS : last_error();
 }
 
-apr_status_t aq_file_folder_make(const char *path, int mode, uid_t uid, gid_t gid)
+apr_status_t aq_file_folder_make_in(int parent, const char *name, int mode, uid_t uid, gid_t gid, int *fd)
 {
-    int is_new = mkdir(path, (mode_t)mode & 0755) == 0;
+    int is_new = mkdirat(parent, name, (mode_t)mode & 0755) == 0;
 
+    *fd = -1;
     if (!is_new && errno != EEXIST) {
         return last_error();
     }
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
+    *fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (*fd < 0) {
         return last_error();
     }
-    apr_status_t rv = is_new ? folder_give(fd, mode, uid, gid) : folder_check(fd);
-    (void)close(fd);
+    apr_status_t rv = is_new ? folder_give(*fd, mode, uid, gid) : folder_check(*fd);
+    if (rv != APR_SUCCESS) {
+        (void)close(*fd);
+        *fd = -1;
+    }
+    return rv;
+}
+
+apr_status_t aq_file_folder_make(const char *path, int mode, uid_t uid, gid_t gid)
+{
+    int fd;
+    apr_status_t rv = aq_file_folder_make_in(AT_FDCWD, path, mode, uid, gid, &fd);
+
+    if (rv == APR_SUCCESS) {
+        (void)close(fd);
+    }
     return rv;
 }
 

@@ -41,6 +41,12 @@ apr_status_t aq_file_replace_as(const char *path, const void *data, size_t size,
 apr_status_t aq_file_folder_make(const char *path, int mode, uid_t uid, gid_t gid);
 
 /*
+ * The same in the open folder `parent` (AT_FDCWD: as above), left open at `*fd` for the caller to close; -1 on failure. For
+ * folders in one that somebody else owns, who could put a link in its place meanwhile.
+ */
+apr_status_t aq_file_folder_make_in(int parent, const char *name, int mode, uid_t uid, gid_t gid, int *fd);
+
+/*
  * A whole-file fcntl write lock. The kernel frees it when the process dies, also where a forked grandchild lives on.
  * Waits at most `wait_ms` (0: do not wait), asking each millisecond: APR_EBUSY when that was too short. Below zero it
  * waits until the lock is free, in the kernel's queue. fcntl locks belong to the process: two threads of one process

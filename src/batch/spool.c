@@ -26,15 +26,23 @@ static const char *sentence(apr_pool_t *p, const char *path, apr_status_t status
     return apr_psprintf(p, "%s cannot be used for the spool: %s", path, apr_strerror(status, reason, sizeof reason));
 }
 
+/* Root may be at work in a folder of another user's, so each is made in the one that was opened, not by its path. */
 apr_status_t aq_spool_prepare(const char *folder, uid_t uid, gid_t gid, apr_pool_t *ptemp, const char **error)
 {
     const char *path = folder;
-    apr_status_t rv = aq_file_folder_make(folder, 0700, uid, gid);
+    int fd, subfolder_fd;
+    apr_status_t rv = aq_file_folder_make_in(AT_FDCWD, folder, 0700, uid, gid, &fd);
 
     *error = NULL;
     for (size_t i = 0; rv == APR_SUCCESS && i < sizeof subfolders / sizeof subfolders[0]; i++) {
         path = apr_pstrcat(ptemp, folder, "/", subfolders[i], NULL);
-        rv = aq_file_folder_make(path, 0700, uid, gid);
+        rv = aq_file_folder_make_in(fd, subfolders[i], 0700, uid, gid, &subfolder_fd);
+        if (subfolder_fd >= 0) {
+            (void)close(subfolder_fd);
+        }
+    }
+    if (fd >= 0) {
+        (void)close(fd);
     }
     if (rv != APR_SUCCESS) {
         *error = sentence(ptemp, path, rv);

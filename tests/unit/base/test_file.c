@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -74,6 +75,26 @@ START_TEST(a_replace_that_fails_leaves_the_old_file_and_no_other)
     ck_assert_str_eq(fixture_read(inside), "old");
     ck_assert_int_eq(glob(fixture_path("in-the-way.*"), 0, NULL, &left), GLOB_NOMATCH);
     ck_assert_int_eq(aq_file_replace(fixture_path("nowhere/file"), "new", 3, 0600), ENOENT);
+}
+END_TEST
+
+START_TEST(a_folder_is_made_in_the_one_that_was_opened_whatever_takes_its_place)
+{
+    const char *parent = fixture_path("given"), *moved = fixture_path("moved"), *elsewhere = fixture_path("elsewhere");
+    int fd, inner_fd;
+
+    ck_assert_int_eq(mkdir(elsewhere, 0755), 0);
+    ck_assert_int_eq(aq_file_folder_make_in(AT_FDCWD, parent, 0700, geteuid(), getegid(), &fd), APR_SUCCESS);
+    ck_assert_int_eq(rename(parent, moved), 0);
+    ck_assert_int_eq(symlink(elsewhere, parent), 0);
+    ck_assert_int_eq(aq_file_folder_make_in(fd, "inner", 0700, geteuid(), getegid(), &inner_fd), APR_SUCCESS);
+    ck_assert_int_eq(rmdir(elsewhere), 0); /* it is empty */
+    ck_assert_int_eq(close(inner_fd), 0);
+    ck_assert_int_eq(rmdir(fixture_path("moved/inner")), 0);
+    ck_assert_int_eq(symlink(moved, fixture_path("moved/inner")), 0);
+    ck_assert_int_ne(aq_file_folder_make_in(fd, "inner", 0700, geteuid(), getegid(), &inner_fd), APR_SUCCESS);
+    ck_assert_int_eq(inner_fd, -1);
+    ck_assert_int_eq(close(fd), 0);
 }
 END_TEST
 
@@ -177,6 +198,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
+    tcase_add_test(tests, a_folder_is_made_in_the_one_that_was_opened_whatever_takes_its_place);
     tcase_add_test(tests, a_symbolic_link_is_not_followed);
     tcase_add_test(tests, replace_sets_content_and_mode_whatever_the_umask);
     tcase_add_test(tests, replace_gives_the_file_its_owner);
