@@ -104,8 +104,8 @@ static inline void own_family_strip(apr_table_t *headers)
 }
 
 /*
- * httpd would make the request anew from its headers, as the first stream of HTTP/2: by now without its key, and charged a
- * second time. A server may pass an offer over, and clients then go on with HTTP/1.1. WebSockets and others are kept.
+ * httpd would make the request anew from its headers, as the first stream of HTTP/2: by now without its key, and
+ * charged a second time. A server may pass an offer over, and clients then go on with HTTP/1.1. WebSockets are kept.
  */
 static void upgrade_decline(request_rec *r)
 {
