@@ -26,6 +26,14 @@
 #include <mod_auth.h>
 #include <mpm_common.h>
 
+/* What we answer by ourselves: batches, and a caller's own use. One hook, since every request pays for each. */
+static int content_handler(request_rec *r)
+{
+    int status = aq_batch_handler(r);
+
+    return status == DECLINED ? aq_usage_handler(r) : status;
+}
+
 static void hooks_register(apr_pool_t *p)
 {
     /* Lifecycle. */
@@ -45,14 +53,9 @@ static void hooks_register(apr_pool_t *p)
     ap_hook_fixups(aq_charge_phase_fixups, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(aq_charge_phase_handler, NULL, NULL, APR_HOOK_REALLY_FIRST);
 
-    /* Batches: behind the charge, and ahead of mod_proxy, whose locations may take batches too. */
-    ap_hook_handler(aq_batch_handler, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
-    ap_hook_translate_name(aq_batch_translate, NULL, NULL, APR_HOOK_LAST);
-    ap_hook_map_to_storage(aq_batch_map_to_storage, NULL, NULL, APR_HOOK_LAST);
+    /* Our content: behind the charge, and ahead of mod_proxy, whose locations may take batches too. */
+    ap_hook_handler(content_handler, NULL, NULL, APR_HOOK_REALLY_FIRST + 1);
     ap_hook_monitor(aq_worker_process_monitor, NULL, NULL, APR_HOOK_MIDDLE);
-
-    /* A caller's own use. */
-    ap_hook_handler(aq_usage_handler, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* Settle: on every way to a response, also httpd's own errors. The problem document comes before the filter. */
     aq_settle_phase_register();

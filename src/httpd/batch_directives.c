@@ -6,6 +6,7 @@
 #include "httpd/batch_directives.h"
 
 #include "base/aq_units.h"
+#include "httpd/phases.h"
 
 #include <apr_cstr.h>
 #include <apr_lib.h>
@@ -181,9 +182,14 @@ const char *aq_batch_directive_worker_program(cmd_parms *cmd, void *unused, cons
 
 const char *aq_batch_directive_batch(cmd_parms *cmd, void *location, const char *flag)
 {
+    aq_server_config_t *server = aq_config_server(cmd->server);
     aq_location_config_t *config = (aq_location_config_t *)location;
     const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
 
+    if (!server->has_batches) {
+        server->has_batches = 1;
+        aq_batch_hooks_register();
+    }
     if (!error && ap_cstr_casecmp(flag, "prefer") == 0) {
         config->batch.mode = AQ_BATCH_MODE_PREFER;
         return NULL;

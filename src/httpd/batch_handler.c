@@ -8,6 +8,7 @@
 
 #include <apr_strings.h>
 #include <http_protocol.h>
+#include <http_request.h>
 #include <string.h>
 
 #define STATUS_HANDLER "apiquota-batches"
@@ -90,7 +91,7 @@ static inline int is_below_status_url(const request_rec *r)
 }
 
 /* httpd would look for a file of that name, and answer 403 by itself where the name is too long for one. */
-int aq_batch_translate(request_rec *r)
+static int translate(request_rec *r)
 {
     if (!is_below_status_url(r)) {
         return DECLINED;
@@ -101,9 +102,9 @@ int aq_batch_translate(request_rec *r)
 
 /*
  * The sections of <Directory> do not apply, as with a proxied URL. httpd has put the location's settings aside by now, so
- * what aq_batch_translate set tells whether it was there; whatever else names a file is an absolute path.
+ * what translate set tells whether it was there; whatever else names a file is an absolute path.
  */
-int aq_batch_map_to_storage(request_rec *r)
+static int map_to_storage(request_rec *r)
 {
     return r->filename && *r->filename != '/' && strcmp(r->filename, STATUS_HANDLER) == 0 ? OK : DECLINED;
 }
@@ -134,4 +135,10 @@ int aq_batch_refuse_unavailable(request_rec *r, const char *detail)
                                                 .code = "queue-unavailable",
                                                 .detail = detail,
                                                 .retry_after_s = AQ_BATCH_RETRY_AFTER_S});
+}
+
+void aq_batch_hooks_register(void)
+{
+    ap_hook_translate_name(translate, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_map_to_storage(map_to_storage, NULL, NULL, APR_HOOK_LAST);
 }

@@ -43,6 +43,7 @@ typedef struct {
     int64_t store_size;     /* bytes; AQ_UNSET: AQ_STORE_SIZE_DEFAULT */
     int store_failure;      /* aq_store_failure_t or AQ_UNSET */
     const char *key_file;
+    int has_batches;                     /* 1: APIQuotaBatch was read, and the hooks of batches are registered */
     int has_early;                       /* 1: some location has a limit of phase=early, and its hook is registered */
     int knows_others;                    /* 1: some location counts callers without keys */
     int ipv6_prefix;                     /* bits of an IPv6 address that make one caller; AQ_UNSET */

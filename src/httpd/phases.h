@@ -50,9 +50,11 @@ void aq_filters_insert(request_rec *r);
 
 /* batch_handler.c: takes uploads, shows batches. DECLINED where the location has neither. */
 int aq_batch_handler(request_rec *r);
-/* Hooks translate_name and map_to_storage: nothing below the status URL is a file. OK there, else DECLINED. */
-int aq_batch_translate(request_rec *r);
-int aq_batch_map_to_storage(request_rec *r);
+/*
+ * Hooks translate_name and map_to_storage: nothing below the status URL is a file. Registered by the first APIQuotaBatch
+ * that is read (httpd sorts its hooks afterwards), so that servers without batches do not pay for them.
+ */
+void aq_batch_hooks_register(void);
 /* batch_setup.c: names the batch locations and finds their status URL. OK, or a configuration error, logged. */
 int aq_batch_setup(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
 /* In post_config: the files of queue and spool, and their folders, which belong to httpd's user. OK, or logged. */
