@@ -15,7 +15,9 @@
 static const char *const hop_by_hop[] = {"connection", "keep-alive",        "proxy-connection", "te",
                                          "trailer",    "transfer-encoding", "upgrade",          NULL};
 
-static const char *const not_kept[] = {"content-length",
+static const char *const not_kept[] = {"accept-ranges",
+                                       "content-length",
+                                       "content-range",
                                        "set-cookie",
                                        "set-cookie2",
                                        "retry-after",

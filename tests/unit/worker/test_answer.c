@@ -16,6 +16,8 @@ static const struct {
     {"ETag", "\"a\"", "{\"etag\":\"\\\"a\\\"\"}"},
     {"X-Empty", "", "{\"x-empty\":\"\"}"},
     {"Content-Length", "5", "{}"},
+    {"Content-Range", "bytes 0-4/9", "{}"},
+    {"Accept-Ranges", "bytes", "{}"},
     {"Transfer-Encoding", "chunked", "{}"},
     {"Connection", "close", "{}"},
     {"Keep-Alive", "timeout=5", "{}"},
