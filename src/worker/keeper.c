@@ -46,12 +46,14 @@ static int descriptors_arrange(const aq_keeper_t *keeper)
            fcntl(LIFELINE, F_SETFD, FD_CLOEXEC) == 0 && fcntl(STATUS, F_SETFD, FD_CLOEXEC) == 0;
 }
 
-/* The worker ignores and blocks what a program expects to be told. */
+/* The worker ignores and blocks what a program expects to be told; so may whoever started it, as a shell does with "&". */
 static void signals_reset(void)
 {
     sigset_t none;
 
-    (void)signal(SIGPIPE, SIG_DFL);
+    for (int number = 1; number < NSIG; number++) {
+        (void)signal(number, SIG_DFL); /* KILL, STOP and those of libc refuse, and need none */
+    }
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
