@@ -63,6 +63,8 @@ def imported_once(web, key, backend, url):
 def test_worker_runs_as_httpds_user_in_a_session_of_its_own_without_httpds_sockets(running):
     web = running()
     pid = worker_of(web)
+    # Between fork and exec it has its name already, but is still the parent's copy.
+    eventually(lambda: os.readlink(f"/proc/{pid}/exe").endswith("apiquota-worker"), what="the worker's program")
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     uid = pwd.getpwnam(paths.HTTPD_USER).pw_uid if paths.AS_ROOT else os.geteuid()
     assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n" in status

@@ -45,7 +45,7 @@ def parse_verbose(output):
 
 
 def h2load(port, path, requests, connections=1, streams=1, key=None, headers=None, http1=False,
-           timeout_s=120):
+           timeout_s=600):
     """A load of `requests` over `connections` with `streams` in flight on each; returns a Load."""
     command = ["h2load", "-n", str(requests), "-c", str(connections), "-m", str(streams)]
     command += ["--h1"] if http1 else []

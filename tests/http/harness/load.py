@@ -13,7 +13,7 @@ WRK_BAD = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 WRK_ERRORS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
 
 
-def hey(port, path, requests, connections, key=None, timeout_s=120):
+def hey(port, path, requests, connections, key=None, timeout_s=600):
     """Runs hey; returns a Counter of statuses. Fails where an answer is missing."""
     # hey sends as many as divide evenly among its workers.
     assert requests % connections == 0, f"hey would send fewer than {requests}"
@@ -27,7 +27,7 @@ def hey(port, path, requests, connections, key=None, timeout_s=120):
     return statuses
 
 
-def wrk(port, path, seconds, connections, key=None, timeout_s=120):
+def wrk(port, path, seconds, connections, key=None, timeout_s=600):
     """Runs wrk; returns (answers of 2xx and 3xx, other answers). Fails on a socket error."""
     command = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s"]
     for name, value in pairs_of(None, key):
