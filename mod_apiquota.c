@@ -16,6 +16,7 @@
  * src/limit, src/identity, src/batch and src/store, and does not know httpd.
  */
 #include "httpd/body_limit.h"
+#include "httpd/cache.h"
 #include "httpd/deadline.h"
 #include "httpd/phases.h"
 #include "httpd/usage_handler.h"
@@ -61,6 +62,7 @@ static void hooks_register(apr_pool_t *p)
     aq_settle_phase_register();
     aq_body_limit_register();
     aq_deadline_register();
+    aq_cache_register();
     ap_hook_insert_filter(aq_filters_insert, NULL, NULL, APR_HOOK_LAST);
     ap_hook_insert_error_filter(aq_problem_insert, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_error_filter(aq_settle_phase_insert, NULL, NULL, APR_HOOK_LAST);

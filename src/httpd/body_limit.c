@@ -6,6 +6,7 @@
 #include "httpd/body_limit.h"
 
 #include "httpd/batch_handler.h"
+#include "httpd/cache.h"
 #include "httpd/deadline.h"
 #include "httpd/options.h"
 #include "httpd/phases.h"
@@ -98,6 +99,9 @@ void aq_filters_insert(request_rec *r)
 {
     if (aq_config_location(r)->options) {
         filters_of_options_insert(r);
+    }
+    if (aq_config_server(r->server)->has_cache) {
+        aq_cache_insert(r);
     }
     aq_settle_phase_insert(r);
 }

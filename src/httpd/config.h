@@ -62,6 +62,7 @@ typedef struct {
     const char *worker_program; /* NULL: the one that was installed with the module */
     aq_batch_config_t *batch;   /* made in post_config: all batch locations; empty where there are none */
     int has_deadlines;          /* a location has APIQuotaRequestTimeout */
+    int has_cache;              /* mod_cache is on somewhere */
     aq_runtime_t *runtime;      /* NULL before post_config */
 } aq_server_config_t;
 

@@ -4,7 +4,7 @@
  *
  * Every refusal names the directive, the value and what is allowed; httpd adds file and line. Server settings stand in
  * no section and no virtual host, location settings anywhere but in .htaccess. Those of batches are in
- * batch_directives.h. docs/directives.md and conf/apiquota.conf hold each of them; `make lint` proves it.
+ * batch_directives.h. docs/directives*.md and conf/apiquota.conf hold each of them; `make lint` proves it.
  */
 #include "httpd/batch_directives.h"
 

@@ -15,6 +15,7 @@
 
 #include "base/aq_file.h"
 #include "base/aq_log.h"
+#include "httpd/cache.h"
 #include "httpd/deadline.h"
 #include "httpd/httpd_log.h"
 #include "httpd/rules.h"
@@ -143,7 +144,7 @@ static int key_file_check(const aq_server_config_t *server, apr_pool_t *ptemp)
 
 int aq_lifecycle_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
-    const aq_server_config_t *server = aq_config_server(s);
+    aq_server_config_t *server = aq_config_server(s);
     const char *section = quota_section_find(server, s);
 
     (void)plog;
@@ -151,7 +152,7 @@ int aq_lifecycle_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *p
     if (!sections_check(server, ptemp)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (aq_rules_check(server, s) != OK) {
+    if (aq_rules_check(server, s) != OK || (section && aq_cache_check(server, ptemp) != OK)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (section && !server->key_file && !server->knows_others) {

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Every directive and every Require name stands in docs/directives.md (as a heading) and in conf/apiquota.conf.
+"""Every directive and every Require name stands in docs/directives*.md (as a heading) and in conf/apiquota.conf.
 
-And the other way round: what either of them names, the module knows.
+And the other way round: what either of them names, the module knows. A section of the documents has syntax, default
+(Require has none), context and an example.
 """
+import glob
 import os
 import re
 
@@ -13,7 +15,9 @@ IN_TABLE = re.compile(r'"<?(APIQuota\w*)"')
 REQUIRE = re.compile(r'"(api-\w+)"')
 HEADING = re.compile(r"^#+[ \t]+(.*)$", re.M)
 IN_CONF = re.compile(r"^[ \t]*#?[ \t]*</?(APIQuota\w*)|^[ \t]*#?[ \t]*(APIQuota\w*)\b", re.M)
-DOCS, CONF = "docs/directives.md", "conf/apiquota.conf"
+SECTION = re.compile(r"^### (.*(?:APIQuota|api-).*)\n((?:(?!#+ ).*\n)*)", re.M)
+EXAMPLE = re.compile(r"^(?:    \S|```apache$)", re.M)
+DOCS, CONF = "docs/directives*.md", "conf/apiquota.conf"
 
 
 def where(pattern, path, text, offset=0):
@@ -38,13 +42,24 @@ def known():
     return directives, requires
 
 
-def headings(text):
+def headings(texts):
     found = {}
-    for heading in HEADING.finditer(text):
-        line = guard.line_at(text, heading.start())
-        for name in re.findall(r"APIQuota\w*|api-\w+", heading.group(1)):
-            found.setdefault(name, (DOCS, line))
+    for path, text in texts.items():
+        for heading in HEADING.finditer(text):
+            for name in re.findall(r"APIQuota\w*|api-\w+", heading.group(1)):
+                found.setdefault(name, (path, guard.line_at(text, heading.start())))
     return found
+
+
+def sections_check(texts):
+    for path, text in texts.items():
+        for section in SECTION.finditer(text):
+            name, body = section.groups()
+            rows = ["Syntax", "Context"] + (["Default"] if name.startswith("APIQuota") else [])
+            missing = [row for row in rows if f"\n| {row} |" not in body]
+            missing += [] if EXAMPLE.search(body) else ["an example"]
+            if missing:
+                guard.offend(path, guard.line_at(text, section.start()), f"{name} has no {', '.join(missing)}")
 
 
 def compare(wanted, found, place):
@@ -55,14 +70,15 @@ def compare(wanted, found, place):
 
 def main():
     directives, requires = known()
-    texts = {}
-    for path in (DOCS, CONF):
-        texts[path] = guard.read(path) if os.path.exists(os.path.join(guard.ROOT, path)) else ""
-    in_docs = headings(texts[DOCS])
-    in_conf = where(IN_CONF, CONF, texts[CONF])
+    documents = sorted(glob.glob(DOCS, root_dir=guard.ROOT))
+    texts = {path: guard.read(path) for path in documents}
+    in_docs = headings(texts)
+    sections_check(texts)
+    conf = guard.read(CONF) if os.path.exists(os.path.join(guard.ROOT, CONF)) else ""
+    in_conf = where(IN_CONF, CONF, conf)
     compare({**directives, **requires}, in_docs, f"a heading of {DOCS}")
     compare(directives, in_conf, CONF)
-    compare(requires, re.findall(r"api-\w+", texts[CONF]), CONF)
+    compare(requires, re.findall(r"api-\w+", conf), CONF)
     compare(in_docs, {**directives, **requires}, "the module's tables")
     compare(in_conf, directives, "the module's tables")
     if os.path.exists(os.path.join(guard.ROOT, "mod_apiquota.c")) and not directives:

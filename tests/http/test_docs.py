@@ -12,7 +12,7 @@ from harness.waiting import eventually
 
 README = paths.REPOSITORY / "README.md"
 CONF = paths.REPOSITORY / "conf" / "apiquota.conf"
-DIRECTIVES = paths.REPOSITORY / "docs" / "directives.md"
+DIRECTIVES = sorted((paths.REPOSITORY / "docs").glob("directives*.md"))
 NEEDED = ("proxy_http", "deflate", "cache")
 
 
@@ -67,16 +67,41 @@ def test_shipped_configuration_passes_configtest(server, keys, change):
 
 def test_uncommenting_puts_every_documented_directive_in_force():
     in_force = names_of(re.sub(r"^ *#.*$", "", uncommented(CONF.read_text()), flags=re.M))
-    documented = set(re.findall(r"^### (APIQuota\w*)$", DIRECTIVES.read_text(), re.M))
+    documented = {name for path in DIRECTIVES for name in re.findall(r"^### (APIQuota\w*)$", path.read_text(), re.M)}
     assert in_force == documented
 
 
 def test_documented_examples_pass_configtest(server):
     plans = confs.plan("professional", "minute 300/minute")
     httpd = with_error_bodies(server(modules=NEEDED, worker=False, start=False))
-    for example in code_blocks(DIRECTIVES, "apache"):
+    for example in [block for path in DIRECTIVES for block in code_blocks(path, "apache")]:
         text = at_home(example) if "<APIQuotaPlan professional>" in example else plans + at_home(example)
         assert_accepted(httpd.configtest(text))
+
+
+def lines_of_examples():
+    """Examples of one line, each with its section's context."""
+    for path in DIRECTIVES:
+        text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S)
+        for section in re.split(r"^### ", text, flags=re.M)[1:]:
+            context = re.search(r"^\| Context \| (.*) \|$", section, re.M)
+            for line in re.findall(r"^    ((?:APIQuota|Require ).*)$", section, re.M):
+                yield context.group(1), line
+
+
+def test_documented_lines_pass_configtest(server, keys):
+    httpd = with_error_bodies(server(keys=keys, modules=NEEDED, worker=False, start=False))
+    found = list(lines_of_examples())
+    assert len(found) > 30
+    for context, line in found:
+        text = confs.plan("professional", "minute 300/minute") + confs.plan("enterprise", "minute 900/minute")
+        if context == "server":
+            text += line + "\n"
+        elif context == "`<Location>`":
+            text += confs.batch("/v1/import", "http://127.0.0.1:9000/import", line)
+        else:
+            text += confs.location("/v1", line)
+        assert_accepted(httpd.configtest(at_home(text)))
 
 
 def test_readme_example_is_a_configuration_of_twenty_lines():
@@ -129,7 +154,7 @@ def headings_of(text):
     return {re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-") for name in names}
 
 
-@pytest.mark.parametrize("path", [README, *sorted(DIRECTIVES.parent.rglob("*.md"))],
+@pytest.mark.parametrize("path", [README, *sorted((paths.REPOSITORY / "docs").rglob("*.md"))],
                          ids=lambda path: "/".join(path.parts[-2:]))
 def test_links_between_documents_lead_somewhere(path):
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):
