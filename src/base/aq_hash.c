@@ -13,12 +13,21 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <string.h>
 #include <sys/random.h>
 
 apr_status_t aq_hash_sha256(const void *data, size_t size, unsigned char digest[AQ_SHA256_BYTES])
 {
     return EVP_Digest(data, size, digest, NULL, EVP_sha256(), NULL) == 1 ? APR_SUCCESS : APR_EGENERAL;
+}
+
+apr_status_t aq_hash_hmac_sha256(const void *secret, size_t secret_size, const void *data, size_t size,
+                                 unsigned char mac[AQ_SHA256_BYTES])
+{
+    const unsigned char *made = HMAC(EVP_sha256(), secret, (int)secret_size, data, size, mac, NULL);
+
+    return made != NULL ? APR_SUCCESS : APR_EGENERAL;
 }
 
 /* The context is libcrypto's own: the type is never completed. */

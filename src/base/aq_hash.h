@@ -27,6 +27,10 @@ typedef struct {
 /* SHA-256 of `size` bytes (FIPS 180-4). APR_EGENERAL if libcrypto refuses. Thread-safe. */
 apr_status_t aq_hash_sha256(const void *data, size_t size, unsigned char digest[AQ_SHA256_BYTES]);
 
+/* HMAC-SHA256 of `size` bytes (RFC 2104). APR_EGENERAL if libcrypto refuses. Thread-safe. */
+apr_status_t aq_hash_hmac_sha256(const void *secret, size_t secret_size, const void *data, size_t size,
+                                 unsigned char mac[AQ_SHA256_BYTES]);
+
 /* A SHA-256 over data that comes in pieces. Create, add, finish; destroy always. NULL from create: no memory. */
 typedef struct aq_sha256_t aq_sha256_t;
 aq_sha256_t *aq_sha256_create(void);

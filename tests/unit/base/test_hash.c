@@ -29,6 +29,33 @@ START_TEST(sha256_is_that_of_fips_180)
 }
 END_TEST
 
+/* RFC 4231, test cases 1, 2 and 6: a short secret, a shorter one, and one that is longer than a block. */
+static const struct {
+    const char *secret, *data, *mac;
+} HMACS[] = {
+    {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "Hi There",
+     "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+    {"4a656665", "what do ya want for nothing?", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+    {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+     "Test Using Larger Than Block-Size Key - Hash Key First",
+     "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+};
+
+START_TEST(hmac_sha256_is_that_of_rfc_4231)
+{
+    unsigned char secret[131], mac[AQ_SHA256_BYTES];
+    char hex[AQ_SHA256_HEX_SIZE];
+    size_t size = strlen(HMACS[_i].secret) / 2;
+
+    ck_assert_int_eq(aq_hash_hex_parse(HMACS[_i].secret, secret, size), APR_SUCCESS);
+    ck_assert_int_eq(aq_hash_hmac_sha256(secret, size, HMACS[_i].data, strlen(HMACS[_i].data), mac), APR_SUCCESS);
+    aq_hash_hex_write(hex, mac, sizeof(mac));
+    ck_assert_str_eq(hex, HMACS[_i].mac);
+}
+END_TEST
+
 START_TEST(sha256_of_pieces_is_that_of_the_whole)
 {
     unsigned char whole[AQ_SHA256_BYTES], pieces[AQ_SHA256_BYTES], data[1000];
@@ -165,6 +192,7 @@ int main(void)
     Suite *suite = suite_create("hash");
     TCase *tests = tcase_create("hash");
 
+    tcase_add_loop_test(tests, hmac_sha256_is_that_of_rfc_4231, 0, sizeof(HMACS) / sizeof(HMACS[0]));
     tcase_add_loop_test(tests, sha256_is_that_of_fips_180, 0, sizeof(SHA256) / sizeof(SHA256[0]));
     tcase_add_test(tests, sha256_of_pieces_is_that_of_the_whole);
     tcase_add_test(tests, keyed_hash_is_that_of_the_reference_code);
