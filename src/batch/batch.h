@@ -53,7 +53,8 @@ typedef struct {
     aq_time_ms_t created_at_ms, started_at_ms, finished_at_ms, expires_at_ms, cancel_requested_at_ms; /* 0: not yet */
     aq_time_ms_t next_attempt_at_ms; /* wall time; 0: not waiting */
     int attempt, max_attempts;
-    int never_repeat; /* the target is not idempotent: an attempt that may have had an effect is the last */
+    int never_repeat;  /* the target is not idempotent: an attempt that may have had an effect is the last */
+    int wants_webhook; /* its end is told to the tenant's webhook (webhook.h) */
 
     int64_t retention_ms;              /* how long it is kept once it is over; 0: AQ_BATCH_RETENTION_MS */
     int64_t result_retention_ms;       /* the same of its result alone; 0: as long as the batch */

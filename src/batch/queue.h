@@ -16,6 +16,7 @@
 #define AQ_QUEUE_H
 
 #include "batch/outcome.h"
+#include "batch/webhook.h"
 
 #include <apr_hash.h>
 #include <apr_tables.h>
@@ -102,6 +103,27 @@ typedef struct {
     int keeps_body;       /* 1: only the result is gone, the batch stays */
 } aq_expired_t;
 
+/* A claim on a webhook's message: as aq_job_t. */
+typedef struct {
+    aq_webhook_t *webhook;
+    int64_t token;
+} aq_delivery_t;
+
+/* How an attempt to deliver ended, for webhook_finish. */
+typedef struct {
+    aq_webhook_outcome_t outcome;
+    int is_uncounted;  /* 1: the attempt was not made after all */
+    int status;        /* of the receiver's answer; 0: none */
+    const char *error; /* a word and, behind ": ", perhaps more; NULL: none */
+} aq_delivery_result_t;
+
+/* Which messages a list shows. */
+typedef struct {
+    const char *tenant; /* NULL: of all tenants */
+    int state;          /* an aq_webhook_state_t, or -1: any */
+    int limit;          /* at most so many, above zero */
+} aq_webhook_query_t;
+
 typedef struct aq_queue_t aq_queue_t;
 
 typedef struct {
@@ -132,6 +154,15 @@ typedef struct {
     apr_status_t (*counts)(aq_queue_t *q, const char *tenant, aq_queue_counts_t *counts);
     apr_status_t (*expire)(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
                            apr_array_header_t **expired);
+    apr_status_t (*webhook_test)(aq_queue_t *q, const char *id, const char *tenant, const aq_queue_now_t *now);
+    apr_status_t (*webhook_find)(aq_queue_t *q, apr_pool_t *p, const char *id, aq_webhook_t **webhook);
+    apr_status_t (*webhook_list)(aq_queue_t *q, apr_pool_t *p, const aq_webhook_query_t *query,
+                                 apr_array_header_t **webhooks);
+    apr_status_t (*webhook_retry)(aq_queue_t *q, const char *id);
+    apr_status_t (*webhook_claim)(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now,
+                                  int lease_ms, int tenant_most, aq_delivery_t *delivery);
+    apr_status_t (*webhook_finish)(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
+                                   const aq_delivery_result_t *result);
     void (*close)(aq_queue_t *q);
 } aq_queue_ops_t;
 
@@ -283,7 +314,8 @@ static inline apr_status_t aq_queue_hand_back(aq_queue_t *q, const char *id, int
 
 /*
  * recover: running jobs whose lease is over, and all of `dead_worker` where it is not NULL, end as AQ_WORKER_LOST in
- * outcome.h: queued again, or failed; canceled where that was asked for. Reads first: without such jobs it takes no lock.
+ * outcome.h: queued again, or failed; canceled where that was asked for. Claims on messages of webhooks end likewise (see
+ * webhook_claim), uncounted here. Reads first: without such jobs and claims it takes no lock.
  */
 static inline apr_status_t aq_queue_recover(aq_queue_t *q, const aq_queue_now_t *now, const char *dead_worker,
                                             unsigned *recovered, unsigned *failed)
@@ -308,12 +340,71 @@ static inline apr_status_t aq_queue_counts(aq_queue_t *q, const char *tenant, aq
 
 /*
  * expire: removes up to `most` rows that are over and past expires_at, and forgets up to `most` results that are past
- * result_expires_at_ms; `*expired`, in `p`: an aq_expired_t for each.
+ * result_expires_at_ms; `*expired`, in `p`: an aq_expired_t for each. Messages of webhooks that are no longer kept go as well.
  */
 static inline apr_status_t aq_queue_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
                                            apr_array_header_t **expired)
 {
     return q->ops->expire(q, p, now, most, expired);
+}
+
+/*
+ * Messages to webhooks. Whatever ends a batch that wants one (finish, cancel, again, hand_back, recover, overdue) adds its
+ * message, pending and due at once, in the same transaction: where the end is seen, the message is there. It tells of the
+ * batch as it was at that end, also when the batch is queued anew, is removed or has expired since. Its ID is
+ * AQ_WEBHOOK_ID_PREFIX, the batch's ID behind its "batch_", "_", and the batch's version at that end.
+ */
+
+/* webhook_test: adds a message that tells of no batch. APR_EEXIST where the ID exists. */
+static inline apr_status_t aq_queue_webhook_test(aq_queue_t *q, const char *id, const char *tenant,
+                                                 const aq_queue_now_t *now)
+{
+    return q->ops->webhook_test(q, id, tenant, now);
+}
+
+/* webhook_find: the message in `p`, or APR_NOTFOUND and NULL. */
+static inline apr_status_t aq_queue_webhook_find(aq_queue_t *q, apr_pool_t *p, const char *id, aq_webhook_t **webhook)
+{
+    return q->ops->webhook_find(q, p, id, webhook);
+}
+
+/* webhook_list: `*webhooks`, in `p`, of aq_webhook_t *, the one that was added last first. */
+static inline apr_status_t aq_queue_webhook_list(aq_queue_t *q, apr_pool_t *p, const aq_webhook_query_t *query,
+                                                 apr_array_header_t **webhooks)
+{
+    return q->ops->webhook_list(q, p, query, webhooks);
+}
+
+/*
+ * webhook_retry: a message of any state is pending and due at once, its attempts uncounted. APR_NOTFOUND; APR_EBUSY where
+ * it is being sent now.
+ */
+static inline apr_status_t aq_queue_webhook_retry(aq_queue_t *q, const char *id)
+{
+    return q->ops->webhook_retry(q, id);
+}
+
+/*
+ * webhook_claim: the message that is due longest, of the tenant that waited longest for a turn among those of whose
+ * messages fewer than `tenant_most` are claimed; its attempt is counted. APR_NOTFOUND when there is none, told without the
+ * write lock. `worker`, lease and token as with claim; there is no renewal: the lease outlasts any attempt. One that is
+ * over, or of a dead worker, is ended by recover: pending and due at once, or failed where that was the last attempt.
+ */
+static inline apr_status_t aq_queue_webhook_claim(aq_queue_t *q, apr_pool_t *p, const char *worker,
+                                                  const aq_queue_now_t *now, int lease_ms, int tenant_most,
+                                                  aq_delivery_t *delivery)
+{
+    return q->ops->webhook_claim(q, p, worker, now, lease_ms, tenant_most, delivery);
+}
+
+/*
+ * webhook_finish: ends the claim: the message is delivered, failed or dropped, and then kept for AQ_WEBHOOK_KEPT_MS (expire
+ * removes it); or pending, due after wait_ms. APR_NOTFOUND when the token is no longer the row's: nothing was changed.
+ */
+static inline apr_status_t aq_queue_webhook_finish(aq_queue_t *q, const char *id, int64_t token,
+                                                   const aq_queue_now_t *now, const aq_delivery_result_t *result)
+{
+    return q->ops->webhook_finish(q, id, token, now, result);
 }
 
 static inline void aq_queue_close(aq_queue_t *q)

@@ -258,7 +258,9 @@ apr_status_t aq_sqlite_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t
         return rv;
     }
     if ((rv = expired_read(queue, AQ_SQL_EXPIRE, now->wall_ms, most, 0, *expired)) == APR_SUCCESS &&
-        (rv = results_forget(queue, now->wall_ms, most, *expired)) == APR_SUCCESS) {
+        (rv = results_forget(queue, now->wall_ms, most, *expired)) == APR_SUCCESS &&
+        (rv = aq_sqlite_run(&queue->writer, AQ_SQL_WEBHOOK_EXPIRE, NULL, "ii", now->wall_ms, (int64_t)most)) ==
+            APR_SUCCESS) {
         rv = aq_sqlite_run(&queue->writer, AQ_SQL_EXPIRE_KEYS, NULL, "i", now->wall_ms);
     }
     rv = aq_sqlite_write_end(queue, rv);

@@ -189,10 +189,9 @@ static apr_status_t recover_row(aq_sqlite_queue_t *queue, const aq_queue_now_t *
     return rv;
 }
 
-apr_status_t aq_sqlite_recover(aq_queue_t *q, const aq_queue_now_t *now, const char *dead_worker, unsigned *recovered,
-                               unsigned *failed)
+static apr_status_t jobs_recover(aq_sqlite_queue_t *queue, const aq_queue_now_t *now, const char *dead_worker,
+                                 unsigned *recovered, unsigned *failed)
 {
-    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
     apr_array_header_t *lapsed;
     apr_pool_t *ptemp;
 
@@ -221,4 +220,13 @@ apr_status_t aq_sqlite_recover(aq_queue_t *q, const aq_queue_now_t *now, const c
 cleanup:
     apr_pool_destroy(ptemp);
     return rv;
+}
+
+apr_status_t aq_sqlite_recover(aq_queue_t *q, const aq_queue_now_t *now, const char *dead_worker, unsigned *recovered,
+                               unsigned *failed)
+{
+    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+
+    apr_status_t rv = jobs_recover(queue, now, dead_worker, recovered, failed);
+    return rv == APR_SUCCESS ? aq_sqlite_webhooks_recover(queue, now, dead_worker) : rv;
 }

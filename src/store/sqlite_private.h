@@ -71,4 +71,18 @@ apr_status_t aq_sqlite_hand_back(aq_queue_t *q, const char *id, int64_t token, c
 apr_status_t aq_sqlite_recover(aq_queue_t *q, const aq_queue_now_t *now, const char *dead_worker, unsigned *recovered,
                                unsigned *failed);
 
+/* The messages to webhooks (sqlite_webhooks.c). */
+apr_status_t aq_sqlite_webhook_test(aq_queue_t *q, const char *id, const char *tenant, const aq_queue_now_t *now);
+apr_status_t aq_sqlite_webhook_find(aq_queue_t *q, apr_pool_t *p, const char *id, aq_webhook_t **webhook);
+apr_status_t aq_sqlite_webhook_list(aq_queue_t *q, apr_pool_t *p, const aq_webhook_query_t *query,
+                                    apr_array_header_t **webhooks);
+apr_status_t aq_sqlite_webhook_retry(aq_queue_t *q, const char *id);
+apr_status_t aq_sqlite_webhook_claim(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now,
+                                     int lease_ms, int tenant_most, aq_delivery_t *delivery);
+apr_status_t aq_sqlite_webhook_finish(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
+                                      const aq_delivery_result_t *result);
+
+/* Ends the claims whose lease is over, and those of `dead_worker`. Takes the write lock only where there are such. */
+apr_status_t aq_sqlite_webhooks_recover(aq_sqlite_queue_t *queue, const aq_queue_now_t *now, const char *dead_worker);
+
 #endif

@@ -206,5 +206,11 @@ const aq_queue_ops_t aq_sqlite_queue_ops = {
     .overdue = aq_sqlite_overdue,
     .counts = sqlite_counts,
     .expire = aq_sqlite_expire,
+    .webhook_test = aq_sqlite_webhook_test,
+    .webhook_find = aq_sqlite_webhook_find,
+    .webhook_list = aq_sqlite_webhook_list,
+    .webhook_retry = aq_sqlite_webhook_retry,
+    .webhook_claim = aq_sqlite_webhook_claim,
+    .webhook_finish = aq_sqlite_webhook_finish,
     .close = sqlite_close,
 };

@@ -12,7 +12,10 @@
  *   idempotency_keys   a tenant's idempotency keys. They go with their batch; that of a batch which was removed before it
  *                      expired stays until expires_at_ms
  *
- * Triggers keep turns, running and totals, so that no statement can forget them. A job is ready when it is queued and waits for no
+ *   webhooks           one row a message to a tenant's webhook, made when a batch is over that wants one
+ *   webhook_turns      one row for each tenant that has messages pending, served in turn as in `turns`
+ *
+ * Triggers keep turns, running and totals and make the messages, so that no statement can forget them. A job is ready when it is queued and waits for no
  * time; AQ_SQL_WAKE makes those ready whose time has come. All that claims look at is indexed for rows in that state
  * only: a million finished rows cost nothing.
  *
@@ -201,11 +204,87 @@ static const char layout_2_triggers[] =
                           "END;"
                           "PRAGMA user_version = 2;";
 
+#define IS_OVER(row) row ".status IN ('succeeded', 'failed', 'canceled')"
+#define WEBHOOK_TURN_ADD                                                                                               \
+    "  INSERT INTO webhook_turns SELECT new.tenant, coalesce((SELECT max(turn) FROM webhook_turns), 0) + 1, 1"         \
+    "    WHERE true ON CONFLICT DO UPDATE SET pending = pending + 1;"
+#define WEBHOOK_TURN_TAKE                                                                                              \
+    "  UPDATE webhook_turns SET pending = pending - 1 WHERE tenant = old.tenant;"                                      \
+    "  DELETE FROM webhook_turns WHERE tenant = old.tenant AND pending <= 0;"
+
+/*
+ * A message's ID names the end that it tells of: a batch that is queued anew ends with another version. The message is
+ * due at once, whatever the clock says later.
+ */
+static const char layout_3_webhooks[] =
+    "ALTER TABLE batches ADD COLUMN wants_webhook INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE webhooks ("
+    "  seq INTEGER PRIMARY KEY,"
+    "  id TEXT NOT NULL UNIQUE,"
+    "  tenant TEXT NOT NULL,"
+    "  batch_id TEXT,"
+    "  status TEXT NOT NULL DEFAULT 'succeeded' CHECK (status IN ('succeeded', 'failed', 'canceled')),"
+    "  created_at_ms INTEGER NOT NULL DEFAULT 0,"
+    "  started_at_ms INTEGER NOT NULL DEFAULT 0,"
+    "  finished_at_ms INTEGER NOT NULL,"
+    "  attempt INTEGER NOT NULL DEFAULT 0,"
+    "  response_status INTEGER NOT NULL DEFAULT 0,"
+    "  progress_done INTEGER NOT NULL DEFAULT 0,"
+    "  progress_total INTEGER NOT NULL DEFAULT 0,"
+    "  progress_failed INTEGER NOT NULL DEFAULT 0,"
+    "  error_code TEXT,"
+    "  error_detail TEXT,"
+    "  metadata TEXT,"
+    "  state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'failed', 'dropped')),"
+    "  attempts INTEGER NOT NULL DEFAULT 0,"
+    "  next_attempt_at_ms INTEGER NOT NULL DEFAULT 0,"
+    "  last_attempt_at_ms INTEGER NOT NULL DEFAULT 0,"
+    "  delivered_at_ms INTEGER NOT NULL DEFAULT 0,"
+    "  expires_at_ms INTEGER NOT NULL DEFAULT 0,"
+    "  last_status INTEGER NOT NULL DEFAULT 0,"
+    "  last_error TEXT,"
+    "  token INTEGER NOT NULL DEFAULT 0,"
+    "  worker TEXT,"
+    "  lease_until_ms INTEGER NOT NULL DEFAULT 0,"
+    "  lease_boot_id TEXT,"
+    "  CHECK (worker IS NULL OR state = 'pending')"
+    ") STRICT;"
+    "CREATE INDEX webhooks_due ON webhooks (next_attempt_at_ms) WHERE state = 'pending' AND worker IS NULL;"
+    "CREATE INDEX webhooks_due_of ON webhooks (tenant, next_attempt_at_ms) WHERE state = 'pending' AND worker IS NULL;"
+    "CREATE INDEX webhooks_leased ON webhooks (tenant) WHERE worker IS NOT NULL;"
+    "CREATE INDEX webhooks_expiring ON webhooks (expires_at_ms) WHERE expires_at_ms > 0;"
+    "CREATE INDEX webhooks_listed ON webhooks (tenant, seq);"
+    "CREATE TABLE webhook_turns (tenant TEXT PRIMARY KEY, turn INTEGER NOT NULL, pending INTEGER NOT NULL)"
+    "  STRICT, WITHOUT ROWID;"
+    "CREATE INDEX webhook_turns_next ON webhook_turns (turn);"
+    "CREATE TRIGGER batch_over AFTER UPDATE OF status ON batches"
+    "  WHEN new.wants_webhook AND " IS_OVER("new") " AND NOT " IS_OVER(
+        "old") " BEGIN"
+               "  INSERT INTO webhooks (id, tenant, batch_id, status, created_at_ms, started_at_ms, finished_at_ms, "
+               "attempt,"
+               "    response_status, progress_done, progress_total, progress_failed, error_code, error_detail, "
+               "metadata)"
+               "    VALUES ('" AQ_WEBHOOK_ID_PREFIX
+               "' || substr(new.id, 7) || '_' || new.version, new.tenant, new.id, new.status,"
+               "    new.created_at_ms, new.started_at_ms, new.finished_at_ms, new.attempt, new.response_status,"
+               "    new.progress_done, new.progress_total, new.progress_failed, new.error_code, new.error_detail, "
+               "new.metadata)"
+               "    ON CONFLICT DO NOTHING;"
+               "END;"
+               "CREATE TRIGGER webhook_added AFTER INSERT ON webhooks BEGIN" WEBHOOK_TURN_ADD "END;"
+               "CREATE TRIGGER webhook_over AFTER UPDATE OF state ON webhooks"
+               "  WHEN old.state = 'pending' AND new.state <> 'pending' BEGIN" WEBHOOK_TURN_TAKE "END;"
+               "CREATE TRIGGER webhook_again AFTER UPDATE OF state ON webhooks"
+               "  WHEN old.state <> 'pending' AND new.state = 'pending' BEGIN" WEBHOOK_TURN_ADD "END;";
+
+static const char layout_3_end[] = "PRAGMA user_version = 3;";
+
 const char *const *aq_sql_migration(int from)
 {
     static const char *const layout_1[] = {layout_1_tables, layout_1_triggers, NULL};
     static const char *const layout_2[] = {layout_2_tables, layout_2_triggers, NULL};
-    static const char *const *const migrations[AQ_SQL_LAYOUT] = {layout_1, layout_2};
+    static const char *const layout_3[] = {layout_3_webhooks, layout_3_end, NULL};
+    static const char *const *const migrations[AQ_SQL_LAYOUT] = {layout_1, layout_2, layout_3};
 
     return migrations[from];
 }
@@ -318,7 +397,8 @@ static const char *const texts[AQ_SQL_COUNT] = {
     [AQ_SQL_HAS_EXPIRED] = "SELECT 1 WHERE EXISTS (SELECT 1 FROM batches WHERE expires_at_ms > 0"
                            " AND expires_at_ms <= ?1) OR EXISTS (SELECT 1 FROM batches WHERE result_token > 0"
                            " AND result_expires_at_ms > 0 AND result_expires_at_ms <= ?1) OR EXISTS (SELECT 1"
-                           " FROM idempotency_keys WHERE expires_at_ms > 0 AND expires_at_ms <= ?1)",
+                           " FROM idempotency_keys WHERE expires_at_ms > 0 AND expires_at_ms <= ?1) OR EXISTS (SELECT 1"
+                           " FROM webhooks WHERE expires_at_ms > 0 AND expires_at_ms <= ?1)",
     [AQ_SQL_EXPIRE] = "DELETE FROM batches WHERE seq IN (SELECT seq FROM batches WHERE expires_at_ms > 0"
                       " AND expires_at_ms <= ?1 ORDER BY expires_at_ms LIMIT ?2) RETURNING id, result_token",
     [AQ_SQL_EXPIRED_RESULTS] =
@@ -326,6 +406,38 @@ static const char *const texts[AQ_SQL_COUNT] = {
         " AND result_expires_at_ms <= ?1 ORDER BY result_expires_at_ms LIMIT ?2",
     [AQ_SQL_FORGET_RESULT] = "UPDATE batches SET result_token = 0 WHERE id = ?1",
     [AQ_SQL_EXPIRE_KEYS] = "DELETE FROM idempotency_keys WHERE expires_at_ms > 0 AND expires_at_ms <= ?1",
+    [AQ_SQL_WEBHOOK_ADD] = "INSERT INTO webhooks (id, tenant, finished_at_ms) VALUES (?1, ?2, ?3)",
+    [AQ_SQL_WEBHOOK_FIND] = "SELECT " AQ_SQLITE_WEBHOOK_COLUMNS " FROM webhooks WHERE id = ?1",
+    [AQ_SQL_WEBHOOK_IS_DUE] = "SELECT 1 FROM webhooks WHERE state = 'pending' AND worker IS NULL"
+                              " AND next_attempt_at_ms <= ?1 LIMIT 1",
+    [AQ_SQL_WEBHOOK_NEXT] =
+        "SELECT (SELECT seq FROM webhooks WHERE tenant = webhook_turns.tenant AND state = 'pending'"
+        " AND worker IS NULL AND next_attempt_at_ms <= ?1 ORDER BY next_attempt_at_ms, seq LIMIT 1) AS due"
+        " FROM webhook_turns WHERE due IS NOT NULL AND (SELECT count(*) FROM webhooks"
+        " INDEXED BY webhooks_leased WHERE tenant = webhook_turns.tenant AND worker IS NOT NULL) < ?2 ORDER BY turn "
+        "LIMIT 1",
+    [AQ_SQL_WEBHOOK_CLAIM] = "UPDATE webhooks SET worker = ?2, token = token + 1, attempts = attempts + 1,"
+                             " lease_until_ms = ?3, lease_boot_id = ?4, last_attempt_at_ms = ?5 WHERE seq = ?1"
+                             " RETURNING " AQ_SQLITE_WEBHOOK_COLUMNS ", token",
+    [AQ_SQL_WEBHOOK_TURN_TAKEN] =
+        "UPDATE webhook_turns SET turn = (SELECT max(turn) FROM webhook_turns) + 1 WHERE tenant = ?1",
+    [AQ_SQL_WEBHOOK_FINISH] =
+        "UPDATE webhooks SET worker = NULL, state = ?3, attempts = attempts - ?4, next_attempt_at_ms = ?5,"
+        " delivered_at_ms = ?6, expires_at_ms = ?7, last_status = ?8, last_error = ?9" OF_TOKEN,
+    [AQ_SQL_WEBHOOK_RETRY] = "UPDATE webhooks SET state = 'pending', attempts = 0, next_attempt_at_ms = 0,"
+                             " delivered_at_ms = 0, expires_at_ms = 0 WHERE id = ?1 AND worker IS NULL",
+    [AQ_SQL_WEBHOOK_LIST] = "SELECT " AQ_SQLITE_WEBHOOK_COLUMNS " FROM webhooks WHERE tenant = ?3"
+                            " AND (?2 IS NULL OR state = ?2) ORDER BY seq DESC LIMIT ?1",
+    [AQ_SQL_WEBHOOK_LIST_ALL] = "SELECT " AQ_SQLITE_WEBHOOK_COLUMNS " FROM webhooks"
+                                " WHERE ?2 IS NULL OR state = ?2 ORDER BY seq DESC LIMIT ?1",
+    [AQ_SQL_WEBHOOK_IS_LAPSED] = "SELECT 1 FROM webhooks WHERE worker IS NOT NULL"
+                                 " AND (worker = ?1 OR lease_boot_id IS NOT ?2 OR lease_until_ms <= ?3) LIMIT 1",
+    [AQ_SQL_WEBHOOK_RECOVER] =
+        "UPDATE webhooks SET worker = NULL, last_error = 'worker-lost', next_attempt_at_ms = 0,"
+        " state = iif(attempts < ?4, 'pending', 'failed'), expires_at_ms = iif(attempts < ?4, 0, ?5)"
+        " WHERE worker IS NOT NULL AND (worker = ?1 OR lease_boot_id IS NOT ?2 OR lease_until_ms <= ?3)",
+    [AQ_SQL_WEBHOOK_EXPIRE] = "DELETE FROM webhooks WHERE seq IN (SELECT seq FROM webhooks WHERE expires_at_ms > 0"
+                              " AND expires_at_ms <= ?1 ORDER BY expires_at_ms LIMIT ?2)",
 };
 
 const char *aq_sql_text(aq_sql_t sql)

@@ -45,6 +45,19 @@ typedef enum {
     AQ_SQL_EXPIRED_RESULTS,
     AQ_SQL_FORGET_RESULT,
     AQ_SQL_EXPIRE_KEYS,
+    AQ_SQL_WEBHOOK_ADD,
+    AQ_SQL_WEBHOOK_FIND,
+    AQ_SQL_WEBHOOK_IS_DUE,
+    AQ_SQL_WEBHOOK_NEXT,
+    AQ_SQL_WEBHOOK_CLAIM,
+    AQ_SQL_WEBHOOK_TURN_TAKEN,
+    AQ_SQL_WEBHOOK_FINISH,
+    AQ_SQL_WEBHOOK_RETRY,
+    AQ_SQL_WEBHOOK_LIST,
+    AQ_SQL_WEBHOOK_LIST_ALL,
+    AQ_SQL_WEBHOOK_IS_LAPSED,
+    AQ_SQL_WEBHOOK_RECOVER,
+    AQ_SQL_WEBHOOK_EXPIRE,
     AQ_SQL_COUNT
 } aq_sql_t;
 
@@ -55,7 +68,7 @@ const char *aq_sql_text(aq_sql_t sql);
 #define AQ_SQL_APPLICATION_ID 0x41517175
 
 /* The layout this program knows, and the texts, ended by NULL, that lead from layout `from` to the next one. */
-#define AQ_SQL_LAYOUT 2
+#define AQ_SQL_LAYOUT 3
 const char *const *aq_sql_migration(int from);
 
 #endif

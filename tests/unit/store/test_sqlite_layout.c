@@ -75,6 +75,36 @@ START_TEST(a_queue_of_the_first_layout_keeps_its_batches_and_their_turns)
 }
 END_TEST
 
+START_TEST(a_queue_of_the_second_layout_keeps_its_batches_which_want_no_webhook)
+{
+    apr_array_header_t *webhooks;
+    aq_webhook_query_t query = {.state = -1, .limit = 1};
+    sqlite3 *db = database_open();
+
+    run(db, "PRAGMA journal_mode = WAL");
+    for (int layout = 0; layout < 2; layout++) {
+        for (const char *const *text = aq_sql_migration(layout); *text != NULL; text++) {
+            run(db, *text);
+        }
+    }
+    run(db, apr_psprintf(
+                fixture_pool,
+                "INSERT INTO batches VALUES (NULL, '%s', 'acme', 'k', '/x', NULL, 'queued', 1, 0, 0, 0, 0, 0, 0, 3,"
+                " 0, 0, 'POST', '/x', NULL, NULL, NULL, 12, 'ab', 0, NULL, NULL, -1, NULL, 0, 0, 0, 0, NULL, NULL,"
+                " NULL, 1, 0, NULL, 0, NULL, 0, 0, 0)",
+                queue_batch("acme", 1).id));
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    aq_queue_t *q = queue_open(path);
+    aq_queue_now_t now = queue_at(1);
+    aq_job_t job = queue_claim(q, "v", now);
+    ck_assert_int_eq(job.batch->wants_webhook, 0);
+    ck_assert_int_eq(aq_queue_finish(q, job.batch->id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_webhook_list(q, fixture_pool, &query, &webhooks), APR_SUCCESS);
+    ck_assert_int_eq(webhooks->nelts, 0);
+    aq_queue_close(q);
+}
+END_TEST
+
 /* What polls, lists, claims and the janitor run, and how they must find their rows. */
 static const struct {
     aq_sql_t sql;
@@ -96,6 +126,16 @@ static const struct {
     {AQ_SQL_EXPIRE, "INDEX batches_expiring (expires_at_ms>? AND expires_at_ms<?)"},
     {AQ_SQL_EXPIRED_RESULTS, "INDEX batches_result_expiring"},
     {AQ_SQL_USE, "USING PRIMARY KEY (tenant=?)"},
+    {AQ_SQL_WEBHOOK_FIND, "INDEX sqlite_autoindex_webhooks_1 (id=?)"},
+    {AQ_SQL_WEBHOOK_IS_DUE, "INDEX webhooks_due (next_attempt_at_ms<?)"},
+    {AQ_SQL_WEBHOOK_NEXT, "INDEX webhooks_due_of (tenant=? AND next_attempt_at_ms<?)"},
+    {AQ_SQL_WEBHOOK_NEXT, "INDEX webhooks_leased (tenant=?)"},
+    {AQ_SQL_WEBHOOK_NEXT, "INDEX webhook_turns_next"},
+    {AQ_SQL_WEBHOOK_LIST, "INDEX webhooks_listed (tenant=?)"},
+    {AQ_SQL_WEBHOOK_IS_LAPSED, "INDEX webhooks_leased"},
+    {AQ_SQL_WEBHOOK_RECOVER, "INDEX webhooks_leased"},
+    {AQ_SQL_WEBHOOK_EXPIRE, "INDEX webhooks_expiring (expires_at_ms>? AND expires_at_ms<?)"},
+    {AQ_SQL_HAS_EXPIRED, "INDEX webhooks_expiring (expires_at_ms>? AND expires_at_ms<?)"},
 };
 
 START_TEST(what_is_asked_often_costs_the_same_however_many_batches_are_over)
@@ -121,6 +161,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, a_queue_of_the_first_layout_keeps_its_batches_and_their_turns);
+    tcase_add_test(tests, a_queue_of_the_second_layout_keeps_its_batches_which_want_no_webhook);
     tcase_add_loop_test(tests, what_is_asked_often_costs_the_same_however_many_batches_are_over, 0,
                         sizeof INDEXED / sizeof INDEXED[0]);
 }
