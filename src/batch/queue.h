@@ -175,7 +175,9 @@ struct aq_queue_t {
  * idempotency key is already that of another batch (see find_key). APR_EBUSY where the write lock was not to be had in
  * time: answer 503. APR_ENOSPC where the disk is full: answer 507. With `bounds` (NULL: none) APR_EAGAIN where the tenant
  * has as many batches queued as it may, and EDQUOT where its bodies would take more room than they may: both exact,
- * however many submit at once. After any failure the body is the caller's to remove.
+ * however many submit at once. After these failures nothing of the batch is there, and its body is the caller's to remove.
+ * After APR_INCOMPLETE the batch is not there, but a crash may bring it back, as long as nothing else was written since: its
+ * body stays, for the sweep to remove where it came to nothing.
  */
 static inline apr_status_t aq_queue_submit(aq_queue_t *q, const aq_batch_t *batch, const aq_queue_bounds_t *bounds,
                                            apr_pool_t *ptemp)
@@ -207,7 +209,8 @@ static inline apr_status_t aq_queue_use(aq_queue_t *q, const char *tenant, aq_qu
 
 /*
  * list: a page, in `p`, newest first (by ID, whose first part is its time). A page costs the same however many batches
- * there are, and batches that come and go between two pages move no other from one to the next.
+ * there are, and batches that come and go between two pages move no other from one to the next. What no list shows is not
+ * read: `headers` and `response_headers` are NULL.
  */
 static inline apr_status_t aq_queue_list(aq_queue_t *q, apr_pool_t *p, const aq_queue_query_t *query,
                                          aq_queue_page_t *page)

@@ -136,7 +136,7 @@ int aq_batch_result(request_rec *r, const aq_batch_t *batch)
     if (!aq_batch_is_over(batch->status)) {
         return refuse_not_ready(r, batch);
     }
-    if (batch->response_status == 0) {
+    if (batch->response_status < 200 || batch->response_status > 599) { /* beside 0, what no worker stores any more */
         return refuse_none(r, batch);
     }
     if (has_expired(r, batch)) {

@@ -75,7 +75,7 @@ apr_status_t aq_batch_runtime_open(const server_rec *s)
     const aq_server_config_t *server = aq_config_server(s);
     apr_status_t rv;
 
-    if (!child_mutex || !server->batch || !server->runtime) {
+    if (!child_mutex || !server->batch || !server->runtime || server->runtime->are_batches_refused) {
         return APR_EGENERAL;
     }
     rv = apr_thread_mutex_lock(child_mutex);

@@ -16,7 +16,7 @@
 
 /*
  * Opens both unless they are open; afterwards the members `spool` and `queue` of the server's runtime are set and may be
- * used by any thread until the child ends. A failure is logged. Thread-safe.
+ * used by any thread until the child ends. A failure is logged, now or when httpd was restarted. Thread-safe.
  */
 apr_status_t aq_batch_runtime_open(const server_rec *s);
 

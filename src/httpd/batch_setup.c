@@ -285,7 +285,7 @@ static apr_status_t folders_make(const aq_server_config_t *server, apr_pool_t *p
     return rv;
 }
 
-int aq_batch_folders_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
+int aq_batch_folders_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s, int is_restart)
 {
     aq_server_config_t *server = aq_config_server(s);
     const char *error = NULL;
@@ -298,9 +298,14 @@ int aq_batch_folders_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s
     server->batch->spool_folder =
         server->spool_dir ? server->spool_dir : apr_pstrcat(pconf, server->state_dir, "/" SPOOL_FOLDER_DEFAULT, NULL);
     apr_status_t rv = folders_make(server, ptemp, &error);
-    if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_CRIT, 1205, rv, "%s", error);
-        return HTTP_INTERNAL_SERVER_ERROR;
+    if (rv == APR_SUCCESS) {
+        return OK;
     }
-    return OK;
+    if (is_restart) {
+        AQ_LOG(AQ_LOG_ERROR, 1272, rv, "%s; batches are answered 503 until a restart finds it in order", error);
+        server->runtime->are_batches_refused = 1;
+        return OK;
+    }
+    AQ_LOG(AQ_LOG_CRIT, 1205, rv, "%s", error);
+    return HTTP_INTERNAL_SERVER_ERROR;
 }

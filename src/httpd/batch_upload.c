@@ -10,6 +10,7 @@
 #include "base/aq_hash.h"
 #include "base/aq_log.h"
 #include "httpd/batch_headers.h"
+#include "httpd/batch_repeat.h"
 
 #include <apr_strings.h>
 #include <errno.h>
@@ -19,12 +20,11 @@
 #include <util_filter.h>
 
 #define READ_BYTES 65536
-#define IDEMPOTENCY_KEY_MAX 255
 #define TENANT_RETRY_AFTER_S 10 /* until some of the tenant's batches may be done */
 
 typedef struct {
     request_rec *r;
-    apr_pool_t *pool; /* of the file: when it is destroyed before the commit, the file is removed */
+    apr_pool_t *pool; /* of the file and of the key's lock: destroyed before the commit, the file is removed */
     aq_spool_t *spool;
     aq_queue_t *queue;
     aq_spool_file_t *file;
@@ -86,24 +86,6 @@ static int64_t declared_length(request_rec *r)
         return -1;
     }
     return length && ap_parse_strict_length(&bytes, length) ? bytes : 0;
-}
-
-/* Optional; what is no such key is refused rather than ignored. */
-static int idempotency_key_check(request_rec *r, const char **key)
-{
-    *key = apr_table_get(r->headers_in, "Idempotency-Key");
-    if (!*key) {
-        return OK;
-    }
-    size_t size = strlen(*key);
-    for (const char *at = *key; *at; at++) {
-        size = *at >= ' ' && *at < 0x7f ? size : 0;
-    }
-    if (size == 0 || size > IDEMPOTENCY_KEY_MAX) {
-        return refuse(r, HTTP_BAD_REQUEST, "idempotency-key-invalid",
-                      "Idempotency-Key must have 1 to 255 characters of visible ASCII.");
-    }
-    return OK;
 }
 
 /* One brigade to the spool, bucket by bucket, each freed when written. OK, or the status of a refusal. */
@@ -226,17 +208,6 @@ static void body_remove(const upload_t *upload, const char *id)
     }
 }
 
-static int is_equal(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static int is_same_request(const aq_batch_t *a, const aq_batch_t *b)
-{
-    return is_equal(a->method, b->method) && is_equal(a->path, b->path) && is_equal(a->query, b->query) &&
-           is_equal(a->request.sha256, b->request.sha256);
-}
-
 /* The tenant has used the idempotency key before: a lost answer is given again, another request is refused. */
 static int repeat_answer(const upload_t *upload, const aq_batch_t *batch, const char *base_url)
 {
@@ -248,7 +219,7 @@ static int repeat_answer(const upload_t *upload, const aq_batch_t *batch, const 
     if (rv == APR_NOTFOUND) {
         return refuse(r, HTTP_GONE, "batch-deleted", "The batch of this Idempotency-Key was deleted.");
     }
-    if (rv == APR_SUCCESS && !is_same_request(first, batch)) {
+    if (rv == APR_SUCCESS && !aq_batch_repeat_is_same(first, batch)) {
         return refuse(r, HTTP_UNPROCESSABLE_ENTITY, "idempotency-key-reused",
                       "This Idempotency-Key was used with another request.");
     }
@@ -273,6 +244,11 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
     if (rv == APR_SUCCESS) {
         return accepted_send(r, batch, base_url, text);
     }
+    if (rv == APR_INCOMPLETE) {
+        AQ_LOG(AQ_LOG_ERROR, 1271, 0, "batch %s could not be synced; its body is left for the worker's sweep",
+               batch->id);
+        return aq_batch_refuse_unavailable(r, "The batch cannot be queued now.");
+    }
     body_remove(upload, batch->id);
     if (APR_STATUS_IS_EEXIST(rv) && batch->idempotency_key) {
         return repeat_answer(upload, batch, base_url);
@@ -288,17 +264,22 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
 }
 
 /*
- * What can be refused before the body is read; submitting decides. A request that may repeat an earlier one is let
- * through: it needs no room of its own.
+ * What can be refused before the body is read; submitting decides. A request that repeats an earlier one is let through: it
+ * needs no room of its own.
  */
-static int bounds_check(const upload_t *upload, const aq_batch_t *batch, int64_t declared_bytes)
+static int upload_admit(const upload_t *upload, const aq_batch_t *batch, int64_t declared_bytes)
 {
     aq_batch_t *first;
     aq_queue_use_t use;
+    int status = OK;
 
-    if (batch->idempotency_key && aq_queue_find_key(upload->queue, upload->r->pool, batch->tenant,
-                                                    batch->idempotency_key, &first) == APR_SUCCESS) {
+    if (batch->idempotency_key &&
+        aq_queue_find_key(upload->queue, upload->pool, batch->tenant, batch->idempotency_key, &first) == APR_SUCCESS) {
         return OK;
+    }
+    if (batch->idempotency_key &&
+        (status = aq_batch_repeat_lock(upload->r, upload->spool, upload->pool, batch)) != OK) {
+        return status;
     }
     if (aq_queue_use(upload->queue, batch->tenant, &use) != APR_SUCCESS) {
         return OK;
@@ -313,9 +294,12 @@ static int upload_take(upload_t *upload, int64_t declared_bytes, aq_batch_t *bat
                        const char *base_url)
 {
     request_rec *r = upload->r;
-    apr_status_t rv = aq_spool_body_begin(upload->spool, upload->pool, declared_bytes, &upload->file);
-    int status;
+    int status = upload_admit(upload, batch, declared_bytes);
 
+    if (status != OK) {
+        return status;
+    }
+    apr_status_t rv = aq_spool_body_begin(upload->spool, upload->pool, declared_bytes, &upload->file);
     if (rv != APR_SUCCESS) {
         return refuse_spool(r, rv);
     }
@@ -359,7 +343,7 @@ int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const 
     if (!settings) {
         return DECLINED;
     }
-    if ((status = idempotency_key_check(r, &batch.idempotency_key)) != OK ||
+    if ((status = aq_batch_repeat_key(r, &batch.idempotency_key)) != OK ||
         (status = batch_describe(r, location, settings, principal, &batch)) != OK) {
         return status;
     }
@@ -372,9 +356,6 @@ int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const 
     upload.spool = aq_config_server(r->server)->runtime->spool;
     upload.queue = aq_config_server(r->server)->runtime->queue;
     upload.bounds = bounds_of(aq_config_server(r->server));
-    if ((status = bounds_check(&upload, &batch, declared_bytes)) != OK) {
-        return status;
-    }
     if (apr_pool_create(&upload.pool, r->pool) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -33,8 +33,9 @@ typedef enum { AQ_STORE_FAILURE_ALLOW, AQ_STORE_FAILURE_DENY } aq_store_failure_
 typedef struct {
     aq_counter_store_t *store;
     aq_keys_t *keys;
-    aq_spool_t *spool; /* NULL unless a location takes batches; opened in each child */
-    aq_queue_t *queue; /* the same */
+    aq_spool_t *spool;       /* NULL unless a location takes batches; opened in each child */
+    aq_queue_t *queue;       /* the same */
+    int are_batches_refused; /* their folders cannot be used: 503 */
 } aq_runtime_t;
 
 typedef struct {

@@ -324,7 +324,8 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
         return OK;
     }
     server->runtime = apr_pcalloc(pconf, sizeof(*server->runtime));
-    if (!state_dir_prepare(server) || !store_open(server, pconf) || aq_batch_folders_prepare(pconf, ptemp, s) != OK) {
+    if (!state_dir_prepare(server) || !store_open(server, pconf) ||
+        aq_batch_folders_prepare(pconf, ptemp, s, retained()->generation > 0) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     limits_identify(server, &server->runtime->store->secret, ptemp);

@@ -57,8 +57,11 @@ int aq_batch_handler(request_rec *r);
 void aq_batch_hooks_register(void);
 /* batch_setup.c: names the batch locations and finds their status URL. OK, or a configuration error, logged. */
 int aq_batch_setup(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
-/* In post_config: the files of queue and spool, and their folders, which belong to httpd's user. OK, or logged. */
-int aq_batch_folders_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s);
+/*
+ * In post_config: the files of queue and spool, and their folders, which belong to httpd's user. OK, or logged. Folders that
+ * cannot be used stop a first start; at a restart batches are refused, and everything else is served on.
+ */
+int aq_batch_folders_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s, int is_restart);
 /* Makes a child ready to open spool and queue, as its user, when the first request needs them. */
 void aq_batch_child_init(apr_pool_t *pchild, server_rec *s);
 

@@ -29,7 +29,8 @@ static inline aq_sqlite_queue_t *aq_sqlite_queue_of(aq_queue_t *q)
 
 /*
  * A write: take the lock, begin; then whatever the caller does with `writer`; end. `rv` is how that went: APR_SUCCESS
- * commits, everything else rolls back and is returned. After a begin that failed there is nothing to end.
+ * commits, everything else rolls back and is returned. After a begin that failed there is nothing to end. APR_INCOMPLETE: the
+ * commit could not be synced; nothing is changed, unless a crash comes before the next commit.
  */
 apr_status_t aq_sqlite_write_begin(aq_sqlite_queue_t *queue);
 apr_status_t aq_sqlite_write_end(aq_sqlite_queue_t *queue, apr_status_t rv);

@@ -43,10 +43,21 @@ apr_status_t aq_sqlite_write_begin(aq_sqlite_queue_t *queue)
     return rv;
 }
 
+/*
+ * A commit is written to the WAL first and synced then. Where the sync failed nobody sees the transaction, and the next one
+ * is written over it; but until then a recovery, after a crash, finds it whole in the file and takes it for committed.
+ */
+static apr_status_t commit(aq_sqlite_queue_t *queue)
+{
+    apr_status_t rv = aq_sqlite_run(&queue->writer, AQ_SQL_COMMIT, NULL, "");
+
+    return rv == EIO ? APR_INCOMPLETE : rv;
+}
+
 apr_status_t aq_sqlite_write_end(aq_sqlite_queue_t *queue, apr_status_t rv)
 {
     if (rv == APR_SUCCESS) {
-        rv = aq_sqlite_run(&queue->writer, AQ_SQL_COMMIT, NULL, "");
+        rv = commit(queue);
     }
     /* Some failures have rolled back already; then there is no transaction left. */
     if (rv != APR_SUCCESS && sqlite3_get_autocommit(queue->writer.db) == 0) {

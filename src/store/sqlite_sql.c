@@ -290,7 +290,7 @@ const char *const *aq_sql_migration(int from)
 }
 
 /* What a list shows, below a first condition that an index serves. */
-#define LIST(where) "SELECT " AQ_SQLITE_COLUMNS " FROM batches WHERE " where " ORDER BY id DESC LIMIT ?1"
+#define LIST(where) "SELECT " AQ_SQLITE_COLUMNS_LISTED " FROM batches WHERE " where " ORDER BY id DESC LIMIT ?1"
 
 /* When a batch is over at ?N, with the default retention ?D. */
 #define EXPIRES_AT(n, d) n " + iif(retention_ms > 0, retention_ms, " d ")"

@@ -124,6 +124,12 @@ static void store_answer(attempt_t *attempt, aq_job_result_t *result)
     result->response.content_type = attempt->answer.content_type;
 }
 
+/* A status that httpd can say again. Interim ones never come here, and from 600 on there is no HTTP. */
+static int is_replayable(int status)
+{
+    return status >= 200 && status <= 599;
+}
+
 static aq_outcome_t decide(const attempt_t *attempt)
 {
     const aq_batch_t *batch = attempt->job->batch;
@@ -149,7 +155,8 @@ static void conclude(attempt_t *attempt)
     if (attempt->answer.end == AQ_TARGET_ANSWERED && attempt->answer.detail == NULL) {
         attempt->answer.detail = apr_psprintf(attempt->pool, "the target answered %d", attempt->answer.status);
     }
-    if (aq_batch_is_over(outcome.status) && attempt->answer.end == AQ_TARGET_ANSWERED) {
+    if (aq_batch_is_over(outcome.status) && attempt->answer.end == AQ_TARGET_ANSWERED &&
+        is_replayable(attempt->answer.status)) {
         store_answer(attempt, &result);
         outcome = decide(attempt);
     }

@@ -234,6 +234,29 @@ static const char *id_at(const aq_queue_page_t *page, int i)
     return APR_ARRAY_IDX(page->batches, i, aq_batch_t *)->id;
 }
 
+START_TEST(a_list_leaves_out_what_it_does_not_show)
+{
+    aq_batch_t batch = queue_batch("acme", 1);
+
+    batch.headers = "{\"accept\":\"text/plain\"}";
+    batch.query = "mode=full";
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
+    (void)queue_claim(q, "w", queue_at(2));
+    aq_queue_now_t now = queue_at(3);
+    ck_assert_int_eq(aq_queue_finish(q, batch.id, 1, &now, &QUEUE_DONE), APR_SUCCESS);
+    const aq_queue_page_t page = list("acme", -1, NULL, 1);
+    const aq_batch_t *listed = APR_ARRAY_IDX(page.batches, 0, aq_batch_t *), *found = queue_find(q, batch.id);
+    ck_assert_ptr_null(listed->headers);
+    ck_assert_ptr_null(listed->response_headers);
+    ck_assert_str_eq(found->headers, batch.headers);
+    ck_assert_str_eq(found->response_headers, QUEUE_DONE.response_headers);
+    ck_assert_str_eq(listed->query, found->query);
+    ck_assert_str_eq(listed->response.content_type, found->response.content_type);
+    ck_assert_str_eq(listed->response.sha256, found->response.sha256);
+    ck_assert_int_eq(listed->expires_at_ms, found->expires_at_ms);
+}
+END_TEST
+
 START_TEST(a_list_shows_a_tenants_newest_first_in_pages)
 {
     const char *ids[5];
@@ -513,6 +536,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, what_is_not_there_is_not_found);
     tcase_add_test(tests, only_what_is_over_is_removed_and_its_idempotency_key_stays_until_it_would_have_expired);
     tcase_add_test(tests, a_failed_or_canceled_batch_is_queued_anew);
+    tcase_add_test(tests, a_list_leaves_out_what_it_does_not_show);
     tcase_add_test(tests, a_list_shows_a_tenants_newest_first_in_pages);
     tcase_add_test(tests, a_page_goes_on_where_the_last_ended_while_batches_come_and_go);
     tcase_add_test(tests, a_list_may_show_one_status);

@@ -135,32 +135,6 @@ def test_header_that_is_no_utf8_is_refused(taking, key):
     assert batches.left(web) == batches.NOTHING_LEFT
 
 
-# ---- idempotency keys ------------------------------------------------------------------------------
-
-def test_same_upload_with_the_same_idempotency_key_is_the_same_batch(taking, key):
-    web = taking()
-    answers = web.burst(16, "/v1/imports", concurrency=8, method="POST", key=key, body=b"order 1\n",
-                        headers={"Idempotency-Key": "order-1"})
-    assert {answer.status for answer in answers} == {202}, answers
-    assert len({answer.json()["id"] for answer in answers}) == 1
-    assert len({answer.headers["Location"] for answer in answers}) == 1
-    assert len(batches.rows(web)) == 1 and len(batches.left(web).body) == 1 and batches.left(web).incoming == []
-
-
-@pytest.mark.parametrize("change", ["body", "query", "method"])
-def test_other_request_with_the_same_idempotency_key_is_refused_and_leaves_nothing(taking, key, change):
-    web = taking()
-    headers = {"Idempotency-Key": "order-1"}
-    first = web.post("/v1/imports", body=b"order 1\n", key=key, headers=headers)
-    other = {"body": lambda: web.post("/v1/imports", body=b"order 2\n", key=key, headers=headers),
-             "query": lambda: web.post("/v1/imports?x=1", body=b"order 1\n", key=key, headers=headers),
-             "method": lambda: web.request("PUT", "/v1/imports", body=b"order 1\n", key=key, headers=headers)}
-    checks.assert_problem(other[change](), 422, code="idempotency-key-reused")
-    again = web.post("/v1/imports", body=b"order 1\n", key=key, headers=headers)
-    assert again.json() == first.json()
-    assert len(batches.rows(web)) == 1 and len(batches.left(web).body) == 1
-
-
 # ---- refusals that leave nothing behind -------------------------------------------------------------
 
 def test_f25_client_gone_amid_its_upload_leaves_nothing_and_is_charged_once(taking, key):
