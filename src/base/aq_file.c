@@ -163,6 +163,9 @@ apr_status_t aq_file_folder_make_in(int parent, const char *name, int mode, uid_
         return last_error();
     }
     apr_status_t rv = is_new ? folder_give(*fd, mode, uid, gid) : folder_check(*fd);
+    if (rv == APR_SUCCESS && is_new) {
+        rv = parent == AT_FDCWD ? parent_sync(name) : sync_fd(parent, 1);
+    }
     if (rv != APR_SUCCESS) {
         (void)close(*fd);
         *fd = -1;

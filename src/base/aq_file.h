@@ -36,7 +36,8 @@ apr_status_t aq_file_replace_as(const char *path, const void *data, size_t size,
 
 /*
  * Makes a folder (and no parents) with `mode`, or accepts an existing one. Refuses a symbolic link and a folder that is
- * writable for group or others (EPERM). With `uid` not (uid_t)-1 a new folder is given to that user and group.
+ * writable for group or others (EPERM). With `uid` not (uid_t)-1 a new folder is given to that user and group. The name
+ * of a new one is on disk when this returns: what is durable inside it would be lost with it.
  */
 apr_status_t aq_file_folder_make(const char *path, int mode, uid_t uid, gid_t gid);
 

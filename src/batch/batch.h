@@ -69,6 +69,7 @@ typedef struct {
     const char *response_headers; /* JSON object text, already filtered */
     aq_batch_body_t response;
     int64_t result_token; /* which attempt's result file is the answer; 0: there is none, or it is no longer kept */
+    int body_gone;        /* the request's body is no longer kept, so it cannot be retried */
 
     int64_t progress_done, progress_total, progress_failed; /* total 0: not known */
     const char *error_code, *error_detail;                  /* NULL unless failed, or waiting after a failure */

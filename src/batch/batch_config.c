@@ -23,6 +23,7 @@ static const member_t config_members[] = {
     {"queue_file", TEXT, offsetof(aq_batch_config_t, queue_file), 0, 0},
     {"spool_folder", TEXT, offsetof(aq_batch_config_t, spool_folder), 0, 0},
     {"spool_max_bytes", INT64, offsetof(aq_batch_config_t, spool_max_bytes), 0, INT64_MAX},
+    {"spool_keep_percent", INT, offsetof(aq_batch_config_t, spool_keep_percent), 0, 100},
     {"threads", INT, offsetof(aq_batch_config_t, threads), 1, 256},
 };
 

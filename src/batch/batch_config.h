@@ -29,6 +29,7 @@ typedef struct {
     const char *queue_file; /* SQLite file */
     const char *spool_folder;
     int64_t spool_max_bytes;
+    int spool_keep_percent; /* of spool_max_bytes, from which on the oldest results go; 0, 100: none before its time */
     int threads;
     apr_hash_t *locations; /* name -> aq_batch_location_t * */
 } aq_batch_config_t;

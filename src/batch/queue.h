@@ -47,11 +47,22 @@ typedef struct {
     aq_time_ms_t oldest_queued_at_ms; /* 0: none */
 } aq_queue_counts_t;
 
-/* What one tenant may have in the queue, looked at when a batch is added. 0: no bound. */
+/*
+ * What is looked at when a batch is added: how much its tenant may have (0: no bound), and whether its body is there. The
+ * latter is asked under the lock under which orphans are swept (see look), so a body that is there then stays.
+ */
 typedef struct {
     int64_t queued_most; /* batches that are queued */
     int64_t bytes_most;  /* of all its bodies and results on the spool, the new one with them */
+    apr_status_t (*body_check)(void *data, const aq_batch_t *batch); /* NULL: not asked */
+    void *body_data;
 } aq_queue_bounds_t;
+
+/*
+ * Called by look with the batch as it is, NULL where there is none. Nobody writes to the queue meanwhile; it must not call
+ * the queue itself.
+ */
+typedef apr_status_t aq_queue_look_fn(void *data, const aq_batch_t *batch);
 
 /* What one tenant has in the queue now. */
 typedef struct {
@@ -100,7 +111,8 @@ typedef struct {
 typedef struct {
     char id[AQ_BATCH_ID_SIZE];
     int64_t result_token; /* 0: there is no result file */
-    int keeps_body;       /* 1: only the result is gone, the batch stays */
+    int keeps_body;       /* 1: only the result is gone */
+    int64_t bytes;        /* that trim counted for both; else 0 */
 } aq_expired_t;
 
 /* A claim on a webhook's message: as aq_job_t. */
@@ -163,6 +175,9 @@ typedef struct {
                                   int lease_ms, int tenant_most, aq_delivery_t *delivery);
     apr_status_t (*webhook_finish)(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
                                    const aq_delivery_result_t *result);
+    apr_status_t (*trim)(aq_queue_t *q, apr_pool_t *p, int64_t bytes, int most, apr_array_header_t **trimmed);
+    apr_status_t (*forget)(aq_queue_t *q, const aq_expired_t *gone);
+    apr_status_t (*look)(aq_queue_t *q, apr_pool_t *ptemp, const char *id, aq_queue_look_fn *fn, void *data);
     void (*close)(aq_queue_t *q);
 } aq_queue_ops_t;
 
@@ -175,7 +190,8 @@ struct aq_queue_t {
  * idempotency key is already that of another batch (see find_key). APR_EBUSY where the write lock was not to be had in
  * time: answer 503. APR_ENOSPC where the disk is full: answer 507. With `bounds` (NULL: none) APR_EAGAIN where the tenant
  * has as many batches queued as it may, and EDQUOT where its bodies would take more room than they may: both exact,
- * however many submit at once. After these failures nothing of the batch is there, and its body is the caller's to remove.
+ * however many submit at once; and what `body_check` says. After these failures nothing of the batch is there, and its
+ * body is the caller's to remove.
  * After APR_INCOMPLETE the batch is not there, but a crash may bring it back, as long as nothing else was written since: its
  * body stays, for the sweep to remove where it came to nothing.
  */
@@ -231,7 +247,7 @@ static inline apr_status_t aq_queue_cancel(aq_queue_t *q, apr_pool_t *p, const c
 
 /*
  * retry: a batch that failed or was canceled is queued as if it were new, its attempts uncounted. `*gone`: the result that
- * it had. APR_NOTFOUND; APR_EINVAL in any other state.
+ * it had. APR_NOTFOUND; APR_EINVAL in any other state; APR_ENOENT where its body is no longer kept.
  */
 static inline apr_status_t aq_queue_retry(aq_queue_t *q, const char *id, const aq_queue_now_t *now, aq_expired_t *gone)
 {
@@ -408,6 +424,32 @@ static inline apr_status_t aq_queue_webhook_finish(aq_queue_t *q, const char *id
                                                    const aq_queue_now_t *now, const aq_delivery_result_t *result)
 {
     return q->ops->webhook_finish(q, id, token, now, result);
+}
+
+/*
+ * trim: forgets the bodies and results of batches that are over, those that ended first, until they make up `bytes`, at
+ * most `most` of them; the batches stay. `*trimmed`, in `p`: an aq_expired_t for each, empty where there is none left.
+ */
+static inline apr_status_t aq_queue_trim(aq_queue_t *q, apr_pool_t *p, int64_t bytes, int most,
+                                         apr_array_header_t **trimmed)
+{
+    return q->ops->trim(q, p, bytes, most, trimmed);
+}
+
+/*
+ * forget: the files of a batch that is over are gone: its body unless keeps_body, and the result of result_token unless
+ * that is 0 or no longer the batch's. APR_NOTFOUND where there is nothing to forget.
+ */
+static inline apr_status_t aq_queue_forget(aq_queue_t *q, const aq_expired_t *gone)
+{
+    return q->ops->forget(q, gone);
+}
+
+/* look: calls `fn` under the write lock, and returns what it returned. APR_EBUSY as submit. */
+static inline apr_status_t aq_queue_look(aq_queue_t *q, apr_pool_t *ptemp, const char *id, aq_queue_look_fn *fn,
+                                         void *data)
+{
+    return q->ops->look(q, ptemp, id, fn, data);
 }
 
 static inline void aq_queue_close(aq_queue_t *q)

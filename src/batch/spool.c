@@ -140,6 +140,16 @@ const char *aq_spool_result_path(const aq_spool_t *spool, apr_pool_t *p, const c
     return apr_psprintf(p, "%s/%s.%" APR_INT64_T_FMT, spool->result, id, token);
 }
 
+apr_status_t aq_spool_body_check(const aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t bytes)
+{
+    struct stat info;
+
+    if (lstat(aq_spool_body_path(spool, ptemp, id), &info) != 0) {
+        return errno;
+    }
+    return S_ISREG(info.st_mode) && info.st_size == bytes ? APR_SUCCESS : APR_EGENERAL;
+}
+
 static apr_status_t remove_path(aq_spool_t *spool, const char *path)
 {
     struct stat info;

@@ -2,7 +2,7 @@
 /*
  * Spool: where request and result bodies lie on disk.
  *
- *   SPOOL/incoming/<random>.part       a body while it arrives; its owner holds a lock on it
+ *   SPOOL/incoming/<who>-<random>.part a body while it arrives; its owner holds a lock on it. <who>: see aq_spool_owner_t
  *   SPOOL/body/<id>                    the body of a batch's request
  *   SPOOL/result/<id>.<token>          the answer of one attempt; the row names the token that counts
  *   SPOOL/usage                        8 bytes, mapped: bytes in body/ and result/, for admission; each sweep counts anew
@@ -12,7 +12,8 @@
  * folders 0700, owned by the user that httpd runs as; symbolic links are refused.
  *
  * Space is reserved by the size of the incoming file itself, which is set ahead of what is written. So a reservation
- * is seen by all processes, and none outlives its upload: the file goes when its owner does.
+ * is seen by all processes, and none outlives its upload: the file goes when its owner does. Of two that come together
+ * both may be refused, but never both let in; a body that moves to its place is counted twice for a moment, never not.
  */
 #ifndef AQ_SPOOL_H
 #define AQ_SPOOL_H
@@ -34,17 +35,25 @@ apr_status_t aq_spool_prepare(const char *folder, uid_t uid, gid_t gid, apr_pool
 apr_status_t aq_spool_open(apr_pool_t *p, const char *folder, int64_t max_bytes, aq_spool_t **spool,
                            const char **error);
 
+/* Whose body it is, and how much all its bodies that are arriving may take together, in bytes. */
+typedef struct {
+    const char *tenant; /* at most so long as names of tenants are; its hash marks the file */
+    int64_t room_bytes;
+} aq_spool_owner_t;
+
 /*
- * Begins a body. `declared_bytes` (-1: not known) is checked against the room left: APR_ENOSPC when it does not fit.
+ * Begins a body. `declared_bytes` (-1: not known) is checked against the room left: APR_ENOSPC when it does not fit the
+ * spool or its disk, EDQUOT when it does not fit what `owner` may have (NULL: no bound of its own).
  * The file is unlinked when `p` is cleared before aq_spool_commit.
  */
-apr_status_t aq_spool_body_begin(aq_spool_t *spool, apr_pool_t *p, int64_t declared_bytes, aq_spool_file_t **file);
+apr_status_t aq_spool_body_begin(aq_spool_t *spool, apr_pool_t *p, const aq_spool_owner_t *owner,
+                                 int64_t declared_bytes, aq_spool_file_t **file);
 
 /* The same for the result of attempt `token` of batch `id`. */
 apr_status_t aq_spool_result_begin(aq_spool_t *spool, apr_pool_t *p, const char *id, int64_t token,
                                    aq_spool_file_t **file);
 
-/* Appends. APR_ENOSPC when the disk or the spool's bound is full: the file is then to be dropped (clear its pool). */
+/* Appends. APR_ENOSPC or EDQUOT as aq_spool_body_begin: the file is then to be dropped (clear its pool). */
 apr_status_t aq_spool_write(aq_spool_file_t *file, const void *data, size_t size);
 
 /* Makes a body durable under its name: for a request body as body/<id>. Fills bytes and sha256 (in the file's pool). */
@@ -54,6 +63,12 @@ apr_status_t aq_spool_result_commit(aq_spool_file_t *file, aq_batch_body_t *body
 /* Paths, in `p`: for opening a body to send it. The id must be a valid one. */
 const char *aq_spool_body_path(const aq_spool_t *spool, apr_pool_t *p, const char *id);
 const char *aq_spool_result_path(const aq_spool_t *spool, apr_pool_t *p, const char *id, int64_t token);
+
+/*
+ * Whether the body of batch `id` is still there, with its size: asked under the queue's write lock, under which orphans are
+ * removed, before the row is added. APR_ENOENT, or APR_EGENERAL for a file of another size.
+ */
+apr_status_t aq_spool_body_check(const aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t bytes);
 
 /* Removes; a missing file is no error. */
 apr_status_t aq_spool_body_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id);
@@ -68,16 +83,19 @@ apr_status_t aq_spool_body_open(aq_spool_t *spool, apr_pool_t *ptemp, const char
                                 int *fd);
 
 /*
- * Removes what a crash left: incoming files whose owner is gone (its lock is free), and bodies and results last written
- * before `older_than_ms` (wall time) for which `is_known` is 0. `token` 0 asks for the body of batch `id`, another one
- * for the result of that attempt. A caller that cannot tell answers 1. With `is_known` NULL only incoming files are
- * looked at, which is cheap. `*removed`: how many files.
+ * Removes what a crash left in incoming/: files whose owner is gone (its lock is free). And calls `judge` for each body and
+ * result last written before `older_than_ms` (wall time), for it to remove those that nobody knows, with the functions
+ * above: then it returns 1. `token` 0: the body of batch `id`, another one: the result of that attempt. With `judge` NULL
+ * only incoming files are looked at, which is cheap. `*removed`: how many files.
  */
-typedef int aq_spool_known_fn(void *data, const char *id, int64_t token);
-apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t older_than_ms,
-                            aq_spool_known_fn *is_known, void *data, unsigned *removed);
+typedef int aq_spool_judge_fn(void *data, const char *id, int64_t token);
+apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t older_than_ms, aq_spool_judge_fn *judge,
+                            void *data, unsigned *removed);
 
 /* Bytes of all bodies and results on disk and of all reservations (walks the folders). */
 apr_status_t aq_spool_used(aq_spool_t *spool, apr_pool_t *ptemp, int64_t *bytes);
+
+/* The same by the figure that admission goes by: cheap. */
+apr_status_t aq_spool_filled(aq_spool_t *spool, int64_t *bytes);
 
 #endif

@@ -25,7 +25,8 @@ struct aq_spool_t {
 typedef void aq_spool_each_fn(void *data, int folder_fd, const char *name, const struct stat *info);
 apr_status_t aq_spool_walk(const char *folder, aq_spool_each_fn *each, void *data);
 
-/* Bytes of the files in one folder. */
+/* Bytes of the files in one folder; `*marked`: of those alone whose names begin with `mark`. */
 apr_status_t aq_spool_folder_bytes(const char *folder, int64_t *bytes);
+apr_status_t aq_spool_marked_bytes(const char *folder, const char *mark, int64_t *bytes, int64_t *marked);
 
 #endif

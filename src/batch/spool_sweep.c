@@ -2,8 +2,8 @@
 /*
  * What is on the spool, and what a crash left there.
  *
- * Nobody is harmed: an incoming file goes only while its lock is ours, a body or result only when it is old and its
- * owner says that it knows nothing of it. What has no name of ours is left alone.
+ * Nobody is harmed: an incoming file goes only while its lock is ours, a body or result only when it is old and the
+ * caller, who can hold the lock under which rows are added, has found no row. What has no name of ours is left alone.
  */
 #include "batch/spool_private.h"
 
@@ -38,17 +38,45 @@ apr_status_t aq_spool_walk(const char *folder, aq_spool_each_fn *each, void *dat
     return rv;
 }
 
+typedef struct {
+    const char *mark;
+    int64_t bytes, marked;
+} sum_t;
+
 static void add_bytes(void *data, int folder_fd, const char *name, const struct stat *info)
 {
+    sum_t *sum = data;
+
     (void)folder_fd;
-    (void)name;
-    *(int64_t *)data += info->st_size;
+    sum->bytes += info->st_size;
+    if (strncmp(name, sum->mark, strlen(sum->mark)) == 0) {
+        sum->marked += info->st_size;
+    }
+}
+
+apr_status_t aq_spool_marked_bytes(const char *folder, const char *mark, int64_t *bytes, int64_t *marked)
+{
+    sum_t sum = {.mark = mark};
+    apr_status_t rv = aq_spool_walk(folder, add_bytes, &sum);
+
+    *bytes = sum.bytes;
+    *marked = sum.marked;
+    return rv;
 }
 
 apr_status_t aq_spool_folder_bytes(const char *folder, int64_t *bytes)
 {
-    *bytes = 0;
-    return aq_spool_walk(folder, add_bytes, bytes);
+    int64_t marked;
+
+    return aq_spool_marked_bytes(folder, "", bytes, &marked);
+}
+
+apr_status_t aq_spool_filled(aq_spool_t *spool, int64_t *bytes)
+{
+    apr_status_t rv = aq_spool_folder_bytes(spool->incoming, bytes);
+
+    *bytes += atomic_load(spool->stored_bytes);
+    return rv;
 }
 
 apr_status_t aq_spool_used(aq_spool_t *spool, apr_pool_t *ptemp, int64_t *bytes)
@@ -68,10 +96,10 @@ apr_status_t aq_spool_used(aq_spool_t *spool, apr_pool_t *ptemp, int64_t *bytes)
 
 typedef struct {
     aq_time_ms_t older_than_ms;
-    aq_spool_known_fn *is_known;
-    void *known_data;
+    aq_spool_judge_fn *judge;
+    void *judge_data;
     unsigned removed;
-    int64_t kept_bytes;
+    int64_t found_bytes;
 } sweep_t;
 
 static void remove_entry(sweep_t *sweep, int folder_fd, const char *name)
@@ -130,28 +158,27 @@ static void sweep_stored(void *data, int folder_fd, const char *name, const stru
     char id[AQ_BATCH_ID_SIZE];
     int64_t token;
 
-    if (written_ms < sweep->older_than_ms && name_parse(name, id, &token) &&
-        !sweep->is_known(sweep->known_data, id, token)) {
-        remove_entry(sweep, folder_fd, name);
-    } else {
-        sweep->kept_bytes += info->st_size;
+    (void)folder_fd;
+    /* A file that is removed now was in the figure before, and its removal takes it out. */
+    sweep->found_bytes += info->st_size;
+    if (written_ms < sweep->older_than_ms && name_parse(name, id, &token)) {
+        sweep->removed += sweep->judge(sweep->judge_data, id, token) != 0;
     }
 }
 
-apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t older_than_ms,
-                            aq_spool_known_fn *is_known, void *data, unsigned *removed)
+apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t older_than_ms, aq_spool_judge_fn *judge,
+                            void *data, unsigned *removed)
 {
-    sweep_t sweep = {.older_than_ms = older_than_ms, .is_known = is_known, .known_data = data};
+    sweep_t sweep = {.older_than_ms = older_than_ms, .judge = judge, .judge_data = data};
     int64_t before_bytes = atomic_load(spool->stored_bytes);
     apr_status_t rv;
 
     (void)ptemp;
     rv = aq_spool_walk(spool->incoming, sweep_incoming, &sweep);
-    if (rv == APR_SUCCESS && is_known != NULL &&
-        (rv = aq_spool_walk(spool->body, sweep_stored, &sweep)) == APR_SUCCESS &&
+    if (rv == APR_SUCCESS && judge != NULL && (rv = aq_spool_walk(spool->body, sweep_stored, &sweep)) == APR_SUCCESS &&
         (rv = aq_spool_walk(spool->result, sweep_stored, &sweep)) == APR_SUCCESS) {
         /* What came meanwhile may be counted twice until the next sweep: rather too much than too little. */
-        atomic_fetch_add(spool->stored_bytes, sweep.kept_bytes - before_bytes);
+        atomic_fetch_add(spool->stored_bytes, sweep.found_bytes - before_bytes);
     }
     *removed = sweep.removed;
     return rv;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing a body: incoming/<random>.part, reserved ahead, hashed as it passes, then synced and renamed into its place.
+ * Writing a body: incoming/<who>-<random>.part, reserved ahead, hashed as it passes, then synced and renamed into its
+ * place. <who> is a hash of the tenant, so that what one tenant has reserved is told by the names alone.
  *
  * The writer holds a flock on its file. It belongs to the open file, so a sweep of the same process sees it too, and the
  * kernel frees it at death. (The write lock of the queue is an fcntl lock instead: it must not stay with a forked
@@ -14,18 +15,21 @@
 #include <apr_strings.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #define RESERVE_MIN_BYTES INT64_C(65536)
 #define RESERVE_MAX_BYTES INT64_C(16777216)
+#define MARK_BYTES 8
 
 struct aq_spool_file_t {
     aq_spool_t *spool;
     apr_pool_t *pool;
     const char *path;
     const char *result_path; /* NULL for a request body */
+    const char *mark;        /* how the name of each file of this owner begins; "" without an owner */
+    int64_t room_bytes;      /* for all of them */
     int fd;                  /* -1: committed, or given up */
     int64_t reserved_bytes, written_bytes;
     aq_sha256_t *sha;
@@ -58,7 +62,7 @@ static apr_status_t file_create(aq_spool_file_t *file)
             return rv;
         }
         aq_hash_hex_write(hex, random, sizeof random);
-        file->path = apr_pstrcat(file->pool, file->spool->incoming, "/", hex, AQ_SPOOL_PART_SUFFIX, NULL);
+        file->path = apr_pstrcat(file->pool, file->spool->incoming, "/", file->mark, hex, AQ_SPOOL_PART_SUFFIX, NULL);
         if (file->fd >= 0) {
             (void)close(file->fd);
         }
@@ -70,14 +74,33 @@ static apr_status_t file_create(aq_spool_file_t *file)
     return APR_SUCCESS;
 }
 
+/* Whether what is reserved now, ours included, is within the bounds. */
+static apr_status_t bounds_check(const aq_spool_file_t *file)
+{
+    const aq_spool_t *spool = file->spool;
+    int64_t incoming_bytes, owned_bytes;
+
+    if (spool->max_bytes == 0 && file->mark[0] == '\0') {
+        return APR_SUCCESS;
+    }
+    apr_status_t rv = aq_spool_marked_bytes(spool->incoming, file->mark, &incoming_bytes, &owned_bytes);
+    if (rv == APR_SUCCESS && file->mark[0] != '\0' && owned_bytes > file->room_bytes) {
+        return EDQUOT;
+    }
+    /* The figure last: a body that moves meanwhile is then counted twice, not never. */
+    if (rv == APR_SUCCESS && spool->max_bytes > 0 &&
+        atomic_load(spool->stored_bytes) + incoming_bytes > spool->max_bytes) {
+        return APR_ENOSPC;
+    }
+    return rv;
+}
+
 /*
  * Sets the file's size to `bytes`, taking the blocks where the file system can. Reserving first and adding up afterwards
  * means that of two that come together both may be refused, but never both be let in.
  */
 static apr_status_t reserve(aq_spool_file_t *file, int64_t bytes)
 {
-    aq_spool_t *spool = file->spool;
-    int64_t incoming_bytes;
     int rc;
 
     do {
@@ -90,23 +113,15 @@ static apr_status_t reserve(aq_spool_file_t *file, int64_t bytes)
         return errno;
     }
     file->reserved_bytes = bytes;
-    if (spool->max_bytes == 0) {
-        return APR_SUCCESS;
-    }
-    apr_status_t rv = aq_spool_folder_bytes(spool->incoming, &incoming_bytes);
-    if (rv == APR_SUCCESS && atomic_load(spool->stored_bytes) + incoming_bytes > spool->max_bytes) {
-        rv = APR_ENOSPC;
-    }
-    return rv;
+    return bounds_check(file);
 }
 
-static apr_status_t file_begin(aq_spool_t *spool, apr_pool_t *p, int64_t declared_bytes, const char *result_path,
-                               aq_spool_file_t **file)
+/* Takes `begun`, whose first members are set, into use. */
+static apr_status_t file_begin(aq_spool_file_t *begun, int64_t declared_bytes, aq_spool_file_t **file)
 {
-    aq_spool_file_t *begun = apr_palloc(p, sizeof(*begun));
+    apr_pool_t *p = begun->pool;
 
     *file = NULL;
-    *begun = (aq_spool_file_t){.spool = spool, .pool = p, .result_path = result_path, .fd = -1};
     begun->sha = aq_sha256_create();
     if (begun->sha == NULL) {
         return APR_ENOMEM;
@@ -124,15 +139,45 @@ static apr_status_t file_begin(aq_spool_t *spool, apr_pool_t *p, int64_t declare
     return APR_SUCCESS;
 }
 
-apr_status_t aq_spool_body_begin(aq_spool_t *spool, apr_pool_t *p, int64_t declared_bytes, aq_spool_file_t **file)
+/* The beginning of a hash of its name: two tenants with one mark would share the smaller room, and nothing else. */
+static apr_status_t mark_make(apr_pool_t *p, const char *tenant, const char **mark)
 {
-    return file_begin(spool, p, declared_bytes, NULL, file);
+    unsigned char digest[AQ_SHA256_BYTES];
+    char hex[2 * MARK_BYTES + 1] = "";
+
+    apr_status_t rv = aq_hash_sha256(tenant, strlen(tenant), digest);
+    if (rv == APR_SUCCESS) {
+        aq_hash_hex_write(hex, digest, MARK_BYTES);
+    }
+    *mark = apr_pstrcat(p, hex, "-", NULL);
+    return rv;
+}
+
+apr_status_t aq_spool_body_begin(aq_spool_t *spool, apr_pool_t *p, const aq_spool_owner_t *owner,
+                                 int64_t declared_bytes, aq_spool_file_t **file)
+{
+    aq_spool_file_t *begun = apr_palloc(p, sizeof(*begun));
+
+    *file = NULL;
+    *begun = (aq_spool_file_t){.spool = spool, .pool = p, .mark = "", .fd = -1};
+    if (owner != NULL) {
+        begun->room_bytes = owner->room_bytes;
+        apr_status_t rv = mark_make(p, owner->tenant, &begun->mark);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    return file_begin(begun, declared_bytes, file);
 }
 
 apr_status_t aq_spool_result_begin(aq_spool_t *spool, apr_pool_t *p, const char *id, int64_t token,
                                    aq_spool_file_t **file)
 {
-    return file_begin(spool, p, -1, aq_spool_result_path(spool, p, id, token), file);
+    aq_spool_file_t *begun = apr_palloc(p, sizeof(*begun));
+
+    *begun = (aq_spool_file_t){
+        .spool = spool, .pool = p, .mark = "", .result_path = aq_spool_result_path(spool, p, id, token), .fd = -1};
+    return file_begin(begun, -1, file);
 }
 
 /* Room up to `end`, and some ahead of it, so that not every piece costs a look at the room left. */
@@ -142,7 +187,7 @@ static apr_status_t reserve_ahead(aq_spool_file_t *file, int64_t end)
 
     ahead = ahead < RESERVE_MIN_BYTES ? RESERVE_MIN_BYTES : ahead > RESERVE_MAX_BYTES ? RESERVE_MAX_BYTES : ahead;
     apr_status_t rv = reserve(file, end + ahead);
-    if (rv == APR_ENOSPC) {
+    if (rv == APR_ENOSPC || rv == EDQUOT) {
         /* The file may have grown before the room was found too small. */
         rv = ftruncate(file->fd, end) == 0 ? reserve(file, end) : errno;
     }
@@ -183,17 +228,21 @@ static apr_status_t file_commit(aq_spool_file_t *file, const char *folder, const
     if ((rv = aq_sha256_finish(file->sha, digest)) != APR_SUCCESS || (rv = content_sync(file)) != APR_SUCCESS) {
         return rv;
     }
+    /* In the figure before it is out of incoming/: for a moment twice, never in neither. */
+    atomic_fetch_add(file->spool->stored_bytes, file->written_bytes);
     if (rename(file->path, path) != 0) {
-        return errno;
+        rv = errno;
+        atomic_fetch_sub(file->spool->stored_bytes, file->written_bytes);
+        return rv;
     }
     file->path = path;
     if ((rv = aq_file_folder_sync(folder)) != APR_SUCCESS) {
+        atomic_fetch_sub(file->spool->stored_bytes, file->written_bytes);
         return rv; /* the pool's end unlinks it under its new name */
     }
     aq_hash_hex_write(hex, digest, sizeof digest);
     body->bytes = file->written_bytes;
     body->sha256 = hex;
-    atomic_fetch_add(file->spool->stored_bytes, file->written_bytes);
     (void)close(file->fd); /* synced: nothing is left that close could fail to write */
     file->fd = -1;
     return APR_SUCCESS;

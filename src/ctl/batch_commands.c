@@ -310,6 +310,10 @@ aq_ctl_exit_t aq_ctl_batch_retry(aq_ctl_t *ctl)
     if (rv == APR_NOTFOUND) {
         return fail_unknown(ctl->argument);
     }
+    if (rv == APR_ENOENT) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "the body of %s is no longer kept: it has to be submitted anew",
+                           ctl->argument);
+    }
     if (rv != APR_SUCCESS) {
         return rv == APR_EINVAL ? aq_ctl_fail(AQ_CTL_REFUSED, "%s has neither failed nor been canceled", ctl->argument)
                                 : fail_with("the batch cannot be queued again", rv);

@@ -18,6 +18,8 @@
 #define CONCURRENCY_MAX 10000
 #define QUEUED_MAX 1000000000
 #define TENANT_MAX "tenant-max="
+#define KEEP "keep="
+#define SPOOL_FORM "DIR [max=SIZE] [tenant-max=SIZE] [keep=PERCENT%]"
 #define RESULTS "results="
 #define EXEC "exec:"
 #define ATTEMPTS_MAX 100
@@ -120,6 +122,19 @@ const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *t
     return NULL;
 }
 
+/* "90%": a whole number of per cent, 1 to 100. */
+static const char *percent_parse(const cmd_parms *cmd, const char *text, int *percent)
+{
+    char *end = NULL;
+    apr_int64_t value = apr_isdigit(*text) ? apr_strtoi64(text, &end, 10) : 0;
+
+    if (!end || strcmp(end, "%") != 0 || value < 1 || value > 100) {
+        return not_allowed(cmd, text, "1% to 100%");
+    }
+    *percent = (int)value;
+    return NULL;
+}
+
 /* One of the options of APIQuotaSpool. */
 static const char *spool_option_read(const cmd_parms *cmd, aq_server_config_t *config, const char *option)
 {
@@ -129,11 +144,13 @@ static const char *spool_option_read(const cmd_parms *cmd, aq_server_config_t *c
     if (strncmp(option, TENANT_MAX, strlen(TENANT_MAX)) == 0) {
         return size_parse(cmd, option + strlen(TENANT_MAX), &config->spool_tenant_max_bytes);
     }
-    return not_allowed(cmd, option, "DIR [max=SIZE] [tenant-max=SIZE]");
+    if (strncmp(option, KEEP, strlen(KEEP)) == 0) {
+        return percent_parse(cmd, option + strlen(KEEP), &config->spool_keep_percent);
+    }
+    return not_allowed(cmd, option, SPOOL_FORM);
 }
 
-const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, const char *folder, const char *option,
-                                     const char *option2)
+const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, int count, char *const words[])
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     aq_server_config_t *config = aq_config_server(cmd->server);
@@ -142,14 +159,17 @@ const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, const char *f
     if (error) {
         return error;
     }
-    config->spool_dir = path_resolve(cmd, folder);
+    if (count < 1 || count > 4) {
+        return not_allowed(cmd, count > 0 ? words[count - 1] : "", SPOOL_FORM);
+    }
+    config->spool_dir = path_resolve(cmd, words[0]);
     if (!config->spool_dir) {
-        return not_allowed(cmd, folder, "the path of a folder");
+        return not_allowed(cmd, words[0], "the path of a folder");
     }
-    if (option && (error = spool_option_read(cmd, config, option)) != NULL) {
-        return error;
+    for (int i = 1; !error && i < count; i++) {
+        error = spool_option_read(cmd, config, words[i]);
     }
-    return option2 ? spool_option_read(cmd, config, option2) : NULL;
+    return error;
 }
 
 const char *aq_batch_directive_worker(cmd_parms *cmd, void *unused, const char *flag, const char *option)

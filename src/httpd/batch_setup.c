@@ -256,6 +256,7 @@ int aq_batch_setup(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
     }
     server->batch = apr_pcalloc(pconf, sizeof(*server->batch));
     server->batch->spool_max_bytes = aq_config_value(server->spool_max_bytes, AQ_SPOOL_MAX_DEFAULT);
+    server->batch->spool_keep_percent = (int)aq_config_value(server->spool_keep_percent, AQ_SPOOL_KEEP_DEFAULT);
     server->batch->threads = (int)aq_config_value(server->worker_threads, AQ_WORKER_THREADS_DEFAULT);
     server->batch->locations = locations;
     return OK;

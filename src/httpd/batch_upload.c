@@ -31,6 +31,7 @@ typedef struct {
     int64_t max_bytes;
     int64_t bytes;
     aq_queue_bounds_t bounds;
+    aq_spool_owner_t owner;
 } upload_t;
 
 static int refuse(request_rec *r, int status, const char *code, const char *detail)
@@ -44,9 +45,16 @@ static int refuse_too_large(const upload_t *upload)
                   apr_psprintf(upload->r->pool, "The body may have %" APR_INT64_T_FMT " bytes.", upload->max_bytes));
 }
 
-/* A full spool or disk is the client's to know; anything else is the operator's. */
-static int refuse_spool(request_rec *r, apr_status_t rv)
+static int refuse_tenant(const upload_t *upload, int is_bytes);
+
+/* A full spool or disk is the client's to know, and so is a tenant's own bound; anything else is the operator's. */
+static int refuse_spool(const upload_t *upload, apr_status_t rv)
 {
+    request_rec *r = upload->r;
+
+    if (rv == EDQUOT) {
+        return refuse_tenant(upload, 1);
+    }
     if (APR_STATUS_IS_ENOSPC(rv)) {
         AQ_LOG(AQ_LOG_WARNING, 1220, rv, "the spool or its disk is full: a batch was refused");
         return refuse(r, HTTP_INSUFFICIENT_STORAGE, "spool-full", "There is no room for this body now.");
@@ -112,7 +120,7 @@ static int brigade_store(upload_t *upload, apr_bucket_brigade *brigade, int *is_
             return refuse_too_large(upload);
         }
         if (size > 0 && (rv = aq_spool_write(upload->file, data, size)) != APR_SUCCESS) {
-            return refuse_spool(upload->r, rv);
+            return refuse_spool(upload, rv);
         }
         apr_bucket_delete(bucket);
     }
@@ -257,7 +265,7 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
         return refuse_tenant(upload, rv == EDQUOT);
     }
     if (APR_STATUS_IS_ENOSPC(rv)) {
-        return refuse_spool(r, rv);
+        return refuse_spool(upload, rv);
     }
     AQ_LOG(APR_STATUS_IS_EBUSY(rv) ? AQ_LOG_WARNING : AQ_LOG_ERROR, 1222, rv, "a batch cannot be queued");
     return aq_batch_refuse_unavailable(r, "The batch cannot be queued now.");
@@ -267,7 +275,7 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
  * What can be refused before the body is read; submitting decides. A request that repeats an earlier one is let through: it
  * needs no room of its own.
  */
-static int upload_admit(const upload_t *upload, const aq_batch_t *batch, int64_t declared_bytes)
+static int upload_admit(upload_t *upload, const aq_batch_t *batch, int64_t declared_bytes)
 {
     aq_batch_t *first;
     aq_queue_use_t use;
@@ -284,6 +292,7 @@ static int upload_admit(const upload_t *upload, const aq_batch_t *batch, int64_t
     if (aq_queue_use(upload->queue, batch->tenant, &use) != APR_SUCCESS) {
         return OK;
     }
+    upload->owner.room_bytes = upload->bounds.bytes_most - use.bytes;
     if (use.queued >= upload->bounds.queued_most) {
         return refuse_tenant(upload, 0);
     }
@@ -293,15 +302,14 @@ static int upload_admit(const upload_t *upload, const aq_batch_t *batch, int64_t
 static int upload_take(upload_t *upload, int64_t declared_bytes, aq_batch_t *batch, const aq_batch_location_t *settings,
                        const char *base_url)
 {
-    request_rec *r = upload->r;
     int status = upload_admit(upload, batch, declared_bytes);
 
     if (status != OK) {
         return status;
     }
-    apr_status_t rv = aq_spool_body_begin(upload->spool, upload->pool, declared_bytes, &upload->file);
+    apr_status_t rv = aq_spool_body_begin(upload->spool, upload->pool, &upload->owner, declared_bytes, &upload->file);
     if (rv != APR_SUCCESS) {
-        return refuse_spool(r, rv);
+        return refuse_spool(upload, rv);
     }
     if ((status = body_store(upload)) != OK) {
         return status;
@@ -310,7 +318,7 @@ static int upload_take(upload_t *upload, int64_t declared_bytes, aq_batch_t *bat
     batch->start_by_ms = batch->created_at_ms + settings->max_wait_ms;
     if ((rv = id_make(batch->id, batch->created_at_ms)) != APR_SUCCESS ||
         (rv = aq_spool_body_commit(upload->file, batch->id, &batch->request)) != APR_SUCCESS) {
-        return refuse_spool(r, rv);
+        return refuse_spool(upload, rv);
     }
     return row_submit(upload, batch, base_url);
 }
@@ -324,9 +332,19 @@ static const aq_batch_location_t *settings_find(const request_rec *r, const aq_l
                                           : NULL;
 }
 
-static aq_queue_bounds_t bounds_of(const aq_server_config_t *server)
+/* An upload that stood still for an hour between body and row may have lost its body to the sweep. */
+static apr_status_t body_check(void *data, const aq_batch_t *batch)
+{
+    const upload_t *upload = data;
+
+    return aq_spool_body_check(upload->spool, upload->pool, batch->id, batch->request.bytes);
+}
+
+static aq_queue_bounds_t bounds_of(const aq_server_config_t *server, upload_t *upload)
 {
     return (aq_queue_bounds_t){
+        .body_check = body_check,
+        .body_data = upload,
         .queued_most = aq_config_value(server->queue_tenant_max, AQ_QUEUE_TENANT_MAX_DEFAULT),
         .bytes_most = aq_config_value(server->spool_tenant_max_bytes, AQ_SPOOL_TENANT_MAX_DEFAULT),
     };
@@ -355,7 +373,8 @@ int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const 
     }
     upload.spool = aq_config_server(r->server)->runtime->spool;
     upload.queue = aq_config_server(r->server)->runtime->queue;
-    upload.bounds = bounds_of(aq_config_server(r->server));
+    upload.bounds = bounds_of(aq_config_server(r->server), &upload);
+    upload.owner = (aq_spool_owner_t){.tenant = principal->tenant, .room_bytes = upload.bounds.bytes_most};
     if (apr_pool_create(&upload.pool, r->pool) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -57,6 +57,7 @@ typedef struct {
     const char *spool_dir;               /* NULL: STATE_DIR/batches/spool */
     int64_t spool_max_bytes;
     int64_t spool_tenant_max_bytes;
+    int spool_keep_percent;
     int64_t queue_tenant_max; /* batches of one tenant that may be queued */
     int worker;               /* 0, 1 or AQ_UNSET (on where a location takes batches) */
     int worker_threads;
@@ -124,6 +125,7 @@ typedef struct {
 /* Defaults, in one place; docs/directives.md repeats them. */
 #define AQ_STORE_SIZE_DEFAULT (INT64_C(64) << 20)
 #define AQ_SPOOL_MAX_DEFAULT (INT64_C(10) << 30)
+#define AQ_SPOOL_KEEP_DEFAULT 90
 #define AQ_SPOOL_TENANT_MAX_DEFAULT (INT64_C(1) << 30)
 #define AQ_QUEUE_TENANT_MAX_DEFAULT INT64_C(100000)
 #define AQ_WORKER_THREADS_DEFAULT 4

@@ -87,8 +87,7 @@ apr_status_t aq_sqlite_list(aq_queue_t *q, apr_pool_t *p, const aq_queue_query_t
     return rv;
 }
 
-/* The batch as the writer sees it now. */
-static apr_status_t read_one(aq_sqlite_queue_t *queue, apr_pool_t *p, const char *id, aq_batch_t **batch)
+apr_status_t aq_sqlite_read_one(aq_sqlite_queue_t *queue, apr_pool_t *p, const char *id, aq_batch_t **batch)
 {
     sqlite3_stmt *row;
 
@@ -111,7 +110,7 @@ apr_status_t aq_sqlite_cancel(aq_queue_t *q, apr_pool_t *p, const char *id, cons
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = read_one(queue, p, id, batch);
+    rv = aq_sqlite_read_one(queue, p, id, batch);
     if (rv == APR_SUCCESS && aq_batch_is_over((*batch)->status)) {
         rv = APR_EINVAL;
     }
@@ -119,12 +118,15 @@ apr_status_t aq_sqlite_cancel(aq_queue_t *q, apr_pool_t *p, const char *id, cons
         rv = aq_sqlite_run(&queue->writer, AQ_SQL_CANCEL, NULL, "tii", id, now->wall_ms, AQ_BATCH_RETENTION_MS);
     }
     if (rv == APR_SUCCESS) {
-        rv = read_one(queue, p, id, batch);
+        rv = aq_sqlite_read_one(queue, p, id, batch);
     }
     return aq_sqlite_write_end(queue, rv);
 }
 
-/* The beginning of what changes a batch that is over: `*gone` has its files, `*status` its state. Scratch is its own. */
+/*
+ * The beginning of what changes a batch that is over: `*gone` has its files, of which it keeps the body unless that is gone
+ * already, `*status` its state. Scratch is its own.
+ */
 static apr_status_t files_of(aq_sqlite_queue_t *queue, const char *id, aq_expired_t *gone, aq_batch_status_t *status)
 {
     apr_pool_t *ptemp;
@@ -134,10 +136,11 @@ static apr_status_t files_of(aq_sqlite_queue_t *queue, const char *id, aq_expire
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = read_one(queue, ptemp, id, &batch);
+    rv = aq_sqlite_read_one(queue, ptemp, id, &batch);
     if (rv == APR_SUCCESS) {
         apr_cpystrn(gone->id, batch->id, AQ_BATCH_ID_SIZE);
         gone->result_token = batch->result_token;
+        gone->keeps_body = !batch->body_gone;
         *status = batch->status;
     }
     apr_pool_destroy(ptemp);
@@ -159,7 +162,10 @@ apr_status_t aq_sqlite_retry(aq_queue_t *q, const char *id, const aq_queue_now_t
     if (rv == APR_SUCCESS) {
         rv = aq_sqlite_run(&queue->writer, AQ_SQL_RETRY, &changes, "ti", id, now->wall_ms);
     }
-    return aq_sqlite_write_end(queue, rv == APR_SUCCESS && changes == 0 ? APR_EINVAL : rv);
+    if (rv == APR_SUCCESS && changes == 0) {
+        rv = (status == AQ_BATCH_FAILED || status == AQ_BATCH_CANCELED) && !gone->keeps_body ? APR_ENOENT : APR_EINVAL;
+    }
+    return aq_sqlite_write_end(queue, rv);
 }
 
 apr_status_t aq_sqlite_remove(aq_queue_t *q, const char *id, aq_expired_t *gone)
@@ -173,6 +179,7 @@ apr_status_t aq_sqlite_remove(aq_queue_t *q, const char *id, aq_expired_t *gone)
         return rv;
     }
     rv = files_of(queue, id, gone, &status);
+    gone->keeps_body = 0;
     if (rv == APR_SUCCESS && !aq_batch_is_over(status)) {
         rv = APR_EINVAL;
     }

@@ -40,6 +40,9 @@ extern const aq_queue_ops_t aq_sqlite_queue_ops;
 /* Closes the queue: the cleanup of its pool (sqlite_open.c). */
 apr_status_t aq_sqlite_queue_end(void *queue);
 
+/* The batch as the writer sees it now, under the write lock; APR_NOTFOUND and NULL (sqlite_batches.c). */
+apr_status_t aq_sqlite_read_one(aq_sqlite_queue_t *queue, apr_pool_t *p, const char *id, aq_batch_t **batch);
+
 /* What both connections can be asked: a tenant's use (sqlite_batches.c), how many there are of each status (sqlite_queue.c). */
 apr_status_t aq_sqlite_use_read(aq_sqlite_link_t *link, const char *tenant, aq_queue_use_t *use);
 apr_status_t aq_sqlite_totals_read(aq_sqlite_link_t *reader, const char *tenant, aq_queue_counts_t *counts);
@@ -54,6 +57,11 @@ apr_status_t aq_sqlite_remove(aq_queue_t *q, const char *id, aq_expired_t *gone)
 apr_status_t aq_sqlite_overdue(aq_queue_t *q, const aq_queue_now_t *now, unsigned *failed);
 apr_status_t aq_sqlite_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
                               apr_array_header_t **expired);
+
+/* What is asked for the files of batches (sqlite_files.c). */
+apr_status_t aq_sqlite_trim(aq_queue_t *q, apr_pool_t *p, int64_t bytes, int most, apr_array_header_t **trimmed);
+apr_status_t aq_sqlite_forget(aq_queue_t *q, const aq_expired_t *gone);
+apr_status_t aq_sqlite_look(aq_queue_t *q, apr_pool_t *ptemp, const char *id, aq_queue_look_fn *fn, void *data);
 
 /* The operations on jobs (sqlite_claim.c and sqlite_jobs.c); the others are in sqlite_queue.c. */
 apr_status_t aq_sqlite_claim(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SQLite queue: writes, submitting, finding and counting. What workers ask is in sqlite_claim.c and sqlite_jobs.c, what
- * else is asked of batches in sqlite_batches.c, how it is opened in sqlite_open.c, the statements in sqlite_sql.c.
+ * else is asked of batches in sqlite_batches.c and, for their files, sqlite_files.c, how it is opened in sqlite_open.c, the statements in sqlite_sql.c.
  *
  * Every write is one transaction under the write lock, and is on disk when it returns (WAL, synchronous=FULL).
  */
@@ -79,6 +79,10 @@ static apr_status_t bounds_check(aq_sqlite_queue_t *queue, const aq_batch_t *bat
         return APR_SUCCESS;
     }
     apr_status_t rv = aq_sqlite_use_read(&queue->writer, batch->tenant, &use);
+    if (rv == APR_SUCCESS && bounds->body_check != NULL &&
+        (rv = bounds->body_check(bounds->body_data, batch)) != APR_SUCCESS) {
+        return rv;
+    }
     if (rv == APR_SUCCESS && bounds->queued_most > 0 && use.queued > bounds->queued_most) {
         return APR_EAGAIN;
     }
@@ -223,5 +227,8 @@ const aq_queue_ops_t aq_sqlite_queue_ops = {
     .webhook_retry = aq_sqlite_webhook_retry,
     .webhook_claim = aq_sqlite_webhook_claim,
     .webhook_finish = aq_sqlite_webhook_finish,
+    .trim = aq_sqlite_trim,
+    .forget = aq_sqlite_forget,
+    .look = aq_sqlite_look,
     .close = sqlite_close,
 };

@@ -58,6 +58,7 @@ static const column_t columns[] = {
     {INT64, AT(result_expires_at_ms)},
     {INT64, AT(start_by_ms)},
     {INT, AT(wants_webhook)},
+    {INT, AT(body_gone)},
 };
 
 static_assert(sizeof columns / sizeof columns[0] == AQ_SQLITE_COLUMN_COUNT, "each column is in the table");

@@ -204,6 +204,35 @@ static const char layout_2_triggers[] =
                           "END;"
                           "PRAGMA user_version = 2;";
 
+/* From layout 3 on a batch may outlive its body. */
+#define KEPT_BYTES_OF(row)                                                                                             \
+    "iif(" row ".body_gone, 0, " row ".request_bytes) + iif(" row ".result_token > 0, max(" row                        \
+    ".response_bytes, 0), 0)"
+#define KEPT_ADD                                                                                                       \
+    "  INSERT INTO totals VALUES (new.tenant, new.status, 1, " KEPT_BYTES_OF(                                          \
+        "new") ")"                                                                                                     \
+               "    ON CONFLICT DO UPDATE SET batches = batches + 1, bytes = bytes + excluded.bytes;"
+#define KEPT_TAKE                                                                                                      \
+    "  UPDATE totals SET batches = batches - 1, bytes = bytes - (" KEPT_BYTES_OF(                                      \
+        "old") ")"                                                                                                     \
+               "    WHERE tenant = old.tenant AND status = old.status;"
+#define HAS_FILES "finished_at_ms > 0 AND (body_gone = 0 OR result_token > 0)"
+
+static const char layout_3_files[] =
+    "ALTER TABLE batches ADD COLUMN body_gone INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX batches_with_files ON batches (finished_at_ms) WHERE " HAS_FILES ";"
+    "DROP TRIGGER batch_added;"
+    "DROP TRIGGER batch_turned;"
+    "DROP TRIGGER batch_removed;"
+    "CREATE TRIGGER batch_added AFTER INSERT ON batches BEGIN" KEPT_ADD TURN_ADD "END;"
+    "CREATE TRIGGER batch_turned AFTER UPDATE OF status, result_token, body_gone ON batches"
+    "  WHEN old.status <> new.status OR old.result_token <> new.result_token OR old.body_gone <> new.body_gone"
+    "  BEGIN" KEPT_TAKE KEPT_ADD "END;"
+    "CREATE TRIGGER batch_removed AFTER DELETE ON batches BEGIN" KEPT_TAKE TURN_TAKE
+    "  DELETE FROM idempotency_keys WHERE tenant = old.tenant AND idempotency_key = old.idempotency_key"
+    "    AND batch_id = old.id AND expires_at_ms = 0;"
+    "END;";
+
 #define IS_OVER(row) row ".status IN ('succeeded', 'failed', 'canceled')"
 #define WEBHOOK_TURN_ADD                                                                                               \
     "  INSERT INTO webhook_turns SELECT new.tenant, coalesce((SELECT max(turn) FROM webhook_turns), 0) + 1, 1"         \
@@ -283,7 +312,7 @@ const char *const *aq_sql_migration(int from)
 {
     static const char *const layout_1[] = {layout_1_tables, layout_1_triggers, NULL};
     static const char *const layout_2[] = {layout_2_tables, layout_2_triggers, NULL};
-    static const char *const layout_3[] = {layout_3_webhooks, layout_3_end, NULL};
+    static const char *const layout_3[] = {layout_3_webhooks, layout_3_files, layout_3_end, NULL};
     static const char *const *const migrations[AQ_SQL_LAYOUT] = {layout_1, layout_2, layout_3};
 
     return migrations[from];
@@ -325,7 +354,7 @@ static const char *const texts[AQ_SQL_COUNT] = {
                      " result_token = 0, result_expires_at_ms = 0, progress_done = 0, progress_total = 0,"
                      " progress_failed = 0, error_code = NULL, error_detail = NULL, version = version + 1,"
                      " start_by_ms = iif(start_by_ms > 0, ?2 + (start_by_ms - created_at_ms), 0)"
-                     " WHERE id = ?1 AND status IN ('failed', 'canceled')",
+                     " WHERE id = ?1 AND status IN ('failed', 'canceled') AND body_gone = 0",
     [AQ_SQL_REMOVE_KEY] = "UPDATE idempotency_keys SET expires_at_ms = b.expires_at_ms FROM batches AS b"
                           " WHERE b.id = ?1 AND idempotency_keys.tenant = b.tenant"
                           " AND idempotency_keys.idempotency_key = b.idempotency_key",
@@ -405,6 +434,10 @@ static const char *const texts[AQ_SQL_COUNT] = {
         "SELECT id, result_token FROM batches WHERE result_token > 0 AND result_expires_at_ms > 0"
         " AND result_expires_at_ms <= ?1 ORDER BY result_expires_at_ms LIMIT ?2",
     [AQ_SQL_FORGET_RESULT] = "UPDATE batches SET result_token = 0 WHERE id = ?1",
+    [AQ_SQL_TRIMMABLE] = "SELECT id, result_token, body_gone, " KEPT_BYTES_OF(
+        "batches") " FROM batches WHERE " HAS_FILES " ORDER BY finished_at_ms LIMIT ?1",
+    [AQ_SQL_FORGET] = "UPDATE batches SET body_gone = max(body_gone, ?2), result_token = iif(result_token = ?3, 0,"
+                      " result_token) WHERE id = ?1 AND status IN ('succeeded', 'failed', 'canceled')",
     [AQ_SQL_EXPIRE_KEYS] = "DELETE FROM idempotency_keys WHERE expires_at_ms > 0 AND expires_at_ms <= ?1",
     [AQ_SQL_WEBHOOK_ADD] = "INSERT INTO webhooks (id, tenant, finished_at_ms) VALUES (?1, ?2, ?3)",
     [AQ_SQL_WEBHOOK_FIND] = "SELECT " AQ_SQLITE_WEBHOOK_COLUMNS " FROM webhooks WHERE id = ?1",

@@ -58,6 +58,8 @@ typedef enum {
     AQ_SQL_WEBHOOK_IS_LAPSED,
     AQ_SQL_WEBHOOK_RECOVER,
     AQ_SQL_WEBHOOK_EXPIRE,
+    AQ_SQL_TRIMMABLE,
+    AQ_SQL_FORGET,
     AQ_SQL_COUNT
 } aq_sql_t;
 

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery, expiry and orphans. Rows are removed before their files: a crash between leaves files that nobody names,
- * and the sweep finds those.
+ * Recovery: jobs of lost workers, and jobs that waited too long. What lies on the spool is in janitor_spool.c.
  */
 #include "worker/janitor.h"
 
 #include "base/aq_log.h"
-
-#define EXPIRE_AT_ONCE 100
-#define ORPHAN_AGE_MS (INT64_C(3600) * 1000)
 
 static apr_status_t recover(aq_worker_t *worker, const char *dead_worker, unsigned *total)
 {
@@ -73,69 +69,4 @@ void aq_janitor_recover(aq_worker_t *worker)
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_WARNING, 632, rv, "jobs of lost workers cannot be looked for");
     }
-}
-
-static void expire(aq_worker_t *worker, apr_pool_t *ptemp)
-{
-    aq_queue_now_t now = aq_worker_now(worker);
-    apr_array_header_t *expired;
-    apr_status_t rv;
-
-    do {
-        apr_pool_clear(ptemp);
-        if ((rv = aq_queue_expire(worker->queue, ptemp, &now, EXPIRE_AT_ONCE, &expired)) != APR_SUCCESS) {
-            AQ_LOG(AQ_LOG_WARNING, 633, rv, "expired batches cannot be removed");
-            return;
-        }
-        for (int i = 0; i < expired->nelts; i++) {
-            const aq_expired_t *gone = &APR_ARRAY_IDX(expired, i, aq_expired_t);
-            rv = gone->keeps_body ? APR_SUCCESS : aq_spool_body_remove(worker->spool, ptemp, gone->id);
-            if (rv == APR_SUCCESS && gone->result_token != 0) {
-                rv = aq_spool_result_remove(worker->spool, ptemp, gone->id, gone->result_token);
-            }
-            if (rv != APR_SUCCESS) {
-                AQ_LOG(AQ_LOG_WARNING, 634, rv, "batch %s: a file of it cannot be removed", gone->id);
-            }
-        }
-    } while (expired->nelts >= EXPIRE_AT_ONCE && !worker->stopping);
-}
-
-typedef struct {
-    aq_worker_t *worker;
-    apr_pool_t *pool;
-} known_t;
-
-/* A running job's results are left alone whatever their token: one of them may be about to count. */
-static int is_known(void *data, const char *id, int64_t token)
-{
-    const known_t *known = data;
-    aq_batch_t *batch;
-
-    apr_pool_clear(known->pool);
-    apr_status_t rv = aq_queue_find(known->worker->queue, known->pool, id, &batch);
-    if (rv != APR_SUCCESS) {
-        return rv != APR_NOTFOUND;
-    }
-    return token == 0 || token == batch->result_token || batch->status == AQ_BATCH_RUNNING ||
-           batch->status == AQ_BATCH_CANCELING;
-}
-
-void aq_janitor_sweep(aq_worker_t *worker, int is_thorough)
-{
-    unsigned removed = 0;
-    apr_pool_t *ptemp;
-
-    apr_status_t rv = apr_pool_create(&ptemp, worker->pool);
-    if (rv != APR_SUCCESS) {
-        return;
-    }
-    expire(worker, ptemp);
-    rv = aq_spool_sweep(worker->spool, ptemp, aq_clock_now_ms() - ORPHAN_AGE_MS, is_thorough ? is_known : NULL,
-                        &(known_t){.worker = worker, .pool = ptemp}, &removed);
-    if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_WARNING, 635, rv, "the spool cannot be swept");
-    } else if (removed > 0) {
-        AQ_LOG(AQ_LOG_NOTICE, 636, APR_SUCCESS, "the spool is swept: %u orphans removed", removed);
-    }
-    apr_pool_destroy(ptemp);
 }

@@ -222,6 +222,7 @@ static void keep_house(aq_worker_t *worker, const sigset_t *signals)
         aq_time_ms_t now_ms = aq_clock_boot_ms();
         if (now_ms >= recover_at_ms) {
             aq_janitor_recover(worker);
+            aq_janitor_trim(worker);
             recover_at_ms = now_ms + RECOVER_EVERY_MS;
         }
         if (now_ms >= sweep_at_ms) {

@@ -101,6 +101,15 @@ const aq_batch_location_t *aq_settings_location(aq_settings_t *settings, apr_poo
     return copy;
 }
 
+int64_t aq_settings_keep_bytes(aq_settings_t *settings)
+{
+    (void)pthread_mutex_lock(&settings->mutex);
+    int64_t percent = settings->config->spool_keep_percent;
+    int64_t max_bytes = settings->config->spool_max_bytes;
+    (void)pthread_mutex_unlock(&settings->mutex);
+    return percent < 100 ? max_bytes / 100 * percent + max_bytes % 100 * percent / 100 : 0;
+}
+
 void aq_settings_limits(aq_settings_t *settings, apr_pool_t *p, aq_queue_limits_t *limits)
 {
     *limits = (aq_queue_limits_t){.locations = apr_hash_make(p)};

@@ -31,6 +31,9 @@ aq_settings_change_t aq_settings_reload(aq_settings_t *settings, const char *fil
 /* How many jobs may run at once, copied into `p`. Thread-safe. */
 void aq_settings_limits(aq_settings_t *settings, apr_pool_t *p, aq_queue_limits_t *limits);
 
+/* From how many bytes on the spool the oldest results go; 0: none goes before its time. Thread-safe. */
+int64_t aq_settings_keep_bytes(aq_settings_t *settings);
+
 /* A copy, in `p`, of the location of this name; NULL where there is none. Thread-safe. */
 const aq_batch_location_t *aq_settings_location(aq_settings_t *settings, apr_pool_t *p, const char *name);
 

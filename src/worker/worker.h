@@ -6,7 +6,7 @@
  *   run.c        threads, signals, the loop that keeps house   presence.c   a lock that shows that this worker lives
  *   leases.c     the jobs in hand, and their renewal           attempt.c    one attempt of one job
  *   target.c     the call of the target                        answer.c     which headers of an answer are kept
- *   janitor.c    recovery, expiry, orphans                     exec.c       a program as target; keeper.c ends it
+ *   janitor.c    recovery; janitor_spool.c: expiry, orphans    exec.c       a program as target; keeper.c ends it
  *
  * Threads claim one job at a time. One more thread renews the leases of all jobs in hand and nothing else, so that no
  * slow disk walk makes a job lose its lease; the main thread takes signals and keeps house.
@@ -38,6 +38,8 @@ typedef struct {
     aq_leases_t leases;
     aq_queue_t *queue;
     aq_spool_t *spool;
+
+    char looked_at[AQ_BATCH_ID_SIZE]; /* by the janitor: up to where rows were looked at for lost files; "": all */
 
     _Atomic int stopping; /* claim no more */
     _Atomic int threads;  /* that still claim or run jobs */

@@ -47,7 +47,10 @@ WRONG_IN_LOCATION = [
 WRONG_IN_SERVER = [
     ("APIQuotaQueue", "redis://127.0.0.1", "sqlite, sqlite:FILE"),
     ("APIQuotaQueue", "sqlite:", "sqlite, sqlite:FILE"),
-    ("APIQuotaSpool", "spool size=1g", "DIR [max=SIZE] [tenant-max=SIZE]"),
+    ("APIQuotaSpool", "spool size=1g", "DIR [max=SIZE] [tenant-max=SIZE] [keep=PERCENT%]"),
+    ("APIQuotaSpool", "spool keep=0%", "1% to 100%"),
+    ("APIQuotaSpool", "spool keep=90", "1% to 100%"),
+    ("APIQuotaSpool", "spool max=1g tenant-max=1m keep=80% keep=90%", "DIR [max=SIZE]"),
     ("APIQuotaSpool", "spool max=1x", "as in 50m"),
     ("APIQuotaSpool", "spool max=1m tenant-max=0", "as in 50m"),
     ("APIQuotaQueue", "sqlite tenant-max=0", "from 1 to"),

@@ -232,4 +232,4 @@ def test_worker_learns_of_queue_spool_and_targets_from_a_file_that_others_cannot
         "retention_ms": 2 * 86400000, "result_retention_ms": 0,
         "max_wait_ms": 86400000, "concurrency": 0, "concurrency_is_of_all": False}}
     assert told["spool_folder"] == str(web.root.path / "spool") and told["spool_max_bytes"] == 1 << 30
-    assert told["threads"] == 4
+    assert told["threads"] == 4 and told["spool_keep_percent"] == 90

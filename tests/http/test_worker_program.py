@@ -27,6 +27,7 @@ def state(tmp_path):
     for folder in (tmp_path, tmp_path / "spool"):
         folder.chmod(0o700)
     settings = {"queue_file": f"{tmp_path}/queue.db", "spool_folder": f"{tmp_path}/spool", "spool_max_bytes": 0,
+                "spool_keep_percent": 90,
                 "threads": 2, "locations": {}}
     (tmp_path / "runtime.json").write_text(json.dumps({"worker": settings}))
     return tmp_path

@@ -58,8 +58,12 @@ def folder(web):
 
 
 def rows(web):
-    """The job rows as dicts, read from a copy: root must not make files beside a live database."""
-    database = folder(web) / "queue.db"
+    """The job rows as dicts."""
+    return rows_of(folder(web) / "queue.db")
+
+
+def rows_of(database):
+    """The job rows of a queue, read from a copy: root must not make files beside a live database."""
     if not database.is_file():
         return []
     with tempfile.TemporaryDirectory(prefix="apiquota-queue-") as copy:

@@ -25,6 +25,7 @@ static json_t *sample(void)
     aq_batch_config_t config = {.queue_file = "/s/queue.db",
                                 .spool_folder = "/s/spool",
                                 .spool_max_bytes = INT64_C(10) << 30,
+                                .spool_keep_percent = 80,
                                 .threads = 4,
                                 .locations = apr_hash_make(fixture_pool)};
 
@@ -45,6 +46,7 @@ START_TEST(what_is_written_is_read)
     ck_assert_str_eq(config->queue_file, "/s/queue.db");
     ck_assert_str_eq(config->spool_folder, "/s/spool");
     ck_assert_int_eq(config->spool_max_bytes, INT64_C(10) << 30);
+    ck_assert_int_eq(config->spool_keep_percent, 80);
     ck_assert_int_eq(config->threads, 4);
     ck_assert_uint_eq(apr_hash_count(config->locations), 2);
     const aq_batch_location_t *b = apr_hash_get(config->locations, "b:80/two", APR_HASH_KEY_STRING);
@@ -83,6 +85,8 @@ static const struct {
     {"spool_folder", NULL, 0},
     {"spool_max_bytes", "-1", 0},
     {"spool_max_bytes", "\"10g\"", 0},
+    {"spool_keep_percent", "101", 0},
+    {"spool_keep_percent", NULL, 0},
     {"threads", "0", 0},
     {"threads", "257", 0},
     {"threads", "1.5", 0},

@@ -78,7 +78,7 @@ static aq_batch_body_t store(const char *id, const char *text)
     aq_batch_body_t body = {.content_type = "text/plain"};
     aq_spool_file_t *file;
 
-    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, -1, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, NULL, -1, &file), APR_SUCCESS);
     ck_assert_int_eq(aq_spool_write(file, text, strlen(text)), APR_SUCCESS);
     ck_assert_int_eq(aq_spool_body_commit(file, id, &body), APR_SUCCESS);
     return body;
@@ -121,7 +121,7 @@ START_TEST(a_body_that_was_declared_is_cut_to_what_came)
     aq_spool_file_t *file;
 
     setup();
-    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, 100000, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, NULL, 100000, &file), APR_SUCCESS);
     ck_assert_int_eq(used(), 100000);
     ck_assert_int_eq(aq_spool_write(file, "hello", 5), APR_SUCCESS);
     ck_assert_int_eq(aq_spool_body_commit(file, ID, &body), APR_SUCCESS);
@@ -149,7 +149,7 @@ START_TEST(what_is_not_committed_leaves_nothing)
 
     setup();
     pool = pool_make();
-    ck_assert_int_eq(aq_spool_body_begin(spool, pool, 1000, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, pool, NULL, 1000, &file), APR_SUCCESS);
     ck_assert_int_eq(aq_spool_write(file, "hello", 5), APR_SUCCESS);
     ck_assert_uint_eq(count_in("incoming"), 1);
     apr_pool_destroy(pool);
@@ -226,18 +226,39 @@ START_TEST(the_bound_holds_for_declared_and_growing_bodies)
 
     setup_bounded(1000000);
     pool = pool_make();
-    ck_assert_int_eq(aq_spool_body_begin(spool, pool, 600000, &first), APR_SUCCESS);
-    ck_assert_int_eq(aq_spool_body_begin(spool, pool, 600000, &second), APR_ENOSPC);
+    ck_assert_int_eq(aq_spool_body_begin(spool, pool, NULL, 600000, &first), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, pool, NULL, 600000, &second), APR_ENOSPC);
     ck_assert_ptr_null(second);
     ck_assert_uint_eq(count_in("incoming"), 1);
-    ck_assert_int_eq(aq_spool_body_begin(spool, pool, -1, &second), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, pool, NULL, -1, &second), APR_SUCCESS);
     for (int i = 0; rv == APR_SUCCESS && i < 20; i++) {
         rv = aq_spool_write(second, block, 100000);
     }
     ck_assert_int_eq(rv, APR_ENOSPC);
     apr_pool_destroy(pool);
     ck_assert_int_eq(used(), 0);
-    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, 1000000, &first), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, NULL, 1000000, &first), APR_SUCCESS);
+}
+END_TEST
+
+START_TEST(what_a_tenant_reserves_is_bounded_and_bounds_no_other)
+{
+    const aq_spool_owner_t acme = {.tenant = "acme", .room_bytes = 1000},
+                           other = {.tenant = "other", .room_bytes = 1000};
+    char *block = apr_pcalloc(fixture_pool, 2000);
+    aq_spool_file_t *file;
+    apr_pool_t *pool;
+
+    setup();
+    pool = pool_make();
+    ck_assert_int_eq(aq_spool_body_begin(spool, pool, &acme, 600, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, &acme, 600, &file), EDQUOT);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, &other, 600, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, pool, &acme, -1, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_write(file, block, 400), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_write(file, block, 1), EDQUOT);
+    apr_pool_destroy(pool);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, &acme, 1000, &file), APR_SUCCESS);
 }
 END_TEST
 
@@ -250,9 +271,9 @@ START_TEST(what_is_stored_counts_for_every_process_until_it_is_removed)
     setup_bounded(1000);
     (void)store(ID, "hello");
     ck_assert_int_eq(aq_spool_open(fixture_pool, folder, 1000, &other, &error), APR_SUCCESS);
-    ck_assert_int_eq(aq_spool_body_begin(other, fixture_pool, 996, &file), APR_ENOSPC);
+    ck_assert_int_eq(aq_spool_body_begin(other, fixture_pool, NULL, 996, &file), APR_ENOSPC);
     ck_assert_int_eq(aq_spool_body_remove(spool, fixture_pool, ID), APR_SUCCESS);
-    ck_assert_int_eq(aq_spool_body_begin(other, fixture_pool, 996, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(other, fixture_pool, NULL, 996, &file), APR_SUCCESS);
 }
 END_TEST
 
@@ -275,11 +296,17 @@ START_TEST(results_are_kept_by_attempt)
 }
 END_TEST
 
-/* Knows ID's body and the result of its attempt 2, and nothing else. */
-static int knows(void *data, const char *id, int64_t token)
+/* Knows ID's body and the result of its attempt 2, and nothing else: that it removes. */
+static int judge(void *data, const char *id, int64_t token)
 {
     (*(int *)data)++;
-    return strcmp(id, ID) == 0 && (token == 0 || token == 2);
+    if (strcmp(id, ID) == 0 && (token == 0 || token == 2)) {
+        return 0;
+    }
+    ck_assert_int_eq(token == 0 ? aq_spool_body_remove(spool, fixture_pool, id)
+                                : aq_spool_result_remove(spool, fixture_pool, id, token),
+                     APR_SUCCESS);
+    return 1;
 }
 
 static void store_result(const char *id, int64_t token)
@@ -302,12 +329,12 @@ START_TEST(the_sweep_removes_old_files_that_nobody_knows)
     store_result(ID, 1);
     store_result(ID, 2);
     fixture_write(apr_pstrcat(fixture_pool, folder, "/body/README", NULL), "not ours");
-    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, 1000, knows, &asked, &removed), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, 1000, judge, &asked, &removed), APR_SUCCESS);
     ck_assert_uint_eq(removed, 0); /* all of them are younger than a second after the epoch */
     ck_assert_int_eq(asked, 0);
     ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, INT64_MAX, NULL, NULL, &removed), APR_SUCCESS);
     ck_assert_uint_eq(removed, 0); /* incoming files only */
-    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, INT64_MAX, knows, &asked, &removed), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, INT64_MAX, judge, &asked, &removed), APR_SUCCESS);
     ck_assert_uint_eq(removed, 2);
     ck_assert_int_eq(asked, 4);
     ck_assert_uint_eq(count_in("body"), 2);
@@ -324,9 +351,9 @@ START_TEST(the_sweep_leaves_an_upload_of_a_living_owner_alone)
     int asked = 0;
 
     setup();
-    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, -1, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, NULL, -1, &file), APR_SUCCESS);
     ck_assert_int_eq(aq_spool_write(file, "hello", 5), APR_SUCCESS);
-    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, INT64_MAX, knows, &asked, &removed), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, INT64_MAX, judge, &asked, &removed), APR_SUCCESS);
     ck_assert_uint_eq(removed, 0);
     ck_assert_int_eq(aq_spool_body_commit(file, ID, &body), APR_SUCCESS);
 }
@@ -343,7 +370,8 @@ static void killed_upload(void)
     pid_t child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0) {
-        if (aq_spool_body_begin(spool, fixture_pool, 500000, &file) == APR_SUCCESS && write(begun[1], "x", 1) == 1) {
+        if (aq_spool_body_begin(spool, fixture_pool, NULL, 500000, &file) == APR_SUCCESS &&
+            write(begun[1], "x", 1) == 1) {
             (void)pause();
         }
         _exit(1);
@@ -364,7 +392,7 @@ START_TEST(f74_no_reservation_outlives_a_killed_upload)
     killed_upload();
     killed_upload();
     ck_assert_uint_eq(count_in("incoming"), 2);
-    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, 0, knows, &asked, &removed), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, 0, judge, &asked, &removed), APR_SUCCESS);
     ck_assert_uint_eq(removed, 2);
     ck_assert_int_eq(used(), 0);
 }
@@ -380,9 +408,9 @@ START_TEST(the_sweep_mends_the_figure_of_use)
     setup_bounded(1000);
     (void)store(ID, "hello");
     ck_assert_int_eq(unlink(aq_spool_body_path(spool, fixture_pool, ID)), 0);
-    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, 1000, &file), APR_ENOSPC);
-    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, 0, knows, &asked, &removed), APR_SUCCESS);
-    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, 1000, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, NULL, 1000, &file), APR_ENOSPC);
+    ck_assert_int_eq(aq_spool_sweep(spool, fixture_pool, 0, judge, &asked, &removed), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, NULL, 1000, &file), APR_SUCCESS);
 }
 END_TEST
 
@@ -400,8 +428,8 @@ START_TEST(f44_a_full_disk_is_told_and_leaves_nothing_behind)
     spool = open_at(folder, 0);
     pool = pool_make();
 
-    apr_status_t declared = aq_spool_body_begin(spool, pool, 2000000, &file);
-    apr_status_t begun = aq_spool_body_begin(spool, pool, -1, &file);
+    apr_status_t declared = aq_spool_body_begin(spool, pool, NULL, 2000000, &file);
+    apr_status_t begun = aq_spool_body_begin(spool, pool, NULL, -1, &file);
     for (int i = 0; begun == APR_SUCCESS && rv == APR_SUCCESS && i < 32; i++) {
         rv = aq_spool_write(file, block, 65536);
     }
@@ -409,7 +437,7 @@ START_TEST(f44_a_full_disk_is_told_and_leaves_nothing_behind)
     unsigned left = count_in("incoming");
     apr_pool_t *again = pool_make();
     aq_batch_body_t body = {.bytes = 0};
-    apr_status_t works = aq_spool_body_begin(spool, again, 65536, &file);
+    apr_status_t works = aq_spool_body_begin(spool, again, NULL, 65536, &file);
     if (works == APR_SUCCESS && (works = aq_spool_write(file, block, 65536)) == APR_SUCCESS) {
         works = aq_spool_body_commit(file, ID, &body);
     }
@@ -445,6 +473,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, f71_symbolic_links_are_refused);
     tcase_add_test(tests, a_folder_that_others_may_write_to_is_refused);
     tcase_add_test(tests, the_bound_holds_for_declared_and_growing_bodies);
+    tcase_add_test(tests, what_a_tenant_reserves_is_bounded_and_bounds_no_other);
     tcase_add_test(tests, what_is_stored_counts_for_every_process_until_it_is_removed);
     tcase_add_test(tests, results_are_kept_by_attempt);
     tcase_add_test(tests, the_sweep_removes_old_files_that_nobody_knows);

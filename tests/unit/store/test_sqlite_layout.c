@@ -125,6 +125,7 @@ static const struct {
     {AQ_SQL_HAS_EXPIRED, "INDEX batches_result_expiring"},
     {AQ_SQL_EXPIRE, "INDEX batches_expiring (expires_at_ms>? AND expires_at_ms<?)"},
     {AQ_SQL_EXPIRED_RESULTS, "INDEX batches_result_expiring"},
+    {AQ_SQL_TRIMMABLE, "INDEX batches_with_files"},
     {AQ_SQL_USE, "USING PRIMARY KEY (tenant=?)"},
     {AQ_SQL_WEBHOOK_FIND, "INDEX sqlite_autoindex_webhooks_1 (id=?)"},
     {AQ_SQL_WEBHOOK_IS_DUE, "INDEX webhooks_due (next_attempt_at_ms<?)"},

@@ -137,7 +137,7 @@ static const char *submit_to(const char *path, void (*change)(aq_batch_t *batch)
     batch.created_at_ms = aq_clock_now_ms();
     batch.query = "from=client";
     batch.headers = "{\"accept\":\"application/json\",\"authorization\":\"secret\",\"x-evil\":\"a\\r\\nb: c\"}";
-    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, -1, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_body_begin(spool, fixture_pool, NULL, -1, &file), APR_SUCCESS);
     ck_assert_int_eq(aq_spool_write(file, BODY, sizeof BODY - 1), APR_SUCCESS);
     ck_assert_int_eq(aq_spool_body_commit(file, batch.id, &batch.request), APR_SUCCESS);
     if (change != NULL) {
