@@ -9,6 +9,7 @@ Layers, each file using only those above it:
     keys, confs             keys files; configuration text
     wire, h2, load, client  HTTP/1.1 byte by byte; HTTP/2; load by hey and wrk; requests
     serverroot, httpd       the folder of a private httpd; its life
+    openapi                 our endpoints' responses against docs/openapi.yaml
     import_store, backend   the target of proxies and batches
     npm                     others' programs and libraries, from the npm registry
     checks                  assertions that many tests share

@@ -16,8 +16,8 @@ Continued = collections.namedtuple("Continued", "got_100 response")
 class Session:
     """One kept-alive connection; `connects` tells how often it had to be opened."""
 
-    def __init__(self, port, timeout_s=15.0):
-        self.connects = 0
+    def __init__(self, port, timeout_s=15.0, check=None):
+        self.connects, self._check = 0, check
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
         self._open, self._connection.connect = self._connection.connect, self._count_connect
 
@@ -31,7 +31,10 @@ class Session:
         except (BrokenPipeError, ConnectionResetError):
             # The server answered before it had read the body, which is its right.
             pass
-        return self._receive()
+        response = self._receive()
+        if self._check:
+            self._check(method, path, fields, response)
+        return response
 
     def get(self, path, **how):
         return self.request("GET", path, **how)
@@ -73,9 +76,10 @@ class Client:
     """Requests to 127.0.0.1:`port`. `how` is what Session.request takes: key, headers, body."""
 
     port = 0
+    check_response = None  # called with method, path, fields and the Response of each request
 
     def session(self, timeout_s=15.0):
-        return Session(self.port, timeout_s)
+        return Session(self.port, timeout_s, self.check_response)
 
     def request(self, method, path, timeout_s=15.0, **how):
         with self.session(timeout_s) as session:
@@ -125,7 +129,7 @@ class Client:
             got_100 = connection.next_is_continue()
             if got_100:
                 connection.send(body)
-            return Continued(got_100, connection.read_response(method))
+            return Continued(got_100, self._checked(method, path, fields, connection.read_response(method)))
 
     def slow_upload(self, path, body, piece=1, pause_s=0.05, method="POST", key=None, headers=None):
         """Uploads in pieces with pauses, and reads the answer, whenever it comes."""
@@ -133,7 +137,7 @@ class Client:
         with self.raw(timeout_s=60) as connection:
             connection.send(request_bytes(method, path, fields))
             connection.send_slowly(body, piece, pause_s)
-            return connection.read_response(method)
+            return self._checked(method, path, fields, connection.read_response(method))
 
     def abort_upload(self, path, declared, sent, method="POST", key=None, headers=None):
         """Declares a body, sends its beginning, and resets the connection."""
@@ -149,6 +153,11 @@ class Client:
             beginning = connection.read(after)
             connection.abort()
             return beginning
+
+    def _checked(self, method, path, fields, response):
+        if self.check_response:
+            self.check_response(method, path, fields, response)
+        return response
 
     def nghttp(self, *paths, **how):
         """h2.nghttp to this server: Responses of one HTTP/2 connection."""

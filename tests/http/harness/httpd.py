@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 
-from . import paths, processes
+from . import openapi, paths, processes
 from .client import Client
 from .errorlog import ErrorLog, LogGuard
 from .faketime import FakeClock, library
@@ -68,6 +68,10 @@ class Httpd(Client):
     def pid(self):
         """The parent process."""
         return self._process.pid
+
+    def check_response(self, method, path, fields, response):
+        """Each response of an endpoint of ours is as the description says; for the client, which calls it."""
+        openapi.check(self.spec.conf, method, path, tuple(fields), response)
 
     def running(self):
         return self._process is not None and self._process.poll() is None
