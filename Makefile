@@ -189,6 +189,13 @@ run-check-http: all
 run-lint: all test-programs
 	$(run_tests) guards $(T)
 
+# The thousands: what takes minutes by itself. Guards and sanitizers are `make check`'s.
+.PHONY: check-long run-check-long
+check-long: deps
+	$(again) run-$@
+run-check-long: all test-programs
+	@AQ_LONG=1 $(TEST_ENV) tests/run unit contract http $(T)
+
 .PHONY: check-bare
 check-bare:
 	tests/guards/bare_root.sh
@@ -227,6 +234,7 @@ help:
 	@echo 'make demo-stop    end it'
 	@echo 'make check        deps, build, every test; the last line is `N passed, N failed`'
 	@echo '     check-unit, check-contract, check-http, lint: one suite of it; T= narrows'
+	@echo 'make check-long   the same with the long tests: 1,000 kills, 600 power cuts, leases of 30 s; T= narrows'
 	@echo 'make format       clang-format in place; T= names the files'
 	@echo 'make check-bare   README'\''s commands in a bare Debian (root, debootstrap)'
 	@echo 'make bench        the measurements'
