@@ -18,6 +18,7 @@
 #include "httpd/body_limit.h"
 #include "httpd/cache.h"
 #include "httpd/deadline.h"
+#include "httpd/pages.h"
 #include "httpd/phases.h"
 #include "httpd/usage_handler.h"
 
@@ -27,12 +28,16 @@
 #include <mod_auth.h>
 #include <mpm_common.h>
 
-/* What we answer by ourselves: batches, and a caller's own use. One hook, since every request pays for each. */
+/* What we answer by ourselves. One hook, since every request pays for each; the first letter tells most of them. */
 static int content_handler(request_rec *r)
 {
     int status = aq_batch_handler(r);
 
-    return status == DECLINED ? aq_usage_handler(r) : status;
+    if (status == DECLINED && r->handler && r->handler[0] == 'a') {
+        status = aq_usage_handler(r);
+        status = status == DECLINED ? aq_pages_handler(r) : status;
+    }
+    return status;
 }
 
 static void hooks_register(apr_pool_t *p)
@@ -63,6 +68,7 @@ static void hooks_register(apr_pool_t *p)
     aq_body_limit_register();
     aq_deadline_register();
     aq_cache_register();
+    aq_pages_register();
     ap_hook_insert_filter(aq_filters_insert, NULL, NULL, APR_HOOK_LAST);
     ap_hook_insert_error_filter(aq_problem_insert, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_error_filter(aq_settle_phase_insert, NULL, NULL, APR_HOOK_LAST);

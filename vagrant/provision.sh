@@ -4,7 +4,8 @@
 # Installs the Debian packages that build, tests, demo and measurements need.  `make deps` runs it, and so does the
 # Vagrantfile.  It does nothing when all are there.  It needs root or sudo otherwise.
 #
-# apache2-bin, not apache2: the latter would start a server on port 80 and keep it there.
+# apache2-bin, not apache2: the latter would start a server on port 80 and keep it there. What comes with a server of its
+# own and cannot be had without (promtool is in prometheus) is installed without starting it, now or at the next boot.
 set -eu
 
 # One line a purpose; a `release:` in front keeps a line to that release.
@@ -16,6 +17,7 @@ run         apache2-bin apache2-utils ca-certificates
 test        check libsubunit-dev python3 python3-pytest python3-pytest-xdist libfaketime faketime
 test        curl sqlite3 nghttp2-client procps iproute2 git
 test        python3-yaml python3-jsonschema nodejs npm
+test        prometheus chromium chromium-driver python3-selenium
 lint        clang clang-format clang-tidy cppcheck
 12:lint     libclang-rt-14-dev
 13:lint     libclang-rt-19-dev
@@ -58,6 +60,32 @@ as_root() {
     fi
 }
 
+# Of the packages that this script installs: what would serve at the next boot.
+services="prometheus"
+
+# What is not there yet must not start while it is installed: policy-rc.d is how a system says so.
+policy=/usr/sbin/policy-rc.d
+
+services_hold() {
+    [ ! -e $policy ] || return 0
+    as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
+    holding=1
+}
+
+services_let_go() {
+    [ -n "${holding:-}" ] || return 0
+    as_root rm -f $policy
+    holding=
+}
+
+services_disable() {
+    for service in $services; do
+        case " $lacking" in
+        *" $service "*) as_root update-rc.d "$service" disable >/dev/null 2>&1 || true ;;
+        esac
+    done
+}
+
 apt() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"
 }
@@ -77,8 +105,12 @@ lacking=$(missing | tr '\n' ' ')
 
 echo "installing: $lacking"
 apt update
+trap services_let_go EXIT
+services_hold
 # shellcheck disable=SC2086 -- a list of names, one word each
 apt install -y --no-install-recommends $lacking </dev/null >/dev/null
+services_let_go
+services_disable
 
 lacking=$(missing | tr '\n' ' ')
 [ -z "$lacking" ] || fail "still missing after the install: $lacking"

@@ -92,6 +92,9 @@ typedef int aq_spool_judge_fn(void *data, const char *id, int64_t token);
 apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t older_than_ms, aq_spool_judge_fn *judge,
                             void *data, unsigned *removed);
 
+/* Bytes of all bodies and results on disk, as admission counts them: one look at shared memory. Thread-safe. */
+int64_t aq_spool_stored(const aq_spool_t *spool);
+
 /* Bytes of all bodies and results on disk and of all reservations (walks the folders). */
 apr_status_t aq_spool_used(aq_spool_t *spool, apr_pool_t *ptemp, int64_t *bytes);
 

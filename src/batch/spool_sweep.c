@@ -79,6 +79,11 @@ apr_status_t aq_spool_filled(aq_spool_t *spool, int64_t *bytes)
     return rv;
 }
 
+int64_t aq_spool_stored(const aq_spool_t *spool)
+{
+    return atomic_load(spool->stored_bytes);
+}
+
 apr_status_t aq_spool_used(aq_spool_t *spool, apr_pool_t *ptemp, int64_t *bytes)
 {
     const char *folders[] = {spool->incoming, spool->body, spool->result};

@@ -100,6 +100,7 @@ static void plan_set(request_rec *r, const aq_request_t *request, aq_principal_t
 
     if (plan) {
         principal->plan = plan->name;
+        principal->plan_tally = plan->tally;
         principal->limits = aq_limits_anchor(request->pool, plan->limits, BILLING_DAY_DEFAULT, secret);
     }
 }
@@ -116,6 +117,7 @@ static void tenant_set(request_rec *r, aq_principal_t *principal, const aq_princ
     }
     principal->subject[AQ_PER_TENANT] = known->subject[AQ_PER_TENANT];
     principal->plan = known->plan;
+    principal->plan_tally = known->plan_tally;
     principal->limits = known->limits;
 }
 

@@ -17,6 +17,7 @@
 #include "httpd/options.h"
 #include "httpd/refusal.h"
 #include "httpd/subject.h"
+#include "httpd/tally.h"
 #include "httpd/usage_handler.h"
 
 #include <apr_strings.h>
@@ -111,7 +112,7 @@ static int charge_take(request_rec *r, aq_request_t *request, const aq_location_
     if (aq_usage_is_asked(r)) {
         return charge_look(r, request, charge);
     }
-    rv = aq_charge_take(charge, store, cost, request->now_ms);
+    rv = aq_tally_take(aq_config_server(r->server)->runtime, charge, cost, request->now_ms);
     if (rv != APR_SUCCESS) {
         return aq_quota_store_failed(r, request, rv);
     }
@@ -167,7 +168,7 @@ AQ_APART static int charge_more(request_rec *r, aq_request_t *request, const aq_
     if (status == OK && cost > charge->cost) {
         rv = aq_charge_settle(charge, store, 1, request->now_ms);
         if (rv == APR_SUCCESS) {
-            rv = aq_charge_take(charge, store, cost, request->now_ms);
+            rv = aq_tally_take(aq_config_server(r->server)->runtime, charge, cost, request->now_ms);
         }
         status = rv != APR_SUCCESS                   ? aq_quota_store_failed(r, request, rv)
                  : charge->state == AQ_CHARGE_DENIED ? aq_quota_denied(r, charge)
@@ -188,6 +189,7 @@ AQ_APART static int charge_once(request_rec *r, const aq_location_config_t *loca
                    : request->status_to_return;
     }
     if (aq_exempt_may_be(r, location) && aq_exempt_is(r, location)) {
+        aq_tally_count_exempt(r, request);
         aq_environment_set(r, request, location);
         return OK;
     }

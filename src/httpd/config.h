@@ -32,6 +32,7 @@ typedef enum { AQ_STORE_FAILURE_ALLOW, AQ_STORE_FAILURE_DENY } aq_store_failure_
 /* What is open while the server runs. Made by lifecycle.c; lives as long as the configuration. */
 typedef struct {
     aq_counter_store_t *store;
+    struct aq_tally_t *tally; /* what is counted for metrics and status page (tally.h) */
     aq_keys_t *keys;
     aq_spool_t *spool;       /* NULL unless a location takes batches; opened in each child */
     aq_queue_t *queue;       /* the same */

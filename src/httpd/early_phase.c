@@ -12,6 +12,7 @@
 #include "httpd/refusal.h"
 #include "httpd/rules.h"
 #include "httpd/subject.h"
+#include "httpd/tally.h"
 
 #include <http_config.h>
 #include <http_protocol.h>
@@ -36,7 +37,7 @@ static int early_charge(request_rec *r, const aq_location_config_t *location)
         const aq_limit_t *limit = APR_ARRAY_IDX(limits, i, const aq_limit_t *);
         aq_charge_counter_set(charge, (unsigned)i, limit, aq_subject_find(r, request, location, limit));
     }
-    rv = aq_charge_take(charge, aq_config_server(r->server)->runtime->store, 1, request->now_ms);
+    rv = aq_tally_take(aq_config_server(r->server)->runtime, charge, 1, request->now_ms);
     if (rv != APR_SUCCESS) {
         status = aq_quota_store_failed(r, request, rv);
     } else if (charge->state == AQ_CHARGE_DENIED) {

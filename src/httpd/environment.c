@@ -9,31 +9,10 @@
 #include "httpd/rules.h"
 
 #include "httpd/callers.h"
+#include "httpd/tally.h"
 
 #include <apr_strings.h>
 #include <string.h>
-
-static const char *decision(const aq_request_t *request)
-{
-    static const char *const names[] = {[AQ_CHARGE_OPEN] = "allowed",
-                                        [AQ_CHARGE_TAKEN] = "allowed",
-                                        [AQ_CHARGE_DENIED] = "limited",
-                                        [AQ_CHARGE_FREE] = "free"};
-
-    if (request->is_exempt) {
-        return "exempt";
-    }
-    if (request->is_dry_limited) {
-        return "dryrun-limited";
-    }
-    if (request->has_store_failed) {
-        return "store-error";
-    }
-    if (aq_request_refusing(request)) {
-        return "limited";
-    }
-    return request->charge ? names[request->charge->state] : NULL;
-}
 
 /* The limit that the unsuffixed headers show: the one that refused, else the primary one. */
 static const aq_counter_t *counter_shown(const aq_request_t *request)
@@ -70,13 +49,13 @@ static void counter_set(apr_pool_t *p, apr_table_t *variables, const aq_counter_
 static void variables_set(request_rec *r, const aq_request_t *request)
 {
     const aq_counter_t *counter = counter_shown(request);
-    const char *name = decision(request);
+    const aq_decision_t decision = aq_tally_decision(request);
 
     if (request->principal) {
         caller_set(r->subprocess_env, request->principal);
     }
-    if (name) {
-        apr_table_setn(r->subprocess_env, "APIQUOTA_DECISION", name);
+    if (decision < AQ_DECISION_COUNT) {
+        apr_table_setn(r->subprocess_env, "APIQUOTA_DECISION", aq_decision_name(decision));
     }
     if (counter) {
         counter_set(r->pool, r->subprocess_env, counter);

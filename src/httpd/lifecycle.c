@@ -18,7 +18,9 @@
 #include "httpd/cache.h"
 #include "httpd/deadline.h"
 #include "httpd/httpd_log.h"
+#include "httpd/pages.h"
 #include "httpd/rules.h"
+#include "httpd/tally.h"
 #include "limit/runtime_plans.h"
 #include "store/shm_counters.h"
 
@@ -31,7 +33,7 @@
 #define STATE_DIR_DEFAULT "/var/lib/apiquota"
 #define COUNTERS_FILE "counters"
 #define LAST_GOOD_FILE "keys.last-good.json"
-#define KEYS_REFRESH_MS 500
+#define REFRESH_MS 500
 #define WATCHDOG_NAME "_apiquota_"
 
 /* What outlives a restart. The module itself is loaded anew, so it holds no pointers into it. */
@@ -152,7 +154,7 @@ int aq_lifecycle_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *p
     if (!sections_check(server, ptemp)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (aq_rules_check(server, s) != OK || (section && aq_cache_check(server, ptemp) != OK)) {
+    if (aq_rules_check(server, s) != OK || aq_pages_check() != OK || (section && aq_cache_check(server, ptemp) != OK)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (section && !server->key_file && !server->knows_others) {
@@ -281,13 +283,20 @@ static int runtime_file_write(const aq_server_config_t *server, apr_pool_t *ptem
     return rv == APR_SUCCESS;
 }
 
-static apr_status_t keys_refresh(int state, void *data, apr_pool_t *pool)
+/* Twice a second in each child. */
+static apr_status_t refresh(int state, void *data, apr_pool_t *pool)
 {
+    const aq_runtime_t *runtime = data;
+    const aq_time_ms_t now_ms = aq_clock_now_ms();
     int is_changed = 0;
 
-    if (state == AP_WATCHDOG_STATE_RUNNING) {
+    if (state != AP_WATCHDOG_STATE_RUNNING) {
+        return APR_SUCCESS;
+    }
+    aq_metrics_tick(runtime->tally->metrics, now_ms);
+    if (runtime->keys) {
         /* Failures are logged by the keys themselves; the last good set stays. */
-        (void)aq_keys_refresh(data, pool, aq_clock_now_ms(), &is_changed);
+        (void)aq_keys_refresh(runtime->keys, pool, now_ms, &is_changed);
     }
     return APR_SUCCESS;
 }
@@ -296,7 +305,7 @@ static apr_status_t keys_refresh(int state, void *data, apr_pool_t *pool)
  * mod_watchdog counts in post_config, after us, for whom its threads are to be started in each child; who asks in
  * child_init is never called.
  */
-static apr_status_t keys_watch(const aq_server_config_t *server, apr_pool_t *pconf)
+static apr_status_t refresh_watch(const aq_server_config_t *server, apr_pool_t *pconf)
 {
     APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *instance_get = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
     APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *callback_register =
@@ -311,7 +320,7 @@ static apr_status_t keys_watch(const aq_server_config_t *server, apr_pool_t *pco
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    return callback_register(watchdog, apr_time_from_msec(KEYS_REFRESH_MS), server->runtime->keys, keys_refresh);
+    return callback_register(watchdog, apr_time_from_msec(REFRESH_MS), server->runtime, refresh);
 }
 
 int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
@@ -329,13 +338,16 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     limits_identify(server, &server->runtime->store->secret, ptemp);
+    aq_tally_open(server, pconf, ptemp, retained()->generation == 0);
     if (!keys_open(server, pconf, ptemp) || !runtime_file_write(server, ptemp) ||
         aq_worker_process_start(pconf, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    rv = server->runtime->keys ? keys_watch(server, pconf) : APR_SUCCESS;
+    rv = refresh_watch(server, pconf);
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1018, rv, "mod_watchdog cannot be used: the keys file is read again at a restart only");
+        AQ_LOG(AQ_LOG_ERROR, 1018, rv,
+               "mod_watchdog cannot be used: the keys file is read again at a restart only, and the status page knows "
+               "no past");
     }
     aq_deadline_post_config(pconf, s);
     retained()->generation++;
@@ -345,6 +357,7 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
 void aq_lifecycle_child_init(apr_pool_t *pchild, server_rec *s)
 {
     if (aq_config_server(s)->runtime) {
+        aq_tally_child_init(aq_config_server(s));
         aq_batch_child_init(pchild, s);
     }
 }

@@ -3,6 +3,7 @@
 #include "httpd/refusal.h"
 
 #include "base/aq_log.h"
+#include "base/aq_metrics.h"
 
 #include <apr_time.h>
 
@@ -26,6 +27,9 @@ int aq_quota_store_failed(request_rec *r, aq_request_t *request, apr_status_t rv
     apr_time_t now = apr_time_now();
 
     request->has_store_failed = 1;
+    if (!server->runtime->store->ops->counts_its_errors) {
+        aq_store_error_count(aq_store_error_of(rv));
+    }
     if (now - last_logged > apr_time_from_sec(1)) {
         last_logged = now;
         AQ_LOG(AQ_LOG_ERROR, 1001, rv, "the counter store failed; requests are %s (APIQuotaStoreFailure)",

@@ -27,6 +27,7 @@ typedef struct {
     aq_charge_t *charge;              /* NULL: not charged */
     aq_charge_t *early;               /* of limits of phase=early; NULL: none */
     struct aq_subjects_t *subjects;   /* what was made already; NULL: nothing */
+    unsigned counted;                 /* the row of the metrics that counts it; 0: not yet, or nothing was decided */
     int status_to_return;             /* what the charge decided: OK, or 429 or 503, for later phases to repeat */
     aq_problem_t *problem;            /* what our own refusal says; NULL: httpd's own error */
     int problem_status;               /* the status whose body is ours; 0: none */

@@ -15,6 +15,7 @@
 #include "base/aq_log.h"
 #include "httpd/answer_headers.h"
 #include "httpd/options.h"
+#include "httpd/tally.h"
 
 #include <apr_strings.h>
 #include <http_protocol.h>
@@ -169,11 +170,10 @@ static void refusal_headers_set(request_rec *r, const aq_request_t *request)
     }
 }
 
-static void charge_settle(request_rec *r, aq_request_t *request)
+static void charge_settle(request_rec *r, const aq_runtime_t *runtime, aq_request_t *request)
 {
     int is_free = aq_config_is_free(request->location, r->status);
-    apr_status_t rv =
-        aq_charge_settle(request->charge, aq_config_server(r->server)->runtime->store, is_free, request->now_ms);
+    apr_status_t rv = aq_charge_settle(request->charge, runtime->store, is_free, request->now_ms);
 
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_ERROR, 1002, rv, "a free response could not be given back (request %s)", aq_request_id(r));
@@ -205,12 +205,16 @@ static apr_status_t settle_filter(ap_filter_t *filter, apr_bucket_brigade *briga
 {
     request_rec *r = filter->r;
     aq_request_t *request = filter->ctx;
+    const aq_runtime_t *runtime = aq_config_server(r->server)->runtime;
 
     if (aq_settle_phase_is_error(brigade)) {
         return ap_pass_brigade(filter->next, brigade);
     }
     if (request->charge) {
-        charge_settle(r, request);
+        charge_settle(r, runtime, request);
+    }
+    if (runtime) {
+        aq_tally_count(runtime->tally, request);
     }
     if (!aq_request_is_silent(request)) {
         headers_write(r, request);

@@ -86,8 +86,7 @@ AQ_APART static int usage_answer(request_rec *r)
     return ap_rputs(text, r) < 0 || ap_rputc('\n', r) < 0 ? HTTP_INTERNAL_SERVER_ERROR : OK;
 }
 
-/* Asked of every request: the first letter tells most of them. */
 int aq_usage_handler(request_rec *r)
 {
-    return r->handler && r->handler[0] == HANDLER[0] && strcmp(r->handler, HANDLER) == 0 ? usage_answer(r) : DECLINED;
+    return strcmp(r->handler, HANDLER) == 0 ? usage_answer(r) : DECLINED;
 }

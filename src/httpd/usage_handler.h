@@ -13,7 +13,7 @@
 /* 1 where the request's location has SetHandler apiquota-usage. Known before r->handler is set. */
 int aq_usage_is_asked(request_rec *r);
 
-/* Hook handler. */
+/* Hook handler, where there is one. */
 int aq_usage_handler(request_rec *r);
 
 #endif

@@ -176,6 +176,7 @@ static void tenant_keep(build_t *build, const tenant_t *tenant)
 
     principal->tenant = tenant->name;
     principal->plan = tenant->plan->name;
+    principal->plan_tally = tenant->plan->tally;
     principal->limits = tenant->limits;
     principal->subject[AQ_PER_TENANT] = tenant->subject;
     apr_hash_set(build->set->tenants, tenant->name, APR_HASH_KEY_STRING, principal);
@@ -338,6 +339,7 @@ static void key_add(build_t *build, size_t index, const json_t *entry)
     principal->limits = aq_limits_anchor(build->p, principal->limits, tenant->billing_day, build->secret);
     principal->tenant = tenant->name;
     principal->plan = tenant->plan->name;
+    principal->plan_tally = tenant->plan->tally;
     principal->subject[AQ_PER_KEY] = aq_subject_hash(build->secret, AQ_PER_KEY, counted_as(entry, principal->key_id));
     principal->subject[AQ_PER_TENANT] = tenant->subject;
     tenant->keys++;

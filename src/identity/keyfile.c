@@ -43,6 +43,7 @@ struct aq_keys_t {
     aq_hash_secret_t cache_secret; /* of this process and its children, nowhere stored */
     atomic_uint_fast64_t current;  /* as drawn above */
     _Atomic(aq_time_ms_t) loaded_at_ms;
+    atomic_int is_failing; /* the last reading of the file itself came to nothing */
     aq_key_set_t
         *places[PLACES];     /* read for the current place by all, else by the one thread that loads, as the rest */
     version_t tried, failed; /* what was last read; what was last complained about, where has_failed */
@@ -144,6 +145,7 @@ apr_status_t aq_keys_create(apr_pool_t *p, const char *path, apr_hash_t *plans, 
     created->secret = secret;
     atomic_init(&created->current, 0);
     atomic_init(&created->loaded_at_ms, 0);
+    atomic_init(&created->is_failing, 0);
     apr_status_t rv = aq_hash_random(&created->cache_secret, sizeof(created->cache_secret));
     if (rv != APR_SUCCESS) {
         return rv;
@@ -181,6 +183,11 @@ void aq_key_set_release(const aq_key_set_t *set)
 aq_time_ms_t aq_keys_loaded_at(const aq_keys_t *keys)
 {
     return atomic_load_explicit(&keys->loaded_at_ms, memory_order_relaxed);
+}
+
+int aq_keys_is_failing(const aq_keys_t *keys)
+{
+    return atomic_load_explicit(&keys->is_failing, memory_order_relaxed);
 }
 
 unsigned aq_keys_set_count(const aq_keys_t *keys)
@@ -261,7 +268,9 @@ apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, a
     keys->tried = version_of(keys->path);
     aq_time_ms_t age_ms = now_ms - changed_at_ms(&keys->tried);
     keys->is_uncertain = age_ms > -CLOCK_GRAIN_MS && age_ms < CLOCK_GRAIN_MS;
-    return set_load(keys, keys->path, p, now_ms, report, error);
+    apr_status_t rv = set_load(keys, keys->path, p, now_ms, report, error);
+    atomic_store_explicit(&keys->is_failing, rv != APR_SUCCESS, memory_order_relaxed);
+    return rv;
 }
 
 apr_status_t aq_keys_load_copy(aq_keys_t *keys, const char *path, apr_pool_t *p, aq_time_ms_t now_ms,

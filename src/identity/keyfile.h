@@ -70,6 +70,9 @@ apr_status_t aq_keys_refresh(aq_keys_t *keys, apr_pool_t *ptemp, aq_time_ms_t no
 /* When the current set was loaded; 0: never. Thread-safe. */
 aq_time_ms_t aq_keys_loaded_at(const aq_keys_t *keys);
 
+/* 1 while the file, as it was last read, is not what is in force: it is missing, or no keys file. Thread-safe. */
+int aq_keys_is_failing(const aq_keys_t *keys);
+
 /*
  * How many sets there are: the current one, and replaced ones that have not gone yet. For the thread that loads.
  */

@@ -17,9 +17,10 @@
 int aq_principal_name_is_valid(const char *name);
 
 typedef struct {
-    const char *key_id; /* public, "k_7f3a9c" */
-    const char *tenant; /* "acme" */
-    const char *plan;   /* "professional" */
+    const char *key_id;  /* public, "k_7f3a9c" */
+    const char *tenant;  /* "acme" */
+    const char *plan;    /* "professional" */
+    unsigned plan_tally; /* of the plan, see aq_plan_t */
     const char *const *scopes;
     unsigned scope_count;
     int is_disabled;

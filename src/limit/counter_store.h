@@ -52,7 +52,9 @@ typedef struct {
 typedef struct aq_counter_store_t aq_counter_store_t;
 
 typedef struct {
-    const char *name; /* "shm", "memory" */
+    const char *name;      /* "shm", "memory" */
+    int counts_its_errors; /* 1: it calls aq_store_error_count itself, with what it knows of a failure */
+    int is_remote;         /* 1: asking it takes long enough that each time can be measured */
     apr_status_t (*take)(aq_counter_store_t *store, aq_counter_t *counters, unsigned count, uint32_t cost,
                          aq_time_ms_t now_ms, int *is_denied);
     apr_status_t (*give_back)(aq_counter_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms);

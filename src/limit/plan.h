@@ -66,6 +66,7 @@ typedef struct {
     const char *section;       /* that carries it, for AQ_PER_ENDPOINT; set by who reads it; NULL: a plan's */
     const char *header_suffix; /* "Daily" with AQ_SHOWN_SUFFIX, else NULL */
     const char *message;       /* for the body of a 429; NULL: none */
+    unsigned tally;            /* where its refusals are counted, see aq_metrics.h; 0: not known. Copies keep it */
     /* Set by aq_limit_identify: */
     aq_hash128_t identity;
     unsigned life; /* a counter is over 2^life seconds after its newest window began; or AQ_LIFE_ENDLESS or _MEMBERS */
@@ -81,6 +82,7 @@ static inline int aq_limit_admits(const aq_limit_t *limit, uint64_t used, uint32
 typedef struct {
     const char *name;
     apr_array_header_t *limits; /* of const aq_limit_t *, in the order written, with at most one AQ_SHOWN_PRIMARY */
+    unsigned tally;             /* where its requests are counted, see aq_metrics.h; 0: nowhere */
 } aq_plan_t;
 
 /*

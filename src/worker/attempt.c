@@ -64,6 +64,9 @@ static apr_status_t write_finish(attempt_t *attempt, const aq_job_result_t *resu
     do {
         aq_queue_now_t now = aq_worker_now(attempt->worker);
         rv = aq_queue_finish(attempt->worker->queue, attempt->held.id, attempt->held.token, &now, result);
+        if (rv == APR_SUCCESS) {
+            aq_worker_tally_end(&attempt->worker->tally, attempt->job->batch, result->status, now.wall_ms);
+        }
     } while (try_again(attempt, rv));
     return rv;
 }

@@ -131,6 +131,7 @@ static void *APR_THREAD_FUNC renew_leases(apr_thread_t *thread, void *data)
     (void)thread;
     while (aq_leases_wait(&worker->leases, look_ms)) {
         aq_queue_now_t now = aq_worker_now(worker);
+        aq_worker_tally_beat(&worker->tally, now.boot_ms);
         apr_status_t rv = aq_leases_look_for_cancels(&worker->leases, worker->queue, worker->presence.name);
         if (rv != APR_SUCCESS) {
             AQ_LOG(AQ_LOG_WARNING, 641, rv, "cancels cannot be looked for");
@@ -171,6 +172,7 @@ static apr_status_t worker_open(aq_worker_t *worker, apr_pool_t *p)
     if ((rv = aq_presence_begin(&worker->presence, p, config->queue_file, aq_clock_boot_ms())) != APR_SUCCESS) {
         return fail("a file that shows that this worker lives cannot be made beside the queue", NULL, rv);
     }
+    aq_worker_tally_open(&worker->tally, p, config->queue_file);
     if ((rv = aq_leases_init(&worker->leases)) != APR_SUCCESS ||
         (rv = pthread_mutex_init(&worker->asking_mutex, NULL)) != APR_SUCCESS ||
         (rv = pthread_cond_init(&worker->asking_ended, NULL)) != APR_SUCCESS) {

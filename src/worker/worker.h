@@ -7,6 +7,7 @@
  *   leases.c     the jobs in hand, and their renewal           attempt.c    one attempt of one job
  *   target.c     the call of the target                        answer.c     which headers of an answer are kept
  *   janitor.c    recovery; janitor_spool.c: expiry, orphans    exec.c       a program as target; keeper.c ends it
+ *   tally.c      what is counted for metrics
  *
  * Threads claim one job at a time. One more thread renews the leases of all jobs in hand and nothing else, so that no
  * slow disk walk makes a job lose its lease; the main thread takes signals and keeps house.
@@ -19,6 +20,7 @@
 #include "worker/leases.h"
 #include "worker/presence.h"
 #include "worker/settings.h"
+#include "worker/tally.h"
 
 typedef struct {
     const char *config_file;
@@ -38,6 +40,7 @@ typedef struct {
     aq_leases_t leases;
     aq_queue_t *queue;
     aq_spool_t *spool;
+    aq_worker_tally_t tally;
 
     char looked_at[AQ_BATCH_ID_SIZE]; /* by the janitor: up to where rows were looked at for lost files; "": all */
 

@@ -26,6 +26,7 @@ def at_home(text, backend_url=None):
                           ("/usr/libexec/apiquota-worker", str(paths.WORKER)),
                           ("/var/lib/apiquota", "${ROOT}/state"),
                           ("/etc/apiquota/", "${ROOT}/"),
+                          ("/var/log/apache2/", "${ROOT}/logs/"),
                           ("http://127.0.0.1:9000", backend_url or "http://127.0.0.1:9000")):
         text = text.replace(written, ours)
     return text
@@ -42,7 +43,7 @@ def with_error_bodies(httpd):
 
 def uncommented(text):
     """The configuration with every directive in force, those that show a default too."""
-    return re.sub(r"^( *)#( *)(?=</?[A-Z]|APIQuota|Require |SetHandler )", r"\1\2", text, flags=re.M)
+    return re.sub(r"^( *)#( *)(?=</?[A-Z]|APIQuota|Require |SetHandler |LogFormat |CustomLog )", r"\1\2", text, flags=re.M)
 
 
 def assert_accepted(configtest):
