@@ -38,9 +38,8 @@ static void caller_set(apr_table_t *variables, const aq_principal_t *principal)
 static void counter_set(apr_pool_t *p, apr_table_t *variables, const aq_counter_t *counter)
 {
     apr_table_setn(variables, "APIQUOTA_LIMIT",
-                   counter->limit->rate.is_unlimited
-                       ? "unlimited"
-                       : apr_psprintf(p, "%" APR_UINT64_T_FMT, counter->limit->rate.count));
+                   counter->limit->rate.is_unlimited ? "unlimited"
+                                                     : apr_psprintf(p, "%" APR_UINT64_T_FMT, counter->limit->capacity));
     if (!counter->limit->rate.is_unlimited) {
         apr_table_setn(variables, "APIQUOTA_REMAINING", apr_psprintf(p, "%" APR_UINT64_T_FMT, counter->remaining));
     }

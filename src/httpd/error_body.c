@@ -47,8 +47,8 @@ static void quota_values_set(aq_template_value_t *values, const aq_charge_t *cha
 {
     const aq_limit_t *limit = charge->counters[charge->refusing].limit;
 
-    number_set(&values[LIMIT], (int64_t)limit->rate.count);
-    text_set(&values[WINDOW], limit->rate.text);
+    number_set(&values[LIMIT], (int64_t)limit->capacity);
+    text_set(&values[WINDOW], limit->window_text);
     text_set(&values[LIMIT_NAME], limit->name);
 }
 

@@ -58,8 +58,8 @@ static void quota_members_set(json_t *document, const aq_charge_t *charge)
     int64_t wait_s = aq_charge_retry_after_s(charge);
 
     member_set(document, "violated-policies", json_pack("[s]", counter->limit->name));
-    member_set(document, "limit", json_integer((json_int_t)counter->limit->rate.count));
-    member_set(document, "window", json_string(counter->limit->rate.text));
+    member_set(document, "limit", json_integer((json_int_t)counter->limit->capacity));
+    member_set(document, "window", json_string(counter->limit->window_text));
     if (wait_s > 0) {
         member_set(document, "retry_after", json_integer(wait_s));
         member_set(document, "reset", json_integer((charge->now_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S + wait_s));
@@ -70,6 +70,7 @@ static const char *quota_detail(request_rec *r, const aq_charge_t *charge)
 {
     apr_pool_t *p = r->pool;
     const aq_limit_t *limit = charge->counters[charge->refusing].limit;
+    const int is_concurrent = limit->rate.period == AQ_PERIOD_CONCURRENT;
     int64_t wait_s = aq_charge_retry_after_s(charge);
 
     if (limit->message) {
@@ -77,12 +78,13 @@ static const char *quota_detail(request_rec *r, const aq_charge_t *charge)
     }
     if (wait_s < 0) {
         return apr_psprintf(p, "The limit \"%s\" of %" APR_UINT64_T_FMT " is used up; waiting does not help.",
-                            limit->name, limit->rate.count);
+                            limit->name, limit->capacity);
     }
     return apr_psprintf(p,
                         "The limit \"%s\" of %" APR_UINT64_T_FMT
-                        " requests per %s is used up. Try again after %" APR_INT64_T_FMT " seconds.",
-                        limit->name, limit->rate.count, limit->rate.text, wait_s);
+                        " requests %s%s is used up. Try again after %" APR_INT64_T_FMT " second%s.",
+                        limit->name, limit->capacity, is_concurrent ? "at the same time" : "per ",
+                        is_concurrent ? "" : limit->window_text, wait_s, wait_s == 1 ? "" : "s");
 }
 
 static int is_over_quota(const aq_request_t *request, int status)

@@ -41,7 +41,7 @@ static json_t *counter_json(const aq_counter_t *counter)
                      is_unlimited ? json_null() : json_integer((json_int_t)limit->capacity), "used",
                      (json_int_t)counter->used, "remaining",
                      is_unlimited ? json_null() : json_integer((json_int_t)counter->remaining), "reset_at", reset_at,
-                     "window", limit->rate.text, "per", aq_per_name(limit->per));
+                     "window", limit->window_text, "per", aq_per_name(limit->per));
 }
 
 static json_t *usage_json(const aq_request_t *request)

@@ -215,10 +215,11 @@ static const char *bucket_set(apr_pool_t *p, parsing_t *parsing)
         return apr_psprintf(p, "a token bucket may give less than %d a second", AQ_BUCKET_PER_S_MAX);
     }
     window->bucket = aq_bucket(limit->rate.count, window->period_s, parsing->burst);
-    if ((uint64_t)(AQ_BUCKET_FILL_S_MAX * AQ_BUCKET_UNITS_PER_S / window->bucket.token) < parsing->burst) {
+    if (aq_bucket_is_too_large(&window->bucket)) {
         return apr_psprintf(p, "burst=%" APR_UINT64_T_FMT " would take more than 366 days to fill", parsing->burst);
     }
     limit->capacity = parsing->burst;
+    aq_rate_seconds_write(limit->window_text, (uint32_t)aq_bucket_fill_s(&window->bucket));
     return NULL;
 }
 
@@ -229,6 +230,7 @@ static const char *limit_complete(apr_pool_t *p, parsing_t *parsing)
     const aq_algorithm_t algorithm = limit->window.algorithm;
 
     limit->capacity = limit->rate.count;
+    apr_cpystrn(limit->window_text, limit->rate.text, sizeof(limit->window_text));
     if (algorithm == AQ_ALGORITHM_SLIDING && limit->window.period == AQ_PERIOD_MONTH) {
         return "months differ in length, so algorithm=sliding cannot be: use fixed, or a number of days as in 30d";
     }

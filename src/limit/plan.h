@@ -57,7 +57,8 @@ typedef enum {
 typedef struct {
     const char *name;  /* lower-case letters, digits, "-", "_" */
     aq_rate_t rate;    /* what the policy says */
-    uint64_t capacity; /* what a store holds it to, and headers show: rate.count; the size of a token bucket */
+    uint64_t capacity; /* what a store holds it to, and clients see: rate.count; the size of a token bucket */
+    char window_text[AQ_RATE_TEXT_SIZE]; /* for what time, as clients see it: rate.text; what a bucket takes to fill */
     aq_window_t window;
     aq_per_t per;
     aq_shown_t shown;

@@ -106,6 +106,16 @@ static int period_parse(const char *text, aq_rate_t *rate)
     return multiple_parse(text, rate);
 }
 
+void aq_rate_seconds_write(char text[AQ_RATE_TEXT_SIZE], uint32_t seconds)
+{
+    for (size_t i = 0; i < LENGTH(units); i++) {
+        if (seconds % units[i].seconds == 0) {
+            apr_snprintf(text, AQ_RATE_TEXT_SIZE, "%u%c", seconds / units[i].seconds, units[i].letter);
+            return;
+        }
+    }
+}
+
 /* The period as clients see it. */
 static void text_set(aq_rate_t *rate)
 {
@@ -119,12 +129,7 @@ static void text_set(aq_rate_t *rate)
         apr_cpystrn(rate->text, names[rate->period], sizeof(rate->text));
         return;
     }
-    for (size_t i = 0; i < LENGTH(units); i++) {
-        if (rate->period_s % units[i].seconds == 0) {
-            apr_snprintf(rate->text, sizeof(rate->text), "%u%c", rate->period_s / units[i].seconds, units[i].letter);
-            return;
-        }
-    }
+    aq_rate_seconds_write(rate->text, rate->period_s);
 }
 
 apr_status_t aq_rate_parse(apr_pool_t *p, const char *text, aq_rate_t *rate, const char **error)

@@ -15,6 +15,9 @@
 /* The longest period of seconds, in days. */
 #define AQ_RATE_DAYS_MAX 366
 
+/* Of a period as clients see it, with its zero. */
+#define AQ_RATE_TEXT_SIZE 12
+
 typedef enum {
     AQ_PERIOD_SECONDS,   /* a whole number of seconds, aligned to the epoch; 86,400 is the calendar day in UTC */
     AQ_PERIOD_MONTH,     /* a calendar month in UTC */
@@ -26,8 +29,8 @@ typedef struct {
     uint64_t count;   /* 1 to AQ_RATE_COUNT_MAX; AQ_RATE_COUNT_MAX where unlimited */
     int is_unlimited; /* counted, so that use can be shown, but never refused */
     aq_period_t period;
-    uint32_t period_s; /* for AQ_PERIOD_SECONDS, else 0 */
-    char text[12];     /* the period as clients see it: "1m", "1d", "15m", "1mo", "total", "concurrent" */
+    uint32_t period_s;            /* for AQ_PERIOD_SECONDS, else 0 */
+    char text[AQ_RATE_TEXT_SIZE]; /* the period as clients see it: "1m", "1d", "15m", "1mo", "total", "concurrent" */
 } aq_rate_t;
 
 /*
@@ -36,5 +39,8 @@ typedef struct {
  * zeroed. `error` is set to NULL on success.
  */
 apr_status_t aq_rate_parse(apr_pool_t *p, const char *text, aq_rate_t *rate, const char **error);
+
+/* A number of seconds (1 to 366 days) as clients see it, in the largest unit that divides it: "90s", "2m", "1d". */
+void aq_rate_seconds_write(char text[AQ_RATE_TEXT_SIZE], uint32_t seconds);
 
 #endif

@@ -318,12 +318,12 @@ aq_window_place_t aq_window_locate(const aq_window_t *window, aq_time_ms_t now_m
     return (aq_window_place_t){.now_ms = now_ms};
 }
 
-static void bucket_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms, aq_window_look_t *look)
+static void bucket_look(const aq_window_t *window, uint64_t *words, aq_time_ms_t now_ms, aq_window_look_t *look)
 {
-    const aq_bucket_look_t seen = aq_bucket_look(&window->bucket, word, now_ms);
+    const aq_bucket_look_t seen = aq_bucket_look(&window->bucket, words, now_ms);
 
     look->used = seen.used;
-    look->mended = (unsigned)seen.is_mended;
+    look->mended = seen.mended;
     look->place = aq_window_locate(window, now_ms);
 }
 
@@ -337,12 +337,12 @@ static void count_look(const aq_window_t *window, const uint64_t *word, aq_time_
 }
 
 /* The look at what has no window that ends. Apart, so that the others do not pay for it. */
-APART static void endless_look(const aq_window_t *window, uint64_t *word, aq_time_ms_t now_ms, aq_window_look_t *look)
+APART static void endless_look(const aq_window_t *window, uint64_t *words, aq_time_ms_t now_ms, aq_window_look_t *look)
 {
     if (window->algorithm == AQ_ALGORITHM_TOKEN_BUCKET) {
-        bucket_look(window, word, now_ms, look);
+        bucket_look(window, words, now_ms, look);
     } else {
-        count_look(window, word, now_ms, look);
+        count_look(window, words, now_ms, look);
     }
 }
 
@@ -361,11 +361,14 @@ void aq_window_look(const aq_window_t *window, uint64_t words[AQ_WINDOW_WORDS], 
     }
 }
 
-uint64_t aq_window_word_charge(const aq_window_t *window, const aq_window_place_t *place, uint64_t word, uint32_t cost)
+uint64_t aq_window_word_charge(const aq_window_t *window, const aq_window_place_t *place,
+                               const uint64_t words[AQ_WINDOW_WORDS], uint32_t cost)
 {
+    const uint64_t word = words[place->index];
+
     switch (window->algorithm) {
     case AQ_ALGORITHM_TOKEN_BUCKET:
-        return aq_bucket_add(&window->bucket, word, cost, place->now_ms);
+        return aq_bucket_add(&window->bucket, words, cost, place->now_ms);
     case AQ_ALGORITHM_CONCURRENT:
         return word_make(place->start, (uint64_t)word_count(word) + 1);
     case AQ_ALGORITHM_FIXED:
@@ -386,11 +389,13 @@ uint64_t aq_window_word_give_back(uint64_t word, uint32_t start, uint32_t cost)
     return word_make(start, count > cost ? count - cost : 0);
 }
 
-uint64_t aq_window_word_uncharge(const aq_window_t *window, uint64_t word, uint64_t after, uint32_t cost,
-                                 aq_time_ms_t now_ms)
+uint64_t aq_window_word_uncharge(const aq_window_t *window, uint64_t word, uint64_t second, uint64_t after,
+                                 uint32_t cost, aq_time_ms_t now_ms)
 {
     if (window->algorithm == AQ_ALGORITHM_TOKEN_BUCKET) {
-        return aq_bucket_give_back(&window->bucket, word, after, cost, now_ms);
+        const uint64_t words[AQ_BUCKET_WORDS] = {word, second};
+
+        return aq_bucket_give_back(&window->bucket, words, after, cost, now_ms);
     }
     if (window->algorithm == AQ_ALGORITHM_CONCURRENT) {
         return aq_window_word_give_back(word, word_start(word), 1);
@@ -418,7 +423,7 @@ aq_time_ms_t aq_window_fits_at(const aq_window_t *window, const uint64_t words[A
     case AQ_ALGORITHM_FIXED:
         return fixed_start_ms(window, now_ms, 1);
     case AQ_ALGORITHM_TOKEN_BUCKET:
-        return aq_bucket_fits_at(&window->bucket, words[0], now_ms, limit, cost);
+        return aq_bucket_fits_at(&window->bucket, words, now_ms, limit, cost);
     case AQ_ALGORITHM_TOTAL:
     case AQ_ALGORITHM_CONCURRENT:
         break;
@@ -430,7 +435,7 @@ aq_time_ms_t aq_window_full_ms(const aq_window_t *window, const uint64_t words[A
                                const aq_window_look_t *look)
 {
     return window->algorithm == AQ_ALGORITHM_TOKEN_BUCKET
-               ? aq_bucket_fits_at(&window->bucket, words[0], look->place.now_ms, 0, 0)
+               ? aq_bucket_fits_at(&window->bucket, words, look->place.now_ms, 0, 0)
                : AQ_TIME_NEVER;
 }
 

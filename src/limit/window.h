@@ -21,7 +21,7 @@
  *
  *            o: count of k-6; n: the sum of the six from k-5 to k; e: time into k. Only word k ever grows.
  *
- *   token-bucket  word 0, of another make: see bucket.h
+ *   token-bucket  words 0 and 1, of another make: see bucket.h
  *   concurrent    a store's own matter: what is counted is not requests made, but those that have not ended. Here word 0
  *                 holds their number, for a store that nobody else shares.
  *
@@ -111,15 +111,19 @@ static inline uint64_t aq_window_word_add(const aq_window_place_t *place, uint64
     return (uint64_t)place->start << 32 | (count < UINT32_MAX ? count : UINT32_MAX);
 }
 
-/* The same for every algorithm. */
-uint64_t aq_window_word_charge(const aq_window_t *window, const aq_window_place_t *place, uint64_t word, uint32_t cost);
+/* The same for every algorithm: what the word at `place->index` of `words` becomes. */
+uint64_t aq_window_word_charge(const aq_window_t *window, const aq_window_place_t *place,
+                               const uint64_t words[AQ_WINDOW_WORDS], uint32_t cost);
 
 /* The word after `cost` was given back: unchanged where it names another window than `start`; never below zero. */
 uint64_t aq_window_word_give_back(uint64_t word, uint32_t start, uint32_t cost);
 
-/* The same for every algorithm. `after` is what the word was just after that charge. */
-uint64_t aq_window_word_uncharge(const aq_window_t *window, uint64_t word, uint64_t after, uint32_t cost,
-                                 aq_time_ms_t now_ms);
+/*
+ * The same for every algorithm. `after` is what the word was just after that charge; `second` is word 1, which means
+ * something where `word` is a token bucket's.
+ */
+uint64_t aq_window_word_uncharge(const aq_window_t *window, uint64_t word, uint64_t second, uint64_t after,
+                                 uint32_t cost, aq_time_ms_t now_ms);
 
 /*
  * When `cost` more will fit under `limit` if nobody else charges: place.now_ms where it fits now, AQ_TIME_NEVER where it

@@ -152,7 +152,10 @@ static void counter_charge(memory_store_t *store, aq_counter_t *counter, uint32_
 
     aq_window_look(&counter->limit->window, found->words, now_ms, &look);
     word = &found->words[look.place.index];
-    *word = aq_window_word_charge(&counter->limit->window, &look.place, *word, cost);
+    *word = aq_window_word_charge(&counter->limit->window, &look.place, found->words, cost);
+    if (counter->limit->window.algorithm == AQ_ALGORITHM_TOKEN_BUCKET) {
+        found->words[1] = aq_bucket_count_word(&counter->limit->window.bucket, found->words[1]);
+    }
     counter->receipt = (aq_receipt_t){.word = *word, .cost = cost, .index = (uint8_t)look.place.index};
 }
 
@@ -213,7 +216,8 @@ static apr_status_t memory_give_back(aq_counter_store_t *base, aq_counter_t *cou
         if (found != NULL && receipt->cost != 0) {
             uint64_t *word = &found->words[receipt->index];
 
-            *word = aq_window_word_uncharge(&counters[i].limit->window, *word, receipt->word, receipt->cost, now_ms);
+            *word = aq_window_word_uncharge(&counters[i].limit->window, *word, found->words[1], receipt->word,
+                                            receipt->cost, now_ms);
             if (counters[i].limit->window.algorithm == AQ_ALGORITHM_CONCURRENT && (uint32_t)*word == 0) {
                 found->dead_after_s = now_ms / AQ_MS_PER_S;
             }

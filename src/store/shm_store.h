@@ -54,6 +54,8 @@ static inline void aq_shm_words_load(const aq_shm_slot_t *slot, const aq_window_
         words[4] = atomic_load(&slot->words[4]);
         words[5] = atomic_load(&slot->words[5]);
         words[6] = atomic_load(&slot->words[6]);
+    } else if (window->algorithm == AQ_ALGORITHM_TOKEN_BUCKET) {
+        words[1] = atomic_load(&slot->words[1]);
     }
 }
 

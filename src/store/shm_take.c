@@ -13,7 +13,8 @@
  *     swap, and all operations have one order (they are sequentially consistent), so the one who swapped last sees both
  *     charges. Who sees more than the limit gives its own charge back and asks again.
  *
- * A fixed window has one word, and so has a token bucket: there the swap alone decides.
+ * A fixed window has one word, and so has a token bucket, but for one that changes with its COUNT: there the swap alone
+ * decides.
  *
  * What runs at once is charged otherwise: see shm_members.h.
  *
@@ -158,7 +159,8 @@ void aq_shm_word_give_back(aq_shm_slot_t *slot, const aq_counter_t *counter, aq_
     uint64_t wanted;
 
     do {
-        wanted = aq_window_word_uncharge(&counter->limit->window, word, receipt->word, receipt->cost, now_ms);
+        wanted = aq_window_word_uncharge(&counter->limit->window, word, atomic_load(&slot->words[1]), receipt->word,
+                                         receipt->cost, now_ms);
     } while (wanted != word && !atomic_compare_exchange_weak(&slot->words[receipt->index], &word, wanted));
 }
 
@@ -221,6 +223,21 @@ static int swap_in(const aq_shm_store_t *store, aq_shm_taking_t *taking, uint32_
     return 1;
 }
 
+/* Notes the COUNT that the words of a token bucket are made with, unless it stands there. */
+static void count_note(aq_shm_taking_t *taking)
+{
+    aq_shm_slot_t *slot = taking->place.slot;
+    uint64_t word = taking->words[1];
+    uint64_t noted = aq_bucket_count_word(&taking->counter->limit->window.bucket, word);
+
+    taking->words[1] = noted;
+    if (noted != word && atomic_compare_exchange_strong(&slot->words[1], &word, noted) &&
+        atomic_load(&slot->tag) != taking->place.tag) {
+        /* The slot was reclaimed: the word is another counter's. */
+        (void)atomic_compare_exchange_strong(&slot->words[1], &noted, word);
+    }
+}
+
 /* Charges a token bucket, as charge_one does the others. */
 APART static charge_t charge_bucket(const aq_shm_store_t *store, aq_shm_taking_t *taking, uint32_t cost,
                                     aq_time_ms_t now_ms)
@@ -229,8 +246,9 @@ APART static charge_t charge_bucket(const aq_shm_store_t *store, aq_shm_taking_t
     aq_shm_slot_t *slot = taking->place.slot;
 
     for (unsigned tries = 0; tries < CHARGE_TRIES; tries++) {
-        const uint64_t wanted = aq_window_word_charge(window, &taking->look.place, taking->words[0], cost);
+        const uint64_t wanted = aq_window_word_charge(window, &taking->look.place, taking->words, cost);
 
+        count_note(taking);
         if (atomic_compare_exchange_strong(&slot->words[0], &taking->words[0], wanted)) {
             taking->words[0] = wanted;
             taking->look.used += cost;

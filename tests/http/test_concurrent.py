@@ -47,6 +47,7 @@ def test_third_request_at_once_is_refused_and_admitted_when_one_has_ended(web, k
             (gate / "go").touch()
         answers = [answer.result() for answer in running]
     assert refused.status == 429
+    assert refused.json()["detail"].startswith('The limit "running" of 2 requests at the same time is used up.')
     assert refused.headers["Retry-After"] == "1"
     assert refused.headers["X-RateLimit-Limit"] == "2"
     assert refused.headers["X-RateLimit-Remaining"] == "0"

@@ -103,3 +103,23 @@ def test_refused_request_is_counted_by_no_limit(serve):
     answers = [web.get("/v1/item.json", key=key) for _ in range(6)]
     assert [a.status for a in answers] == [200, 200, 429, 429, 429, 429]
     assert checks.trio(answers[-1], "-B").remaining == 18
+
+
+def test_token_bucket_tells_its_burst_and_the_time_to_fill_it_everywhere(server, keys):
+    """30 at once, then 10 a second: 30 requests per 3s in headers, bodies, a caller's own use and variables."""
+    keys.tenant("one", plan="one")
+    key = keys.add("one")
+    usage = "<Location /v1/usage>\n    SetHandler apiquota-usage\n</Location>\n"
+    web = server(confs.plan("one", "rate 10/second burst=30") + usage + confs.location(
+        "/v1", "APIQuotaHeaders both", "APIQuotaEnv On", "Header always set X-Said %{APIQUOTA_LIMIT}e"),
+                 keys=keys, modules=("headers",), faketime="+0")
+    web.clock.freeze(1_767_225_630)
+    answers = [web.get("/v1/item.json", key=key) for _ in range(31)]
+    refused = answers[-1]
+    assert {answer.status for answer in answers[:-1]} == {200}
+    problem = checks.assert_problem(refused, 429, limit=30, window="3s", retry_after=1)
+    assert problem["detail"] == 'The limit "rate" of 30 requests per 3s is used up. Try again after 1 second.'
+    assert checks.trio(refused)[:2] == (30, 0) and refused.headers["X-Said"] == "30"
+    assert refused.headers["RateLimit-Policy"] == '"rate";q=30;w=3'
+    (own,) = web.get("/v1/usage", key=key).json()["limits"]
+    assert (own["limit"], own["window"], own["remaining"]) == (30, "3s", 0)

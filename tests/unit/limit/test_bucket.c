@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Token buckets: the arithmetic of their word; what a rate that changes does; months on another day; overrides. */
+/* Token buckets: the arithmetic of their words; what a rate that changes does; months on another day; overrides. */
 #include "limit/bucket.h"
 #include "limit/plan.h"
 #include "unit/fixture.h"
@@ -10,24 +10,52 @@
 
 static const aq_hash_secret_t SECRET = {.bytes = {1, 2, 3}};
 
-static uint64_t used(const aq_bucket_t *bucket, uint64_t word, aq_time_ms_t now_ms)
+/* A bucket's two words, as a store keeps them. */
+typedef struct {
+    uint64_t words[AQ_BUCKET_WORDS];
+} kept_t;
+
+static uint64_t used(const aq_bucket_t *bucket, kept_t kept, aq_time_ms_t now_ms)
 {
-    return aq_bucket_look(bucket, &word, now_ms).used;
+    return aq_bucket_look(bucket, kept.words, now_ms).used;
 }
 
-START_TEST(token_is_never_shorter_than_the_rate_says)
+/* Charges as a store does; word 0 is then what a receipt holds. */
+static uint64_t charge(const aq_bucket_t *bucket, kept_t *kept, uint32_t cost, aq_time_ms_t now_ms)
+{
+    const uint64_t charged = aq_bucket_add(bucket, kept->words, cost, now_ms);
+
+    kept->words[0] = charged;
+    kept->words[1] = aq_bucket_count_word(bucket, kept->words[1]);
+    return charged;
+}
+
+static kept_t given_back(const aq_bucket_t *bucket, kept_t kept, uint64_t after, uint32_t cost, aq_time_ms_t now_ms)
+{
+    kept.words[0] = aq_bucket_give_back(bucket, kept.words, after, cost, now_ms);
+    return kept;
+}
+
+/* COUNT tokens take PERIOD: to the unit where COUNT allows, else rounded up. */
+START_TEST(token_is_as_long_as_the_rate_says)
 {
     static const struct {
         uint64_t count;
         uint32_t period_s;
-    } rates[] = {{1, 1}, {6, 1}, {7, 1}, {1000, 1}, {99999, 1}, {1, 86400 * 366}, {60, 3600}};
+        int is_exact;
+    } rates[] = {{1, 1, 1},     {6, 1, 1},           {7, 1, 1},       {1000, 1, 1},        {8389, 1, 1},
+                 {10007, 1, 1}, {99999, 1, 1},       {99991, 1, 1},   {1, 86400 * 366, 1}, {60, 3600, 1},
+                 {11, 3600, 1}, {9999991, 86400, 0}, {999983, 60, 1}, {1000, 60, 1},       {5999993, 60, 0}};
 
     for (unsigned i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
         const aq_bucket_t bucket = aq_bucket(rates[i].count, rates[i].period_s, 1);
-        const uint64_t period = (uint64_t)rates[i].period_s * (uint64_t)AQ_BUCKET_UNITS_PER_S;
+        const uint64_t period = (uint64_t)rates[i].period_s * 6 * bucket.fraction;
 
         ck_assert_uint_ge((uint64_t)bucket.token * rates[i].count, period);
         ck_assert_uint_lt((uint64_t)(bucket.token - 1) * rates[i].count, period);
+        ck_assert_int_eq((uint64_t)bucket.token * rates[i].count == period, rates[i].is_exact);
+        ck_assert_uint_le(bucket.fraction, 1u << 22);
+        ck_assert_uint_gt(bucket.fraction, 1u << 21);
     }
 }
 END_TEST
@@ -35,57 +63,108 @@ END_TEST
 START_TEST(burst_comes_at_once_and_the_rest_evenly)
 {
     const aq_bucket_t bucket = aq_bucket(10, 1, 4);
-    uint64_t word = 0;
+    kept_t kept = {{0}};
 
     for (unsigned i = 0; i < 4; i++) {
-        ck_assert_uint_eq(used(&bucket, word, NOON), i);
-        word = aq_bucket_add(&bucket, word, 1, NOON);
+        ck_assert_uint_eq(used(&bucket, kept, NOON), i);
+        (void)charge(&bucket, &kept, 1, NOON);
     }
-    ck_assert_uint_eq(used(&bucket, word, NOON), 4);
-    /* A tenth of a second is 2,516,582.4 units, and a token one of 2,516,583. */
-    ck_assert_int_eq(aq_bucket_fits_at(&bucket, word, NOON, 4, 1), NOON + 101);
-    ck_assert_uint_eq(used(&bucket, word, NOON + 100), 4);
-    ck_assert_uint_eq(used(&bucket, word, NOON + 101), 3);
-    ck_assert_int_eq(aq_bucket_fits_at(&bucket, word, NOON, 4, 4), NOON + 401);
-    ck_assert_int_eq(aq_bucket_fits_at(&bucket, word, NOON, 0, 0), NOON + 401);
-    ck_assert_uint_eq(used(&bucket, word, NOON + 401), 0);
+    ck_assert_uint_eq(used(&bucket, kept, NOON), 4);
+    ck_assert_int_eq(aq_bucket_fits_at(&bucket, kept.words, NOON, 4, 1), NOON + 100);
+    ck_assert_uint_eq(used(&bucket, kept, NOON + 99), 4);
+    ck_assert_uint_eq(used(&bucket, kept, NOON + 100), 3);
+    ck_assert_int_eq(aq_bucket_fits_at(&bucket, kept.words, NOON, 4, 4), NOON + 400);
+    ck_assert_int_eq(aq_bucket_fits_at(&bucket, kept.words, NOON, 0, 0), NOON + 400);
+    ck_assert_uint_eq(used(&bucket, kept, NOON + 400), 0);
+    ck_assert_int_eq(aq_bucket_fill_s(&bucket), 1);
+}
+END_TEST
+
+/* What is asked for again as soon as it fits is COUNT a period, for ever: no rounding adds up. */
+START_TEST(a_million_tokens_come_in_their_time)
+{
+    static const uint64_t counts[] = {7, 997, 1000, 8389, 10007};
+
+    for (unsigned i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        const aq_bucket_t bucket = aq_bucket(counts[i], 1, counts[i]);
+        aq_time_ms_t now_ms = NOON;
+        kept_t kept = {{0}};
+
+        for (uint64_t taken = 0; taken < 1000000; taken += counts[i]) {
+            now_ms = aq_bucket_fits_at(&bucket, kept.words, now_ms, counts[i], (uint32_t)counts[i]);
+            ck_assert_int_eq(now_ms, NOON + (int64_t)(taken / counts[i]) * 1000);
+            (void)charge(&bucket, &kept, (uint32_t)counts[i], now_ms);
+        }
+    }
 }
 END_TEST
 
 START_TEST(given_back_is_what_has_not_drained)
 {
     const aq_bucket_t bucket = aq_bucket(6, 1, 12);
-    const uint64_t first = aq_bucket_add(&bucket, 0, 6, NOON);
-    const uint64_t both = aq_bucket_add(&bucket, first, 6, NOON + 500);
+    kept_t kept = {{0}};
+    const uint64_t first = charge(&bucket, &kept, 6, NOON);
+    const kept_t one = kept;
+    const uint64_t second = charge(&bucket, &kept, 6, NOON + 500);
 
     /* Half of the first charge has drained by then, all of it after a second. */
-    ck_assert_uint_eq(used(&bucket, both, NOON + 500), 9);
-    ck_assert_uint_eq(used(&bucket, aq_bucket_give_back(&bucket, both, first, 6, NOON + 500), NOON + 500), 6);
-    ck_assert_uint_eq(used(&bucket, aq_bucket_give_back(&bucket, both, first, 6, NOON + 1000), NOON + 1000), 6);
-    ck_assert_uint_eq(used(&bucket, aq_bucket_give_back(&bucket, both, both, 6, NOON + 500), NOON + 500), 3);
-    ck_assert_uint_eq(aq_bucket_give_back(&bucket, first, first, 6, NOON + 1000), first);
+    ck_assert_uint_eq(used(&bucket, kept, NOON + 500), 9);
+    ck_assert_uint_eq(used(&bucket, given_back(&bucket, kept, first, 6, NOON + 500), NOON + 500), 6);
+    ck_assert_uint_eq(used(&bucket, given_back(&bucket, kept, first, 6, NOON + 1000), NOON + 1000), 6);
+    ck_assert_uint_eq(used(&bucket, given_back(&bucket, kept, second, 6, NOON + 500), NOON + 500), 3);
+    ck_assert_uint_eq(given_back(&bucket, one, first, 6, NOON + 1000).words[0], first);
 }
 END_TEST
 
+static const struct {
+    uint64_t from, to;
+} changes[] = {{60, 6000}, {6000, 60}, {60, 120}, {100, 1}, {7, 997}, {100, 103}, {103, 100}};
+
+#define CHANGES (int)(sizeof(changes) / sizeof(changes[0]))
+
 /* Design/3: without rescaling, 60 an hour and then 6,000 locks a caller who used all up out for an hour. */
-START_TEST(another_rate_rescales_what_is_used)
+START_TEST(another_rate_rescales_what_is_used_exactly)
 {
-    static const struct {
-        uint64_t from, to;
-    } rates[] = {{60, 6000}, {6000, 60}, {60, 120}, {100, 1}, {7, 997}};
+    const aq_bucket_t old = aq_bucket(changes[_i].from, 3600, 1000);
+    const aq_bucket_t fresh = aq_bucket(changes[_i].to, 3600, 1000);
+    kept_t kept = {{0}};
+    const uint64_t after = charge(&old, &kept, 320, NOON);
+    aq_bucket_look_t look = aq_bucket_look(&fresh, kept.words, NOON);
 
-    for (unsigned i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
-        const aq_bucket_t old = aq_bucket(rates[i].from, 3600, 1000);
-        const aq_bucket_t fresh = aq_bucket(rates[i].to, 3600, 1000);
-        uint64_t word = aq_bucket_add(&old, 0, 320, NOON);
-        const aq_bucket_look_t look = aq_bucket_look(&fresh, &word, NOON);
+    ck_assert_uint_eq(look.mended, 3);
+    ck_assert_uint_eq(look.used, 320);
+    look = aq_bucket_look(&fresh, kept.words, NOON);
+    ck_assert_uint_eq(look.mended, 0);
+    ck_assert_uint_eq(look.used, 320);
+    /* A token of the new rate later, exactly. */
+    ck_assert_int_eq(aq_bucket_fits_at(&fresh, kept.words, NOON, 320, 1),
+                     NOON + (3600 * 1000 + (int64_t)changes[_i].to - 1) / (int64_t)changes[_i].to);
+    /* Who was charged by the old rate gets as many tokens back. */
+    ck_assert_uint_eq(used(&fresh, given_back(&old, kept, after, 320, NOON), NOON), 0);
+}
+END_TEST
 
-        ck_assert(look.is_mended);
-        ck_assert_uint_ge(look.used, 320);
-        ck_assert_uint_le(look.used, 340);
-        ck_assert(!aq_bucket_look(&fresh, &word, NOON).is_mended);
-        ck_assert_uint_eq(used(&fresh, word, NOON), look.used);
-    }
+/* A process that was killed between the two words, whichever it wrote first. */
+START_TEST(words_that_do_not_belong_together_are_taken_for_what_the_code_says)
+{
+    const aq_bucket_t old = aq_bucket(changes[_i].from, 3600, 1000);
+    const aq_bucket_t fresh = aq_bucket(changes[_i].to, 3600, 1000);
+    kept_t kept = {{0}};
+    kept_t torn;
+    aq_bucket_look_t look;
+
+    (void)charge(&old, &kept, 320, NOON);
+    torn = kept;
+    torn.words[1] = aq_bucket_count_word(&fresh, kept.words[1]);
+    look = aq_bucket_look(&fresh, torn.words, NOON);
+    ck_assert_uint_le(look.used, 342);
+    ck_assert(look.used >= 320 || old.code == fresh.code);
+    (void)aq_bucket_look(&fresh, kept.words, NOON);
+    kept.words[1] = aq_bucket_count_word(&old, kept.words[1]);
+    look = aq_bucket_look(&fresh, kept.words, NOON);
+    ck_assert_uint_le(look.used, 342);
+    ck_assert(look.used >= 320 || old.code == fresh.code);
+    ck_assert_uint_eq(aq_bucket_look(&fresh, kept.words, NOON).mended, 0);
 }
 END_TEST
 
@@ -93,11 +172,12 @@ START_TEST(smaller_bucket_is_full_and_drains)
 {
     const aq_bucket_t large = aq_bucket(1, 1, 3600);
     const aq_bucket_t small = aq_bucket(1, 1, 10);
-    uint64_t word = aq_bucket_add(&large, 0, 3000, NOON);
+    kept_t kept = {{0}};
 
-    ck_assert_uint_eq(aq_bucket_look(&small, &word, NOON).used, 10);
-    ck_assert_int_eq(aq_bucket_fits_at(&small, word, NOON, 10, 1), NOON + 1000);
-    ck_assert_uint_eq(used(&small, word, NOON + 10000), 0);
+    (void)charge(&large, &kept, 3000, NOON);
+    ck_assert_uint_eq(aq_bucket_look(&small, kept.words, NOON).used, 10);
+    ck_assert_int_eq(aq_bucket_fits_at(&small, kept.words, NOON, 10, 1), NOON + 1000);
+    ck_assert_uint_eq(used(&small, kept, NOON + 10000), 0);
 }
 END_TEST
 
@@ -106,10 +186,11 @@ START_TEST(step_back_neither_gives_nor_locks_out)
     const aq_bucket_t bucket = aq_bucket(1, 1, 5);
 
     for (aq_time_ms_t back_ms = 1; back_ms < INT64_C(40000000000); back_ms *= 7) {
-        uint64_t word = aq_bucket_add(&bucket, 0, 5, NOON);
+        kept_t kept = {{0}};
 
-        ck_assert_uint_eq(aq_bucket_look(&bucket, &word, NOON - back_ms).used, 5);
-        ck_assert_int_le(aq_bucket_fits_at(&bucket, word, NOON - back_ms, 5, 1),
+        (void)charge(&bucket, &kept, 5, NOON);
+        ck_assert_uint_eq(aq_bucket_look(&bucket, kept.words, NOON - back_ms).used, 5);
+        ck_assert_int_le(aq_bucket_fits_at(&bucket, kept.words, NOON - back_ms, 5, 1),
                          NOON - back_ms + 1000 + AQ_BUCKET_SKEW_S * 1000);
     }
 }
@@ -117,13 +198,14 @@ END_TEST
 
 START_TEST(arithmetic_goes_on_where_the_word_wraps)
 {
-    /* 3 * 2^54 units are 2^31 seconds. */
+    /* 3 * 2^32 sixths of a second are 2^31 seconds. */
     const aq_time_ms_t wrap_ms = (INT64_C(1) << 31) * 1000;
     const aq_bucket_t bucket = aq_bucket(6, 1, 60);
-    const uint64_t word = aq_bucket_add(&bucket, 0, 60, wrap_ms - 5000);
+    kept_t kept = {{0}};
 
+    (void)charge(&bucket, &kept, 60, wrap_ms - 5000);
     for (aq_time_ms_t later_ms = 0; later_ms <= 10000; later_ms += 500) {
-        ck_assert_uint_eq(used(&bucket, word, wrap_ms - 5000 + later_ms), 60 - (uint64_t)later_ms * 6 / 1000);
+        ck_assert_uint_eq(used(&bucket, kept, wrap_ms - 5000 + later_ms), 60 - (uint64_t)later_ms * 6 / 1000);
     }
 }
 END_TEST
@@ -272,10 +354,12 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_test(tests, token_is_never_shorter_than_the_rate_says);
+    tcase_add_test(tests, token_is_as_long_as_the_rate_says);
     tcase_add_test(tests, burst_comes_at_once_and_the_rest_evenly);
+    tcase_add_test(tests, a_million_tokens_come_in_their_time);
     tcase_add_test(tests, given_back_is_what_has_not_drained);
-    tcase_add_test(tests, another_rate_rescales_what_is_used);
+    tcase_add_loop_test(tests, another_rate_rescales_what_is_used_exactly, 0, CHANGES);
+    tcase_add_loop_test(tests, words_that_do_not_belong_together_are_taken_for_what_the_code_says, 0, CHANGES);
     tcase_add_test(tests, smaller_bucket_is_full_and_drains);
     tcase_add_test(tests, step_back_neither_gives_nor_locks_out);
     tcase_add_test(tests, arithmetic_goes_on_where_the_word_wraps);
