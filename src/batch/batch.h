@@ -84,6 +84,12 @@ apr_status_t aq_batch_status_parse(const char *name, aq_batch_status_t *status);
 /* 1 for succeeded, failed, canceled. */
 int aq_batch_is_over(aq_batch_status_t status);
 
+/* 1 where it is over and no longer kept at `now_ms`, whether or not it has been removed. */
+static inline int aq_batch_has_expired(const aq_batch_t *batch, aq_time_ms_t now_ms)
+{
+    return batch->expires_at_ms > 0 && batch->expires_at_ms <= now_ms;
+}
+
 /* Makes an ID for `now_ms` from 10 random bytes. */
 void aq_batch_id_write(char id[AQ_BATCH_ID_SIZE], aq_time_ms_t now_ms, const unsigned char random[10]);
 /* 1 when `text` has the exact form of an ID. Everything else is answered 404 without asking the queue. */

@@ -79,6 +79,12 @@ static const operation_t *operation_find(request_rec *r, const char *rest, int *
     return NULL;
 }
 
+/* Of this tenant, and kept still: by the time too, since the worker may be late with removing it. */
+static int is_there(request_rec *r, const aq_batch_t *batch, const aq_principal_t *principal)
+{
+    return strcmp(batch->tenant, principal->tenant) == 0 && !aq_batch_has_expired(batch, aq_request_state(r)->now_ms);
+}
+
 /* OK and the batch, where there is one and this tenant owns it; else the status of the refusal. */
 static int batch_find(request_rec *r, const char *id, const aq_principal_t *principal, aq_batch_t **batch)
 {
@@ -91,7 +97,7 @@ static int batch_find(request_rec *r, const char *id, const aq_principal_t *prin
         return aq_batch_refuse_unavailable(r, "Batches cannot be looked up now.");
     }
     rv = aq_queue_find(aq_config_server(r->server)->runtime->queue, r->pool, id, batch);
-    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && strcmp((*batch)->tenant, principal->tenant) != 0)) {
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && !is_there(r, *batch, principal))) {
         return refuse_unknown(r);
     }
     if (rv != APR_SUCCESS) {

@@ -224,8 +224,8 @@ static int repeat_answer(const upload_t *upload, const aq_batch_t *batch, const 
     const char *text = NULL;
     apr_status_t rv = aq_queue_find_key(upload->queue, r->pool, batch->tenant, batch->idempotency_key, &first);
 
-    if (rv == APR_NOTFOUND) {
-        return refuse(r, HTTP_GONE, "batch-deleted", "The batch of this Idempotency-Key was deleted.");
+    if (rv == APR_NOTFOUND || (rv == APR_SUCCESS && aq_batch_has_expired(first, batch->created_at_ms))) {
+        return refuse(r, HTTP_GONE, "batch-deleted", "The batch of this Idempotency-Key was deleted, or has expired.");
     }
     if (rv == APR_SUCCESS && !aq_batch_repeat_is_same(first, batch)) {
         return refuse(r, HTTP_UNPROCESSABLE_ENTITY, "idempotency-key-reused",

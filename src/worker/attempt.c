@@ -285,6 +285,7 @@ void aq_attempt_run(aq_worker_t *worker, aq_target_t *target, apr_pool_t *p, con
         without_location(&attempt);
     } else {
         call_target(&attempt, target);
+        atomic_store(&attempt.held.is_ending, 1);
         if (attempt.answer.was_stopped) {
             give_up(&attempt);
         } else {

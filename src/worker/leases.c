@@ -34,6 +34,7 @@ void aq_leases_add(aq_leases_t *leases, aq_held_job_t *job, const aq_job_t *clai
     job->token = claimed->token;
     job->until_ms = until_ms;
     atomic_init(&job->stop, AQ_GO_ON);
+    atomic_init(&job->is_ending, 0);
     (void)pthread_mutex_lock(&leases->mutex);
     job->next = leases->jobs;
     leases->jobs = job;
@@ -95,7 +96,7 @@ static apr_array_header_t *snapshot(aq_leases_t *leases, apr_pool_t *ptemp)
     return known;
 }
 
-/* A job that ended meanwhile is in neither list any more. */
+/* A job that ended meanwhile is in neither list any more, or its end is being written. */
 static void judge(aq_leases_t *leases, const apr_array_header_t *known, const apr_array_header_t *held,
                   aq_time_ms_t until_ms)
 {
@@ -105,7 +106,10 @@ static void judge(aq_leases_t *leases, const apr_array_header_t *known, const ap
             job->until_ms = until_ms;
         } else if (is_held(known, job->id, job->token)) {
             tell(job, AQ_STOP_LOST);
-            AQ_LOG(AQ_LOG_WARNING, 620, APR_SUCCESS, "batch %s: the lease was lost; its transfer is stopped", job->id);
+            if (!atomic_load(&job->is_ending)) {
+                AQ_LOG(AQ_LOG_WARNING, 620, APR_SUCCESS, "batch %s: the lease was lost; its transfer is stopped",
+                       job->id);
+            }
         }
     }
     (void)pthread_mutex_unlock(&leases->mutex);

@@ -22,6 +22,7 @@ struct aq_held_job_t {
     int64_t token;
     aq_time_ms_t until_ms; /* boot time; what the last renewal that went well gave */
     _Atomic int stop;      /* aq_stop_t; only ever grows */
+    _Atomic int is_ending; /* 1: its end is being written; if the queue has it no longer, that is no loss to tell of */
     aq_held_job_t *next;
 };
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What clients do with batches that are there: cancel, delete, list."""
 
+import collections
 import os
 import signal
+import time
 
 import pytest
 
@@ -17,9 +19,9 @@ def key(keys):
 
 @pytest.fixture
 def running(server, keys, key, backend):
-    """running(*lines, target="/import", **fields of Spec): a server with its worker, and `backend` as target."""
-    def make(*lines, target="/import", **fields):
-        return server(batches.conf(backend.url + target, *lines), keys=keys, **fields)
+    """running(*lines, target="/import", before=, **fields of Spec): a server with its worker, and `backend` as target."""
+    def make(*lines, target="/import", before="", **fields):
+        return server(before + batches.conf(backend.url + target, *lines), keys=keys, **fields)
     return make
 
 
@@ -66,6 +68,43 @@ def test_f48_cancel_while_the_worker_is_dead_is_not_forgotten(running, key, back
     assert [cancel(web, key, url).status for _ in range(2)][0] == 200
     assert batches.wait_over(web, key, url)["status"] == "canceled"
     assert len(backend.seen()) <= 1  # the one that was under way
+
+
+def test_f48_cancel_twice_is_the_same_cancel(running, key, backend):
+    web = running(target="/slow/20")
+    url = batches.submit(web, key)
+    batches.wait_status(web, key, url, "running")
+    worker = web.worker_pid()
+    os.kill(worker, signal.SIGSTOP)  # so that it is still running at the second cancel
+    try:
+        first, second = cancel(web, key, url), cancel(web, key, url)
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert (first.status, second.status) == (200, 200)
+    assert first.json()["status"] == second.json()["status"] == "canceling"
+    assert first.json()["cancel_requested_at"] == second.json()["cancel_requested_at"]
+    assert batches.wait_over(web, key, url)["status"] == "canceled"
+    checks.assert_problem(cancel(web, key, url), 409, code="batch-is-over")
+
+
+def test_f48_cancel_that_races_success_has_one_outcome(running, key, backend):
+    web = running(target="/slow/0.05", before="APIQuotaWorker on threads=8\n")
+    seen = collections.Counter()
+    for number in range(40):
+        url = batches.submit(web, key)
+        time.sleep(0.004 * (number % 20))  # not a wait: the cancels are to come before, amid and after the run
+        asked = cancel(web, key, url)
+        batch = batches.wait_over(web, key, url)
+        result = web.get(url + "/result", key=key)
+        seen[asked.status, batch["status"]] += 1
+        if batch["status"] == "succeeded":
+            assert batch["response"]["status"] == 200 and batch["error"] is None and result.body == b"at last\n"
+            assert (asked.status == 409) == (batch["cancel_requested_at"] is None)
+        else:
+            assert (batch["status"], asked.status, batch["response"], result.status) == ("canceled", 200, None, 404)
+        assert web.get(url, key=key).json() == batch
+    assert {status for _, status in seen} == {"canceled", "succeeded"}, seen
+    assert len(batches.left(web).result) == sum(n for (_, status), n in seen.items() if status == "succeeded")
 
 
 def test_cancel_of_what_succeeded_is_a_conflict(running, key):

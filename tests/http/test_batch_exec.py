@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from harness import batches
+from harness.faketime import ENDS_WAITS
 from harness.waiting import eventually
 
 
@@ -17,8 +18,8 @@ def key(keys):
 
 @pytest.fixture
 def running(server, keys, key):
-    """running(script, *lines): a server whose batches are run by this shell script; $HERE is a folder of its own."""
-    def make(script, *lines):
+    """running(script, *lines, **fields of Spec): a server whose batches are run by this shell script; $HERE is a folder of its own."""
+    def make(script, *lines, **fields):
         web = server("", keys=keys, start=False)
         here = web.root.path / "here"
         here.mkdir()
@@ -26,7 +27,7 @@ def running(server, keys, key):
         program = here / "program"
         program.write_text(f"#!/bin/sh\nHERE='{here}'\n{script}\n")
         program.chmod(0o755)
-        return server(batches.conf(f"exec:{program}", *lines), keys=keys), here
+        return server(batches.conf(f"exec:{program}", *lines), keys=keys, **fields), here
     return make
 
 
@@ -54,6 +55,45 @@ def test_exit_code_tells_what_becomes_of_the_batch(running, key):
     assert web.get(url, key=key).json()["status"] == "queued"
     again = batches.wait_over(web, key, url)
     assert again["attempt"] == 2 and again["response"]["status"] == 503
+
+
+# The worker is the parent of the program's parent, which keeps it.
+KILLER = """read line
+if [ "$line" = poison ]; then
+    echo tried >>$HERE/tries
+    kill -9 $(cut -d ' ' -f 4 /proc/$PPID/stat)
+    sleep 60
+fi
+echo $line
+"""
+
+
+def waits_or_is_over(web, key, url):
+    """The batch, once it waits for another attempt or is over."""
+    batch = web.get(url, key=key).json()
+    return batch if batch["next_attempt_at"] or batch["status"] in batches.OVER else None
+
+
+def test_f43_job_that_kills_its_worker_each_time_fails_and_no_other_suffers(running, key):
+    web, here = running(KILLER, "APIQuotaBatchAttempts 4", faketime="+0", allow=(ENDS_WAITS,))
+    web.expect_log(r"AQ01305: apiquota-worker .* ended with status 9", must=True)
+    before = [batches.submit(web, key, body=b"good %d\n" % number) for number in range(3)]
+    poison = batches.submit(web, key, body=b"poison\n")
+    after = [batches.submit(web, key, body=b"fine %d\n" % number) for number in range(3)]
+    for url in before + after:  # those that ran beside it lost an attempt or two by it
+        assert batches.wait_over(web, key, url, timeout_s=30)["status"] == "succeeded"
+    while batch := eventually(lambda: waits_or_is_over(web, key, poison), timeout_s=30, what="the end of an attempt"):
+        if batch["status"] == "failed":
+            break
+        assert batch["error"]["code"] == "worker-lost"
+        tries = len((here / "tries").read_text().split())
+        web.clock.advance(200)
+        eventually(lambda: len((here / "tries").read_text().split()) > tries, timeout_s=30, what="another try")
+    killed = web.get(poison, key=key).json()
+    assert killed["status"] == "failed" and killed["attempt"] == 4 and killed["error"]["code"] == "worker-lost"
+    assert (here / "tries").read_text().split() == ["tried"] * 4
+    last = batches.submit(web, key, body=b"last\n")
+    assert batches.wait_over(web, key, last, timeout_s=30)["attempt"] == 1
 
 
 def test_f48_cancel_ends_the_program(running, key):

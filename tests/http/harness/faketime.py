@@ -11,6 +11,8 @@ import re
 import time
 
 LIBRARY_PATTERN = "/usr/lib/*/faketime/libfaketimeMT.so.1"
+# What a worker under libfaketime may say (server(allow=…)): there a wait for another of its threads ends at once.
+ENDS_WAITS = r"The given lock was busy.: AQ00(604|606|611|632): "
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

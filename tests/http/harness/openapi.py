@@ -23,6 +23,7 @@ DESCRIPTION = paths.REPOSITORY / "docs" / "openapi.yaml"
 UPLOAD, STATUS, USAGE = "/v1/imports", "/v1/batches", "/v1/usage"  # as the description calls them
 UPLOADING = ("POST", "PUT", "PATCH")
 
+REFUSED_EARLY = re.compile("%(00|2f)", re.I)  # by httpd, before it looks at any location
 RESPOND_ASYNC = re.compile(r"(^|[,\s])respond-async($|[,;\s])", re.I)
 SECTION = re.compile(r'<Location\s+"?([^~>"]+?)"?\s*>(.*?)</Location>', re.S | re.I)
 INCLUDE = re.compile(r'^\s*Include\s+"?([^"\n]+?)"?\s*$', re.M)
@@ -55,6 +56,8 @@ def endpoints_of(conf):
 def operation_of(endpoints, method, path, fields):
     """(path in the description, method) of a request; None where it is none of ours."""
     path, method = path.partition("?")[0], method.upper()
+    if REFUSED_EARLY.search(path):
+        return None
     if path in endpoints.usage:
         return USAGE, method
     for base in endpoints.status:
