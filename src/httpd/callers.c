@@ -2,7 +2,7 @@
 /* Callers without a key: see callers.h. */
 #include "httpd/callers.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 #include "httpd/phases.h"
 #include "httpd/refusal.h"
 
@@ -49,8 +49,8 @@ static int tenant_name(request_rec *r, const aq_request_t *request, const aq_loc
 
     *name = *text ? apr_pstrdup(request->pool, text) : NULL;
     if (*name && !aq_principal_name_is_valid(*name)) {
-        AQ_LOG(AQ_LOG_ERROR, 1504, 0, "APIQuotaTenantFrom: \"%.80s\" can be no tenant's name (request %s)", *name,
-               aq_request_id(r));
+        AQ_PACED_LOG(AQ_LOG_ERROR, 1504, 0, "APIQuotaTenantFrom: \"%.80s\" can be no tenant's name (request %s)", *name,
+                     aq_request_id(r));
         return 0;
     }
     return 1;
@@ -64,8 +64,8 @@ static const aq_plan_t *plan_find(request_rec *r, const aq_location_rules_t *rul
     const aq_plan_t *plan = *name ? apr_hash_get(plans, name, APR_HASH_KEY_STRING) : NULL;
 
     if (*name && !plan) {
-        AQ_LOG(AQ_LOG_ERROR, 1505, 0, "APIQuotaPlanFrom: there is no plan \"%.80s\"; %s (request %s)", name,
-               rules->default_plan ? "the default plan holds" : "there is no default plan", aq_request_id(r));
+        AQ_PACED_LOG(AQ_LOG_ERROR, 1505, 0, "APIQuotaPlanFrom: there is no plan \"%.80s\"; %s (request %s)", name,
+                     rules->default_plan ? "the default plan holds" : "there is no default plan", aq_request_id(r));
     }
     return plan || !rules->default_plan ? plan : apr_hash_get(plans, rules->default_plan, APR_HASH_KEY_STRING);
 }

@@ -9,12 +9,8 @@
 #include "httpd/deadline_watch.h"
 
 #include "httpd/script_end.h"
+#include "httpd/watchdog.h"
 
-/* httpd.h first: mod_watchdog.h needs its types. */
-#include <httpd.h>
-#include <mod_watchdog.h>
-
-#include <apr_optional.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
@@ -110,17 +106,7 @@ static apr_status_t tick(int state, void *data, apr_pool_t *pool)
 
 apr_status_t aq_deadline_watch_prepare(apr_pool_t *pconf)
 {
-    APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *instance_get = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
-    APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *callback_register =
-        APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
-    ap_watchdog_t *watchdog;
-    apr_status_t rv;
-
-    if (!instance_get || !callback_register) {
-        return APR_ENOTIMPL;
-    }
-    rv = instance_get(&watchdog, WATCHDOG_NAME, 0, 0, pconf);
-    return rv == APR_SUCCESS ? callback_register(watchdog, AP_WD_TM_SLICE, NULL, tick) : rv;
+    return aq_watchdog_add(pconf, WATCHDOG_NAME, AP_WD_TM_SLICE, NULL, tick);
 }
 
 void aq_deadline_watch(aq_deadline_t *deadline, int client_fd)

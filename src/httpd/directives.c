@@ -9,6 +9,7 @@
 #include "httpd/batch_directives.h"
 
 #include "base/aq_units.h"
+#include "base/aq_words.h"
 #include "httpd/options.h"
 #include "httpd/phases.h"
 #include "httpd/rules.h"
@@ -19,7 +20,6 @@
 #include <string.h>
 
 #define STORE_SIZE_MIN (INT64_C(64) << 10)
-#define LIMIT_WORDS_MAX 16
 
 static const char *not_allowed(const cmd_parms *cmd, const char *value, const char *allowed)
 {
@@ -92,41 +92,6 @@ static const char *store_failure_set(cmd_parms *cmd, void *unused, const char *p
     return NULL;
 }
 
-/* ap_getword_conf knows quotes around a word only; here they may also stand behind "message=". */
-static const char *words_split(apr_pool_t *p, const char *line, const char **words, int *count)
-{
-    *count = 0;
-    for (;;) {
-        char *out;
-        char quote = 0;
-        while (apr_isspace(*line)) {
-            line++;
-        }
-        if (!*line) {
-            return NULL;
-        }
-        if (*count == LIMIT_WORDS_MAX) {
-            return "too many words";
-        }
-        words[(*count)++] = out = apr_palloc(p, strlen(line) + 1);
-        for (; *line && (quote || !apr_isspace(*line)); line++) {
-            if (*line == '\\' && quote && line[1]) {
-                *out++ = *++line;
-            } else if (*line == quote) {
-                quote = 0;
-            } else if (!quote && (*line == '"' || *line == '\'')) {
-                quote = *line;
-            } else {
-                *out++ = *line;
-            }
-        }
-        *out = '\0';
-        if (quote) {
-            return "a quotation mark is not closed";
-        }
-    }
-}
-
 /* Why a limit that can be read cannot be kept here, or NULL. */
 static const char *limit_unsupported(const aq_limit_t *limit, int is_in_plan)
 {
@@ -182,15 +147,14 @@ static const char *limit_add(cmd_parms *cmd, void *location_data, const char *li
 {
     aq_server_config_t *server = aq_config_server(cmd->server);
     aq_location_config_t *location = location_data;
-    const char *words[LIMIT_WORDS_MAX];
-    int count;
+    apr_array_header_t *words;
     aq_limit_t *limit;
-    const char *error = words_split(cmd->pool, line, words, &count);
+    const char *error = aq_words_split(cmd->pool, line, &words);
 
     if (error) {
         return apr_psprintf(cmd->pool, "APIQuotaLimit %s: %s", line, error);
     }
-    if (aq_limit_parse(cmd->pool, words, count, &limit, &error) != APR_SUCCESS) {
+    if (aq_limit_parse(cmd->pool, (const char *const *)words->elts, words->nelts, &limit, &error) != APR_SUCCESS) {
         return apr_pstrcat(cmd->pool, "APIQuotaLimit: ", error, NULL);
     }
     if ((error = limit_complete(cmd, location, limit)) != NULL) {

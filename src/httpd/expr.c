@@ -2,7 +2,7 @@
 /* Expressions of directives. See expr.h. */
 #include "httpd/expr.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 
 #include <apr_cstr.h>
 #include <apr_lib.h>
@@ -80,8 +80,8 @@ const char *aq_expr_parse(cmd_parms *cmd, const char *argument, aq_expr_kind_t k
 
 static void failure_log(const ap_expr_info_t *expr, const char *error)
 {
-    AQ_LOG(AQ_LOG_ERROR, 1501, 0, "the expression in %s:%u cannot be told: %s", expr->filename, expr->line_number,
-           error);
+    AQ_PACED_LOG(AQ_LOG_ERROR, 1501, 0, "the expression in %s:%u cannot be told: %s", expr->filename, expr->line_number,
+                 error);
 }
 
 const char *aq_expr_text(request_rec *r, const ap_expr_info_t *expr)

@@ -2,7 +2,7 @@
 /* See httpd_log.h. LogLevel decides what is written ("LogLevel apiquota:debug"). */
 #include "httpd/httpd_log.h"
 
-#include "base/aq_log.h"
+#include "base/aq_clock.h"
 #include "httpd/config.h"
 
 #include <http_log.h>
@@ -15,6 +15,14 @@ static void sink(void *unused, aq_log_level_t level, unsigned number, apr_status
 {
     (void)unused;
     ap_log_error(APLOG_MARK, (int)level, status, ap_server_conf, "AQ%05u: %s", number, text);
+}
+
+int aq_httpd_log_is_due(aq_log_pace_t *pace)
+{
+    const int64_t now_ms = aq_clock_boot_ms();
+    int64_t last_ms = atomic_load(pace);
+
+    return (last_ms == 0 || now_ms - last_ms >= AQ_MS_PER_S) && atomic_compare_exchange_strong(pace, &last_ms, now_ms);
 }
 
 void aq_httpd_log_install(void)

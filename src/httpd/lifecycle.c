@@ -20,13 +20,13 @@
 #include "httpd/httpd_log.h"
 #include "httpd/pages.h"
 #include "httpd/rules.h"
+#include "httpd/watchdog.h"
 #include "httpd/tally.h"
 #include "limit/runtime_plans.h"
 #include "store/shm_counters.h"
 
 #include <apr_strings.h>
 #include <http_core.h>
-#include <mod_watchdog.h>
 #include <unixd.h>
 
 #define RETAINED_KEY "mod_apiquota"
@@ -301,28 +301,6 @@ static apr_status_t refresh(int state, void *data, apr_pool_t *pool)
     return APR_SUCCESS;
 }
 
-/*
- * mod_watchdog counts in post_config, after us, for whom its threads are to be started in each child; who asks in
- * child_init is never called.
- */
-static apr_status_t refresh_watch(const aq_server_config_t *server, apr_pool_t *pconf)
-{
-    APR_OPTIONAL_FN_TYPE(ap_watchdog_get_instance) *instance_get = APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_get_instance);
-    APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *callback_register =
-        APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
-    ap_watchdog_t *watchdog;
-    apr_status_t rv;
-
-    if (!instance_get || !callback_register) {
-        return APR_ENOTIMPL;
-    }
-    rv = instance_get(&watchdog, WATCHDOG_NAME, 0, 0, pconf);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    return callback_register(watchdog, apr_time_from_msec(REFRESH_MS), server->runtime, refresh);
-}
-
 int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     aq_server_config_t *server = aq_config_server(s);
@@ -343,7 +321,7 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
         aq_worker_process_start(pconf, s) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    rv = refresh_watch(server, pconf);
+    rv = aq_watchdog_add(pconf, WATCHDOG_NAME, apr_time_from_msec(REFRESH_MS), server->runtime, refresh);
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_ERROR, 1018, rv,
                "mod_watchdog cannot be used: the keys file is read again at a restart only, and the status page knows "

@@ -2,10 +2,8 @@
 /* Refusals by the quota: see refusal.h. */
 #include "httpd/refusal.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 #include "base/aq_metrics.h"
-
-#include <apr_time.h>
 
 int aq_quota_refuse(request_rec *r, const aq_problem_t *problem)
 {
@@ -46,8 +44,8 @@ int aq_quota_store_failed(request_rec *r, aq_request_t *request, apr_status_t rv
 
 int aq_quota_limits_refuse(request_rec *r, unsigned count)
 {
-    AQ_LOG(AQ_LOG_ERROR, 1020, 0, "%s: %u limits would apply, allowed are %d; the request is refused", r->uri, count,
-           AQ_LIMITS_MAX);
+    AQ_PACED_LOG(AQ_LOG_ERROR, 1020, 0, "%s: %u limits would apply, allowed are %d; the request is refused", r->uri,
+                 count, AQ_LIMITS_MAX);
     return aq_quota_refuse(r, &(aq_problem_t){.status = HTTP_INTERNAL_SERVER_ERROR,
                                               .code = "too-many-limits",
                                               .detail = "More limits apply to the request than can be counted."});

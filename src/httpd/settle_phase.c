@@ -12,7 +12,7 @@
  */
 #include "httpd/phases.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 #include "httpd/answer_headers.h"
 #include "httpd/options.h"
 #include "httpd/tally.h"
@@ -176,7 +176,7 @@ static void charge_settle(request_rec *r, const aq_runtime_t *runtime, aq_reques
     apr_status_t rv = aq_charge_settle(request->charge, runtime->store, is_free, request->now_ms);
 
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1002, rv, "a free response could not be given back (request %s)", aq_request_id(r));
+        AQ_PACED_LOG(AQ_LOG_ERROR, 1002, rv, "a free response could not be given back (request %s)", aq_request_id(r));
     }
 }
 

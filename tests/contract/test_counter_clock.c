@@ -2,6 +2,8 @@
 /* Counter stores and time: edges of windows, calendars, clocks that step. Each test runs over each kind of store. */
 #include "contract/counter_fixture.h"
 
+#include <apr_strings.h>
+
 /* Denied at every moment until `free_ms`, and admitted then. */
 static void wait_is_exactly(aq_counter_store_t *store, aq_counter_t *counter, aq_time_ms_t now_ms, aq_time_ms_t free_ms)
 {
@@ -12,7 +14,7 @@ static void wait_is_exactly(aq_counter_store_t *store, aq_counter_t *counter, aq
 }
 
 /* Catalogue line 53: one window or the other, never both, never none. */
-START_TEST(edge_belongs_to_one_window)
+START_TEST(f53_edge_belongs_to_one_window)
 {
     static const struct {
         const char *rate;
@@ -37,7 +39,7 @@ START_TEST(edge_belongs_to_one_window)
 }
 END_TEST
 
-START_TEST(month_ends_with_the_calendar)
+START_TEST(f52_month_ends_with_the_calendar)
 {
     static const struct {
         const char *last, *next; /* the last millisecond of a month, the first of the next */
@@ -65,7 +67,7 @@ START_TEST(month_ends_with_the_calendar)
 }
 END_TEST
 
-START_TEST(twenty_ninth_of_february_is_a_day_of_its_own)
+START_TEST(f52_twenty_ninth_of_february_is_a_day_of_its_own)
 {
     aq_counter_store_t *store = counters_open(_i, SMALL_SLOTS);
     aq_counter_t counter = counter_of(store, counter_limit(store, "day", "1/day", NULL), "a");
@@ -80,7 +82,7 @@ START_TEST(twenty_ninth_of_february_is_a_day_of_its_own)
 END_TEST
 
 /* 2^31 seconds since 1970, and the moments at which the 32 bits of a word's start begin again. */
-START_TEST(counts_go_on_where_numbers_wrap)
+START_TEST(f52_2038_and_where_numbers_wrap_counts_go_on)
 {
     static const int64_t ticks = INT64_C(1) << 32;
     const aq_time_ms_t wraps[] = {(INT64_C(1) << 31) * SECOND, ticks * 3 / 6 * SECOND, ticks * 4 / 6 * SECOND,
@@ -103,7 +105,7 @@ START_TEST(counts_go_on_where_numbers_wrap)
 }
 END_TEST
 
-START_TEST(step_forward_ends_windows_and_no_more)
+START_TEST(f52_step_forward_ends_windows_and_no_more)
 {
     aq_counter_store_t *store = counters_open(_i, SMALL_SLOTS);
     const aq_limit_t *minute = counter_limit(store, "minute", "2/minute", NULL);
@@ -141,7 +143,7 @@ static void step_back(aq_counter_store_t *store, const char *rate, int64_t perio
     ck_assert_uint_le(counter.used, 4);
 }
 
-START_TEST(step_back_gives_no_credit_and_locks_nobody_out)
+START_TEST(f52_step_back_gives_no_credit_and_locks_nobody_out)
 {
     static const int64_t backs[] = {
         1,         500,        10 * SECOND, 61 * SECOND,   5 * MINUTE,      HOUR - 1, HOUR,
@@ -215,15 +217,48 @@ START_TEST(sleeper_leaves_the_counts_of_the_present_alone)
 }
 END_TEST
 
+/*
+ * A leap second has no millisecond of its own: the clock shows the last second of the day twice, some kernels after they
+ * showed the new day for a moment. (A smeared one is seconds that last longer, of which nothing is seen here.)
+ */
+START_TEST(f52_leap_second_is_one_second_twice)
+{
+    static const char *const rates[] = {"4/second", "4/minute", "4/minute algorithm=fixed",
+                                        "4/day",    "4/month",  "4/minute burst=4"};
+    aq_counter_store_t *store = counters_open(_i, SMALL_SLOTS);
+    aq_time_ms_t midnight_ms;
+
+    ck_assert_int_eq(aq_clock_rfc3339_parse("2017-01-01T00:00:00Z", &midnight_ms), APR_SUCCESS);
+    for (unsigned i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+        const char *options = strchr(rates[i], ' ');
+        const char *rate = apr_pstrndup(fixture_pool, rates[i], strcspn(rates[i], " "));
+        aq_counter_t counter =
+            counter_numbered(store, counter_limit(store, "leap", rate, options ? options + 1 : NULL), i);
+
+        for (int shown = 0; shown < 2; shown++) {
+            ck_assert(counter_take(store, &counter, 1, midnight_ms - 600));
+            ck_assert(counter_take(store, &counter, 1, midnight_ms - 500));
+        }
+        ck_assert_msg(!counter_take(store, &counter, 1, midnight_ms - 500), "%s: credit", rates[i]);
+        ck_assert(counter_take(store, &counter, 1, counter.fits_at_ms));
+        /* And back from the new day. */
+        while (counter_take(store, &counter, 1, midnight_ms + 40 * DAY)) {
+        }
+        ck_assert_msg(!counter_take(store, &counter, 1, midnight_ms + 40 * DAY - 1000), "%s: credit", rates[i]);
+    }
+}
+END_TEST
+
 static void add(TCase *tests)
 {
+    tcase_add_loop_test(tests, f52_leap_second_is_one_second_twice, 0, COUNTER_KINDS);
     tcase_add_test(tests, sleeper_leaves_the_counts_of_the_present_alone);
-    tcase_add_loop_test(tests, edge_belongs_to_one_window, 0, COUNTER_KINDS);
-    tcase_add_loop_test(tests, month_ends_with_the_calendar, 0, COUNTER_KINDS);
-    tcase_add_loop_test(tests, twenty_ninth_of_february_is_a_day_of_its_own, 0, COUNTER_KINDS);
-    tcase_add_loop_test(tests, counts_go_on_where_numbers_wrap, 0, COUNTER_KINDS);
-    tcase_add_loop_test(tests, step_forward_ends_windows_and_no_more, 0, COUNTER_KINDS);
-    tcase_add_loop_test(tests, step_back_gives_no_credit_and_locks_nobody_out, 0, COUNTER_KINDS);
+    tcase_add_loop_test(tests, f53_edge_belongs_to_one_window, 0, COUNTER_KINDS);
+    tcase_add_loop_test(tests, f52_month_ends_with_the_calendar, 0, COUNTER_KINDS);
+    tcase_add_loop_test(tests, f52_twenty_ninth_of_february_is_a_day_of_its_own, 0, COUNTER_KINDS);
+    tcase_add_loop_test(tests, f52_2038_and_where_numbers_wrap_counts_go_on, 0, COUNTER_KINDS);
+    tcase_add_loop_test(tests, f52_step_forward_ends_windows_and_no_more, 0, COUNTER_KINDS);
+    tcase_add_loop_test(tests, f52_step_back_gives_no_credit_and_locks_nobody_out, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, counts_of_a_far_future_end_with_the_present_window, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, giving_back_after_a_step_back_is_exact, 0, COUNTER_KINDS);
 }

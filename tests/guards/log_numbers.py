@@ -12,6 +12,8 @@ RANGES = {
 }
 # A call of AQ_LOG, or of a macro named after it, up to its second argument.
 CALL = re.compile(r"\b(AQ_\w*LOG|aq_log_write)\s*\(\s*[^(),]*(?:\([^()]*\)[^(),]*)?,\s*([^,)]*)")
+# What stands before a call within the definition of such a macro.
+DEFINED = re.compile(r"^[ \t]*#[ \t]*define\b(?:[^\n]|(?<=\\)\n)*\Z", re.M)
 WRITTEN = re.compile(r'"[^"\n]*\bAQ(\d{5})\b')
 SEAM = ("src/base/aq_log.h", "src/base/aq_log.c")
 
@@ -21,8 +23,7 @@ def calls(path):
     text = guard.code_of(guard.read(path), keep_strings=True)
     for call in CALL.finditer(text):
         line, number = guard.line_at(text, call.start()), call.group(2).strip()
-        start = text.rfind("\n", 0, call.start()) + 1
-        if re.match(r"\s*#\s*define\b", text[start:]):
+        if DEFINED.search(text, 0, call.start()):
             continue
         if re.fullmatch(r"\d+", number):
             yield line, int(number)

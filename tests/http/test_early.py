@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """phase=early: limits by address that count before anybody is asked who he is, and count everything."""
 
+import collections
+import concurrent.futures
 import json
+import re
 import subprocess
 
 import pytest
@@ -59,21 +62,50 @@ def test_f62_free_answers_are_counted_by_the_early_limit_and_not_given_back(serv
     assert_guarded(answers[-1])
 
 
+def live_counters(web):
+    shown = subprocess.run([str(paths.CTL), "--state-dir", str(web.root.state), "--json", "store", "info"],
+                           capture_output=True, text=True, timeout=30, check=True)
+    return json.loads(shown.stdout)["live"]
+
+
 def test_f58_guessed_keys_are_bounded_by_address_and_leave_no_counters(server, keys):
     keys.add("acme")
     web = server(guarded(200), keys=keys)
 
-    def counters():
-        shown = subprocess.run([str(paths.CTL), "--state-dir", str(web.root.state), "--json", "store", "info"],
-                               capture_output=True, text=True, timeout=30, check=True)
-        return json.loads(shown.stdout)["live"]
-
     assert web.get("/v1/item.json", key=keys_of.new_secret()).status == 401
-    before = counters()
+    before = live_counters(web)
     with web.session() as session:
         statuses = [session.get("/v1/item.json", key=keys_of.new_secret()).status for _ in range(300)]
     assert statuses == [401] * 199 + [429] * 101
-    assert counters() == before
+    assert live_counters(web) == before
+
+
+@pytest.mark.long
+def test_f58_a_million_guessed_keys_leave_no_counters(server, keys):
+    """As above, a million times over kept connections: minutes."""
+    keys.add("acme")
+    web = server(guarded(1000), keys=keys)
+    assert web.get("/v1/item.json", key=keys_of.new_secret()).status == 401
+    before = live_counters(web)
+    seen = collections.Counter()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for part in pool.map(lambda _: guess(web, 125000), range(8)):
+            seen += part
+    assert seen == {401: 999, 429: 1000000 - 999}
+    assert live_counters(web) == before
+
+
+def guess(web, times):
+    """Random keys, pipelined by the hundred; how often each status came."""
+    seen = collections.Counter()
+    for _ in range(times // 100):
+        with web.raw() as connection:
+            for number in range(100):
+                last = "Connection: close\r\n" if number == 99 else ""
+                connection.send(f"HEAD /v1/item.json HTTP/1.1\r\nHost: a\r\nX-API-Key: {keys_of.new_secret()}\r\n"
+                                f"{last}\r\n".encode())
+            seen.update(int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", connection.read_all()))
+    return seen
 
 
 def test_redirects_inside_and_parts_of_a_page_count_once(server, keys):
