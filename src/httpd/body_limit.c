@@ -10,6 +10,7 @@
 #include "httpd/deadline.h"
 #include "httpd/options.h"
 #include "httpd/phases.h"
+#include "httpd/refusal.h"
 
 #include <apr_strings.h>
 #include <http_protocol.h>
@@ -26,7 +27,7 @@ typedef struct {
 
 static int refuse(request_rec *r, int64_t max_bytes)
 {
-    return aq_problem_refuse(
+    return aq_quota_refuse(
         r, &(aq_problem_t){.status = HTTP_REQUEST_ENTITY_TOO_LARGE,
                            .code = "body-too-large",
                            .detail = apr_psprintf(aq_request_initial(r)->pool,
@@ -36,7 +37,8 @@ static int refuse(request_rec *r, int64_t max_bytes)
 /* The bound, or AQ_UNSET. An upload that becomes a batch has one of its own, APIQuotaBatchMaxBody. */
 static int64_t max_bytes_of(const request_rec *r, const aq_location_config_t *location)
 {
-    return location->quota == 1 && !aq_batch_is_wanted(r, location) ? location->options->max_body_bytes : AQ_UNSET;
+    return location->quota > AQ_QUOTA_OFF && !aq_batch_is_wanted(r, location) ? location->options->max_body_bytes
+                                                                              : AQ_UNSET;
 }
 
 int aq_body_limit_check(request_rec *r, const aq_location_config_t *location)
@@ -65,8 +67,11 @@ static apr_status_t body_filter(ap_filter_t *filter, apr_bucket_brigade *brigade
     if (rv != APR_SUCCESS || count->bytes <= count->max_bytes) {
         return rv;
     }
+    if (refuse(filter->r, count->max_bytes) == OK) {
+        count->max_bytes = INT64_MAX; /* a dry run: said once */
+        return APR_SUCCESS;
+    }
     apr_brigade_cleanup(brigade);
-    (void)refuse(filter->r, count->max_bytes);
     /* What httpd and its modules answer with 413. */
     return APR_ENOSPC;
 }

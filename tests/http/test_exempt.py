@@ -170,3 +170,15 @@ def test_dry_run_lets_in_whom_the_quota_alone_would_refuse_but_not_whom_require_
     assert web.log.matching('AQ01511: dry run: /open/a.txt would be refused by the limit "guard"')
     assert web.get("/v1/item.json").status == 401
     assert web.get("/v1/item.json", key="aq_nobody").status == 401
+
+
+def test_dry_run_lets_large_bodies_and_slow_answers_pass_and_notes_the_bodies(server, keys, backend):
+    key = keys.add("acme")
+    web = server(quota.ROOMY + confs.proxy("/v1", backend, DRY, "APIQuotaMaxBody 1k", "APIQuotaRequestTimeout 200ms"),
+                 keys=keys, modules=("proxy_http",))
+    for body in (b"x" * 5000, iter([b"x" * 3000] * 3)):
+        answer = web.request("POST", "/v1/echo", key=key, body=body)
+        assert answer.status == 200 and answer.json()["body_length"] in (5000, 9000)
+        assert_silent(answer)
+    assert len(web.log.matching("AQ01510: dry run: /v1/echo would be refused with 413, body-too-large")) == 2
+    assert web.get("/v1/slow/1", key=key).status == 200

@@ -106,6 +106,30 @@ def test_f57_what_is_not_quite_the_key_is_refused(web, key, value):
     assert answer.headers["WWW-Authenticate"] in (CHALLENGE, INVALID)
 
 
+NO_KEYS = {
+    "64 kB": (b"X-API-Key: " + b"k" * 65536, b"401"), "64 kB, bearer": (b"Authorization: Bearer " + b"k" * 65536, b"401"),
+    "NUL": (b"X-API-Key: a\x00b", b"400"), "CR": (b"X-API-Key: a\rb", b"400"),
+    "continued": (b"X-API-Key: a\r\n b", b"400 401"), "control": (b"X-API-Key: \x7f\x01", b"400 401"),
+    "no UTF-8": (b"X-API-Key: \xff\xfe", b"401"), "encoded": (b"X-API-Key: {}:{}%0d%0aX-Evil:%201", b"401"),
+}
+
+
+@pytest.mark.parametrize("case", NO_KEYS)
+def test_f57_bytes_that_are_no_key_are_refused_and_written_nowhere(server, keys, case):
+    field, statuses = NO_KEYS[case]
+    web = server("LimitRequestFieldSize 100000\n" + quota.ROOMY + confs.location("/v1"), keys=keys)
+    web.expect_log("AH02430|AH02429|AH02427|AH00561|AH00566")
+    answer = web.raw_exchange(b"GET /v1/item.json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + field + b"\r\n\r\n")
+    assert answer.split()[1] in statuses.split(), answer[:200]
+    assert b"X-Evil: " not in answer and b"kkkkkkkk" not in answer
+    assert not web.log.matching("kkkkkkkk") and not web.log.matching("X-Evil: ")
+
+
+def test_f56_key_in_query_and_header_is_the_header_s(web, key):
+    with quota.costs(web, key, 1):
+        assert web.get(f"/v1/item.json?key={key}&api_key=aq_other", key=key).status == 200
+
+
 def test_key_in_the_query_string_is_not_taken(web, key):
     assert_challenged(web.get(f"/v1/item.json?key={key}&access_token={key}"), CHALLENGE, "key-missing")
 

@@ -3,6 +3,9 @@
 
 import contextlib
 import json
+import socket
+import ssl
+import subprocess
 import time
 
 import pytest
@@ -197,6 +200,84 @@ def test_stream_of_http2_ends_alone(server, keys, key, slow):
     web.expect_log(PROXY_LINES)
     silent, fast = web.nghttp("/api/silent", "/api/fast", key=key)
     assert (silent.status, json.loads(silent.body)["code"], fast.status) == (504, "request-timeout", 200)
+
+
+# ---- backends of other kinds ---------------------------------------------------------------------------------------
+
+@pytest.fixture
+def slow_tls(tmp_path):
+    """The trickling backend behind a certificate of its own."""
+    files = [str(tmp_path / name) for name in ("cert.pem", "key.pem")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-out",
+                    files[0], "-keyout", files[1]], check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    backend = TrickleBackend(context)
+    yield backend
+    backend.close()
+
+
+def test_backend_over_tls_ends_in_time(server, keys, key, slow_tls):
+    web = server("SSLProxyEngine On\nSSLProxyVerify none\nSSLProxyCheckPeerName off\nSSLProxyCheckPeerExpire off\n"
+                 + confs.BASIC_PLAN + confs.proxy("/api", slow_tls, timeout()), keys=keys, modules=("proxy_http", "ssl"))
+    web.expect_log(PROXY_LINES + "|AH01882|AH01873")
+    assert web.get("/api/fast", key=key).body == b"fast\n"
+    for way in ("silent", "headers", "line"):
+        with in_time():
+            assert_timed_out(web.get(f"/api/{way}", key=key))
+    for way in ("body", "open", "chunks"):
+        with in_time():
+            answer = web.get(f"/api/{way}", key=key)
+        assert answer.status == 200 and answer.truncated
+
+
+class Deaf:
+    """Takes connections and says nothing, whatever is asked in whichever protocol."""
+
+    def __init__(self, scheme):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def close(self):
+        self._listener.close()
+
+
+@pytest.fixture
+def deaf(request):
+    backend = Deaf(request.param)
+    yield backend
+    backend.close()
+
+
+def proxied_to(server, keys, deaf, parameters="", limit_s=LIMIT_S):
+    scheme = deaf.url.partition(":")[0]
+    conf = confs.location("/api", timeout(limit_s)) + f"ProxyPass /api {deaf.url}/ retry=0 {parameters}\n"
+    web = server(confs.BASIC_PLAN + conf, keys=keys, modules=("proxy", f"proxy_{scheme}"))
+    web.expect_log(r"\[proxy")
+    return web
+
+
+@pytest.mark.parametrize("deaf", ["uwsgi"], indirect=True)
+def test_silent_backend_of_uwsgi_is_504_in_time(server, keys, key, deaf):
+    with in_time():
+        assert_timed_out(proxied_to(server, keys, deaf).get("/api/x", key=key))
+
+
+@pytest.mark.parametrize("deaf", ["fcgi", "ajp", "scgi"], indirect=True)
+def test_silent_backend_that_cannot_be_woken_is_closed_a_second_later(server, keys, key, deaf):
+    web = proxied_to(server, keys, deaf, "timeout=4")
+    with takes(LIMIT_S, LATEST_S + 1.5), pytest.raises(OSError):
+        web.get("/api/x", key=key)
+
+
+@pytest.mark.parametrize("deaf", ["fcgi", "ajp", "scgi"], indirect=True)
+def test_silent_backend_with_a_timeout_of_the_proxy_has_an_answer_before(server, keys, key, deaf):
+    web = proxied_to(server, keys, deaf, "timeout=1", limit_s=5)
+    with takes(0.9, 4):
+        answer = web.get("/api/x", key=key)
+    assert answer.status in (503, 504)
+    checks.assert_problem(answer, answer.status)
+    assert checks.trio(answer).remaining < 60
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1s", "29 s", "50ms", "2d", "soon", ""])

@@ -25,9 +25,10 @@ TRICKLES = {
 class TrickleBackend:
     """Serves on a free loopback port; close() ends it. `connections` counts those that were accepted."""
 
-    def __init__(self):
-        self._lease, self._closing = PortLease(), threading.Event()
-        self.port, self.url = self._lease.port, f"http://127.0.0.1:{self._lease.port}"
+    def __init__(self, tls=None):
+        """`tls`: an ssl.SSLContext; the backend is https:// then."""
+        self._lease, self._closing, self._tls = PortLease(), threading.Event(), tls
+        self.port, self.url = self._lease.port, f"http{'s' if tls else ''}://127.0.0.1:{self._lease.port}"
         self.connections, self._threads = 0, []
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=64)
         self._listener.settimeout(0.05)
@@ -53,6 +54,12 @@ class TrickleBackend:
             self._threads[-1].start()
 
     def _serve(self, connection):
+        try:
+            connection.settimeout(5)
+            connection = self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
+        except OSError:
+            connection.close()
+            return
         with connection:
             connection.settimeout(0.05)
             try:
