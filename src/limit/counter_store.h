@@ -60,6 +60,9 @@ typedef struct {
     apr_status_t (*give_back)(aq_counter_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms);
     apr_status_t (*look)(aq_counter_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms);
     apr_status_t (*info)(aq_counter_store_t *store, aq_time_ms_t now_ms, aq_counter_store_info_t *info);
+    /* May be NULL: */
+    apr_status_t (*reset)(aq_counter_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms);
+    apr_status_t (*verify)(aq_counter_store_t *store, aq_time_ms_t now_ms, apr_array_header_t *findings);
 } aq_counter_store_ops_t;
 
 /* A store begins with this; the implementation's own fields follow. */
@@ -103,11 +106,33 @@ static inline apr_status_t aq_counter_store_look(aq_counter_store_t *store, aq_c
     return store->ops->look(store, counters, count, now_ms);
 }
 
+/*
+ * Has the counters begin anew, as if nothing had been used, and fills the answered fields. What runs at this moment stays
+ * in its concurrent limits. Requests in flight may be given back later to what is empty then, and stay so. Counters that
+ * are not there stay away. APR_ENOTIMPL where the store, or the way it was opened, knows no such thing.
+ */
+static inline apr_status_t aq_counter_store_reset(aq_counter_store_t *store, aq_counter_t *counters, unsigned count,
+                                                  aq_time_ms_t now_ms)
+{
+    return store->ops->reset ? store->ops->reset(store, counters, count, now_ms) : APR_ENOTIMPL;
+}
+
 /* Counts the table: slow (walks it), for people. */
 static inline apr_status_t aq_counter_store_info(aq_counter_store_t *store, aq_time_ms_t now_ms,
                                                  aq_counter_store_info_t *info)
 {
     return store->ops->info(store, now_ms, info);
+}
+
+/*
+ * Looks whether all that is in the store makes sense, and adds a sentence for each thing that does not to `findings` (of
+ * const char *, in its pool; 100 at most). Changes nothing. Slow, for people. APR_ENOTIMPL where the store has no such
+ * thing.
+ */
+static inline apr_status_t aq_counter_store_verify(aq_counter_store_t *store, aq_time_ms_t now_ms,
+                                                   apr_array_header_t *findings)
+{
+    return store->ops->verify ? store->ops->verify(store, now_ms, findings) : APR_ENOTIMPL;
 }
 
 /*

@@ -125,6 +125,13 @@ uint64_t aq_window_word_give_back(uint64_t word, uint32_t start, uint32_t cost);
 uint64_t aq_window_word_uncharge(const aq_window_t *window, uint64_t word, uint64_t second, uint64_t after,
                                  uint32_t cost, aq_time_ms_t now_ms);
 
+/* The word of the same window with nothing counted in it; of a token bucket, one that is full. Not for concurrent ones. */
+static inline uint64_t aq_window_word_empty(const aq_window_t *window, uint64_t word, aq_time_ms_t now_ms)
+{
+    return window->algorithm == AQ_ALGORITHM_TOKEN_BUCKET ? (uint64_t)aq_window_locate(window, now_ms).start << 32
+                                                          : word & ~(uint64_t)UINT32_MAX;
+}
+
 /*
  * When `cost` more will fit under `limit` if nobody else charges: place.now_ms where it fits now, AQ_TIME_NEVER where it
  * never will. Exact: one millisecond earlier it does not fit. For sliding windows a walk over at most seven sub-windows.

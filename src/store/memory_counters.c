@@ -240,6 +240,26 @@ static apr_status_t memory_look(aq_counter_store_t *base, aq_counter_t *counters
     return apr_thread_mutex_unlock(store->lock);
 }
 
+static apr_status_t memory_reset(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
+{
+    const memory_store_t *store = memory_store(base);
+    apr_status_t rv = apr_thread_mutex_lock(store->lock);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        const aq_window_t *window = &counters[i].limit->window;
+        memory_counter_t *found = counter_find(store, &counters[i].key);
+
+        for (int w = 0; found && window->algorithm != AQ_ALGORITHM_CONCURRENT && w < AQ_WINDOW_WORDS; w++) {
+            found->words[w] = aq_window_word_empty(window, found->words[w], now_ms);
+        }
+    }
+    (void)counters_answer(store, counters, count, 0, now_ms);
+    return apr_thread_mutex_unlock(store->lock);
+}
+
 static apr_status_t memory_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
     memory_store_t *store = memory_store(base);
@@ -272,6 +292,7 @@ static const aq_counter_store_ops_t memory_ops = {
     .give_back = memory_give_back,
     .look = memory_look,
     .info = memory_info,
+    .reset = memory_reset,
 };
 
 apr_status_t aq_memory_counters_create(apr_pool_t *p, uint64_t slots, aq_counter_store_t **store)

@@ -10,6 +10,7 @@
 /* Of so many slots, one is an overflow counter of a limit; at most so many a limit. */
 #define SLOTS_PER_OVERFLOW 4096
 #define OVERFLOWS_MAX 256
+#define FINDINGS_MAX 100
 
 static aq_shm_store_t *shm_store(aq_counter_store_t *store)
 {
@@ -92,6 +93,35 @@ static apr_status_t shm_look(aq_counter_store_t *base, aq_counter_t *counters, u
     return APR_SUCCESS;
 }
 
+/* Empties a slot's words while it is that counter's: a slot that goes to another one meanwhile begins with empty words. */
+static void slot_empty(const aq_shm_place_t *place, const aq_window_t *window, aq_time_ms_t now_ms)
+{
+    for (int i = 0; i < AQ_WINDOW_WORDS; i++) {
+        uint64_t word = atomic_load(&place->slot->words[i]);
+
+        while (
+            atomic_load(&place->slot->tag) == place->tag &&
+            !atomic_compare_exchange_weak(&place->slot->words[i], &word, aq_window_word_empty(window, word, now_ms))) {
+        }
+    }
+}
+
+static apr_status_t shm_reset(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
+{
+    const aq_shm_store_t *store = shm_store(base);
+
+    for (unsigned i = 0; i < count; i++) {
+        const aq_window_t *window = &counters[i].limit->window;
+        const aq_shm_place_t place = aq_shm_table_find(&store->table, aq_shm_counter_tag(&counters[i]));
+
+        if (place.slot != NULL && window->algorithm != AQ_ALGORITHM_CONCURRENT) {
+            slot_empty(&place, window, now_ms);
+        }
+        answer_found(store, &counters[i], now_ms);
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t shm_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
     const aq_shm_store_t *store = shm_store(base);
@@ -108,12 +138,45 @@ static apr_status_t shm_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_c
     return APR_SUCCESS;
 }
 
+/* What is wrong with the live counter of a slot; NULL: nothing. */
+static const char *slot_fault(const aq_shm_table_t *table, const aq_shm_slot_t *slot, aq_time_ms_t now_ms)
+{
+    const aq_shm_place_t found = aq_shm_table_find(table, atomic_load(&slot->tag));
+
+    if (found.slot == NULL) {
+        return "its counter is not where it is looked for";
+    }
+    return found.slot != slot && aq_shm_slot_is_live(found.slot, now_ms) ? "its counter is in another place as well"
+                                                                         : NULL;
+}
+
+/* A server may be at work: what is wrong twice is wrong. */
+static apr_status_t shm_verify(aq_counter_store_t *base, aq_time_ms_t now_ms, apr_array_header_t *findings)
+{
+    const aq_shm_table_t *table = &shm_store(base)->table;
+
+    for (uint64_t i = 0; i < table->slot_count && findings->nelts < FINDINGS_MAX; i++) {
+        const aq_shm_slot_t *slot = &table->slots[i];
+
+        if (aq_shm_slot_is_live(slot, now_ms) && slot_fault(table, slot, now_ms) != NULL) {
+            const char *fault = slot_fault(table, slot, now_ms);
+            if (fault != NULL && aq_shm_slot_is_live(slot, now_ms)) {
+                APR_ARRAY_PUSH(findings, const char *) =
+                    apr_psprintf(findings->pool, "place %" APR_UINT64_T_FMT ": %s", i, fault);
+            }
+        }
+    }
+    return APR_SUCCESS;
+}
+
 static const aq_counter_store_ops_t shm_ops = {
     .name = "shm",
     .take = aq_shm_take,
     .give_back = shm_give_back,
     .look = shm_look,
     .info = shm_info,
+    .verify = shm_verify,
+    .reset = shm_reset,
 };
 
 static apr_status_t readonly_take(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, uint32_t cost,
@@ -144,6 +207,17 @@ static const aq_counter_store_ops_t readonly_ops = {
     .give_back = readonly_give_back,
     .look = shm_look,
     .info = shm_info,
+    .verify = shm_verify,
+};
+
+static const aq_counter_store_ops_t reset_ops = {
+    .name = "shm",
+    .take = readonly_take,
+    .give_back = readonly_give_back,
+    .look = shm_look,
+    .info = shm_info,
+    .verify = shm_verify,
+    .reset = shm_reset,
 };
 
 static aq_counter_store_t *store_create(apr_pool_t *p, const aq_counter_store_ops_t *ops, aq_shm_file_t *file)
@@ -184,16 +258,32 @@ apr_status_t aq_shm_counters_open(apr_pool_t *p, const char *path, uint64_t size
     return rv;
 }
 
+/* The store of a file that was opened beside a server. */
+static aq_counter_store_t *store_beside(apr_pool_t *p, const aq_counter_store_ops_t *ops, aq_shm_file_t *file)
+{
+    aq_counter_store_t *store = store_create(p, ops, file);
+
+    /* Without them all count as alive. */
+    (void)aq_owners_open(p, owners_path(p, file->path), NULL, &((aq_shm_store_t *)store)->owners);
+    return store;
+}
+
 apr_status_t aq_shm_counters_open_readonly(apr_pool_t *p, const char *path, aq_counter_store_t **store,
                                            const char **error)
 {
     aq_shm_file_t *file;
     apr_status_t rv = aq_shm_file_open_readonly(p, path, &file, error);
 
-    *store = rv == APR_SUCCESS ? store_create(p, &readonly_ops, file) : NULL;
-    if (*store != NULL) {
-        /* Without them all count as alive. */
-        (void)aq_owners_open(p, owners_path(p, path), NULL, &((aq_shm_store_t *)*store)->owners);
-    }
+    *store = rv == APR_SUCCESS ? store_beside(p, &readonly_ops, file) : NULL;
+    return rv;
+}
+
+apr_status_t aq_shm_counters_open_to_reset(apr_pool_t *p, const char *path, aq_counter_store_t **store,
+                                           const char **error)
+{
+    aq_shm_file_t *file;
+    apr_status_t rv = aq_shm_file_open_beside(p, path, &file, error);
+
+    *store = rv == APR_SUCCESS ? store_beside(p, &reset_ops, file) : NULL;
     return rv;
 }

@@ -38,4 +38,8 @@ apr_status_t aq_shm_counters_open(apr_pool_t *p, const char *path, uint64_t size
 apr_status_t aq_shm_counters_open_readonly(apr_pool_t *p, const char *path, aq_counter_store_t **store,
                                            const char **error);
 
+/* The same, and aq_counter_store_reset acts. Needs to write to the file; APR_EAGAIN while a server is just opening it. */
+apr_status_t aq_shm_counters_open_to_reset(apr_pool_t *p, const char *path, aq_counter_store_t **store,
+                                           const char **error);
+
 #endif

@@ -41,6 +41,11 @@ apr_status_t aq_shm_checksum_make(const aq_shm_header_t *header, unsigned char c
 
 const char *aq_shm_header_wrong(const aq_shm_header_t *header, uint64_t size_bytes)
 {
+    return aq_shm_header_wrong_as(header, size_bytes, AQ_SHM_VERSION);
+}
+
+const char *aq_shm_header_wrong_as(const aq_shm_header_t *header, uint64_t size_bytes, uint32_t version)
+{
     unsigned char checksum[AQ_SHA256_BYTES];
 
     if (size_bytes < AQ_SHM_HEADER_SIZE) {
@@ -52,7 +57,7 @@ const char *aq_shm_header_wrong(const aq_shm_header_t *header, uint64_t size_byt
     if (header->byte_order != AQ_SHM_BYTE_ORDER) {
         return "it was made on a machine of another byte order";
     }
-    if (header->version != AQ_SHM_VERSION || header->header_size != AQ_SHM_HEADER_SIZE ||
+    if (header->version != version || header->header_size != AQ_SHM_HEADER_SIZE ||
         header->slot_size != AQ_SHM_SLOT_SIZE) {
         return "it is of another version";
     }
@@ -67,6 +72,22 @@ const char *aq_shm_header_wrong(const aq_shm_header_t *header, uint64_t size_byt
         return "its header contradicts itself";
     }
     return NULL;
+}
+
+/* What a file that begins so can be used as. */
+static aq_shm_on_disk_t header_judge(const aq_shm_header_t *header, uint64_t size_bytes, const char **wrong)
+{
+    const aq_shm_older_t *older = aq_shm_older_find(header->version);
+
+    *wrong = aq_shm_header_wrong(header, size_bytes);
+    if (*wrong == NULL) {
+        return AQ_SHM_ON_DISK_GOOD;
+    }
+    if (older != NULL && older->wrong(header, size_bytes) == NULL) {
+        *wrong = "it is of an older version, and is carried over at a full stop and start";
+        return AQ_SHM_ON_DISK_OLDER;
+    }
+    return AQ_SHM_ON_DISK_BAD;
 }
 
 /* Sets or gives up a lock on PATH.lock: F_RDLCK shared, F_WRLCK alone, F_UNLCK none. Does not wait. */
@@ -131,11 +152,10 @@ apr_status_t aq_shm_inspect(aq_shm_opening_t *opening, int flags, aq_shm_on_disk
         rv = aq_shm_failed(opening, errno, "it cannot be read");
     } else {
         *size_bytes = (uint64_t)status.st_size;
-        *wrong = aq_shm_header_wrong(&header, *size_bytes);
-        *on_disk = *wrong == NULL ? AQ_SHM_ON_DISK_GOOD : AQ_SHM_ON_DISK_BAD;
+        *on_disk = header_judge(&header, *size_bytes, wrong);
     }
 cleanup:
-    if (*on_disk != AQ_SHM_ON_DISK_GOOD) {
+    if (*on_disk != AQ_SHM_ON_DISK_GOOD && *on_disk != AQ_SHM_ON_DISK_OLDER) {
         (void)close(*fd);
         *fd = -1;
     }
@@ -186,6 +206,7 @@ static apr_status_t file_map(aq_shm_opening_t *opening, int is_readonly, aq_shm_
         rv = on_disk == AQ_SHM_ON_DISK_NOTHING ? APR_ENOENT : APR_EGENERAL;
         opening->error = apr_psprintf(opening->p, "counter file %s: %s", opening->path,
                                       on_disk == AQ_SHM_ON_DISK_NOTHING ? "there is none" : wrong);
+        (void)(fd >= 0 && close(fd));
     }
     if (rv != APR_SUCCESS) {
         return rv;
@@ -261,8 +282,9 @@ static apr_status_t open_locked(aq_shm_opening_t *opening, aq_shm_file_t *file)
     }
     if (rv == APR_EAGAIN) {
         return aq_shm_failed(opening, rv,
-                             opening->error != NULL ? "another process holds it, though it is bad"
-                                                    : "another process is opening it and does not finish");
+                             opening->error != NULL
+                                 ? apr_pstrcat(opening->p, "another process holds it: ", opening->error, NULL)
+                                 : "another process is opening it and does not finish");
     }
     return rv;
 }
@@ -303,6 +325,24 @@ apr_status_t aq_shm_file_open_readonly(apr_pool_t *p, const char *path, aq_shm_f
     aq_shm_file_t *opened = file_create(p, path);
     apr_status_t rv = file_map(&opening, 1, opened);
 
+    *error = opening.error;
+    *file = rv == APR_SUCCESS ? opened : NULL;
+    if (rv != APR_SUCCESS) {
+        apr_pool_cleanup_run(p, opened, mapping_end);
+    }
+    return rv;
+}
+
+apr_status_t aq_shm_file_open_beside(apr_pool_t *p, const char *path, aq_shm_file_t **file, const char **error)
+{
+    aq_shm_opening_t opening = {.p = p, .path = path};
+    aq_shm_file_t *opened = file_create(p, path);
+    apr_status_t rv = aq_file_open(apr_pstrcat(p, path, ".lock", NULL), O_RDWR, 0, &opened->lock_fd);
+
+    if (rv == APR_SUCCESS) {
+        rv = lock_set(opened->lock_fd, F_RDLCK);
+    }
+    rv = rv == APR_SUCCESS ? file_map(&opening, 0, opened) : aq_shm_failed(&opening, rv, "its lock cannot be had");
     *error = opening.error;
     *file = rv == APR_SUCCESS ? opened : NULL;
     if (rv != APR_SUCCESS) {

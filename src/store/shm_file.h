@@ -44,6 +44,12 @@ apr_status_t aq_shm_file_open(apr_pool_t *p, const char *path, uint64_t size_byt
 apr_status_t aq_shm_file_open_readonly(apr_pool_t *p, const char *path, aq_shm_file_t **file, const char **error);
 
 /*
+ * Opens an existing file to change counters in it, beside servers that have it open or not: makes nothing, sets nothing
+ * aside, resizes nothing. APR_EAGAIN while a server is just opening it. Errors as above.
+ */
+apr_status_t aq_shm_file_open_beside(apr_pool_t *p, const char *path, aq_shm_file_t **file, const char **error);
+
+/*
  * Why `size_bytes` bytes that begin with `header` are no counter file of this version and machine; NULL: they are one.
  * Reads nothing behind the header. Pure.
  */

@@ -4,9 +4,15 @@
 #define AQ_SHM_FILE_PARTS_H
 
 #include "store/shm_file.h"
+#include "store/shm_older.h"
 
 /* What the disk holds under a name. */
-typedef enum { AQ_SHM_ON_DISK_NOTHING, AQ_SHM_ON_DISK_GOOD, AQ_SHM_ON_DISK_BAD } aq_shm_on_disk_t;
+typedef enum {
+    AQ_SHM_ON_DISK_NOTHING,
+    AQ_SHM_ON_DISK_GOOD,
+    AQ_SHM_ON_DISK_OLDER, /* good, of an older version that can be carried over */
+    AQ_SHM_ON_DISK_BAD
+} aq_shm_on_disk_t;
 
 typedef struct {
     apr_pool_t *p;
@@ -21,11 +27,14 @@ typedef struct {
 apr_status_t aq_shm_failed(aq_shm_opening_t *opening, apr_status_t rv, const char *what);
 
 /*
- * Reads what is under the opening's name, with `flags` as for open(2). `*wrong` says why it is bad; where it is good
- * `*fd` is open, for the caller to close, and `*size_bytes` its size.
+ * Reads what is under the opening's name, with `flags` as for open(2). `*wrong` says why it cannot be used as it is; where
+ * it is good or older `*fd` is open, for the caller to close, and `*size_bytes` its size.
  */
 apr_status_t aq_shm_inspect(aq_shm_opening_t *opening, int flags, aq_shm_on_disk_t *on_disk, const char **wrong,
                             int *fd, uint64_t *size_bytes);
+
+/* aq_shm_header_wrong for a layout whose checked half is as now but for its version. */
+const char *aq_shm_header_wrong_as(const aq_shm_header_t *header, uint64_t size_bytes, uint32_t version);
 
 /* Allocates the file's blocks, also holes that a copying program left. */
 apr_status_t aq_shm_allocate(aq_shm_opening_t *opening, int fd, uint64_t size_bytes);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The layout of the counter file, version 1. Numbers are in the byte order of the machine, which the header names.
+ * The layout of the counter file, version 2. Numbers are in the byte order of the machine, which the header names.
  *
  *      0 +----------------------------------------------------------+
  *        | header, one page                                         |
@@ -44,6 +44,9 @@
  * A counter's home is its hash, scaled to the number of slots; it lies there or one, two, three ... up to 127 steps
  * behind, where a step is 1 to 64 slots by the hash's lowest bits. Since the tag alone says all this, a file can be
  * carried over into one of another size.
+ *
+ * Whatever is changed here takes the next version, and the layout until then a row in shm_older.c, which carries its files
+ * over. The first 16 bytes are the same in all versions.
  */
 #ifndef AQ_SHM_LAYOUT_H
 #define AQ_SHM_LAYOUT_H
@@ -56,7 +59,7 @@
 #include <stddef.h>
 
 #define AQ_SHM_MAGIC "AQCOUNT\n"
-#define AQ_SHM_VERSION UINT32_C(1)
+#define AQ_SHM_VERSION UINT32_C(2)
 #define AQ_SHM_BYTE_ORDER UINT32_C(0x01020304)
 #define AQ_SHM_HEADER_SIZE 4096
 #define AQ_SHM_SLOT_SIZE 64

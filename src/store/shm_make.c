@@ -20,6 +20,12 @@
 #define FILE_MODE 0600
 #define ASIDE_NAMES 100
 
+/* A mapped file to carry over. */
+typedef struct {
+    aq_shm_header_t *header;
+    const aq_shm_older_t *older; /* NULL: it is of this version */
+} source_t;
+
 static apr_status_t header_fill(aq_shm_opening_t *opening, aq_shm_header_t *header, const aq_shm_header_t *old)
 {
     apr_status_t rv = APR_SUCCESS;
@@ -44,24 +50,31 @@ static apr_status_t header_fill(aq_shm_opening_t *opening, aq_shm_header_t *head
     return rv == APR_SUCCESS ? rv : aq_shm_failed(opening, rv, "its secret cannot be made");
 }
 
-/* Copies the live counters of `old`. 0 where one finds no place. */
-static int carry_over(aq_shm_header_t *header, aq_shm_header_t *old, aq_time_ms_t now_ms)
+static void header_carry(aq_shm_header_t *to, const aq_shm_header_t *from)
 {
-    const aq_shm_table_t from = aq_shm_table_of(old);
+    atomic_store(&to->overflows, atomic_load(&from->overflows));
+    atomic_store(&to->owners, atomic_load(&from->owners));
+}
+
+/* Copies the live counters of `old`. 0 where one finds no place. */
+static int carry_over(aq_shm_header_t *header, const source_t *old, aq_time_ms_t now_ms)
+{
+    static const aq_shm_older_t same = {.slot_carry = aq_shm_table_copy_in, .header_carry = header_carry};
+    const aq_shm_older_t *as = old->older != NULL ? old->older : &same;
+    const aq_shm_table_t from = aq_shm_table_of(old->header);
     const aq_shm_table_t to = aq_shm_table_of(header);
 
     for (uint64_t i = 0; i < from.slot_count; i++) {
-        if (aq_shm_slot_is_live(&from.slots[i], now_ms) && !aq_shm_table_copy_in(&to, &from.slots[i])) {
+        if (aq_shm_slot_is_live(&from.slots[i], now_ms) && !as->slot_carry(&to, &from.slots[i])) {
             return 0;
         }
     }
-    atomic_store(&header->overflows, atomic_load(&old->overflows));
-    atomic_store(&header->owners, atomic_load(&old->owners));
+    as->header_carry(header, old->header);
     return 1;
 }
 
 /* Fills a new file, given its descriptor. APR_EINCOMPLETE where the counters of `old` do not fit. */
-static apr_status_t fill(aq_shm_opening_t *opening, int fd, aq_shm_header_t *old)
+static apr_status_t fill(aq_shm_opening_t *opening, int fd, const source_t *old)
 {
     void *mapped = NULL;
     apr_status_t rv = aq_shm_allocate(opening, fd, opening->size_bytes);
@@ -72,7 +85,7 @@ static apr_status_t fill(aq_shm_opening_t *opening, int fd, aq_shm_header_t *old
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = header_fill(opening, mapped, old);
+    rv = header_fill(opening, mapped, old != NULL ? old->header : NULL);
     if (rv == APR_SUCCESS && old != NULL && !carry_over(mapped, old, opening->now_ms)) {
         rv = APR_EINCOMPLETE;
     }
@@ -95,8 +108,18 @@ static const char *folder_of(apr_pool_t *p, const char *path)
     return slash == path ? "/" : apr_pstrmemdup(p, path, (apr_size_t)(slash - path));
 }
 
-/* Makes the file anew, in place of what is there. `old`: mapped, to carry over; or NULL. */
-static apr_status_t make(aq_shm_opening_t *opening, aq_shm_header_t *old)
+/* A second name of the older file, for who has to go back. One that is there already is of an upgrade that was undone. */
+static apr_status_t older_keep(aq_shm_opening_t *opening, uint32_t version)
+{
+    const char *kept = apr_psprintf(opening->p, "%s.version-%u", opening->path, version);
+
+    (void)unlink(kept);
+    return link(opening->path, kept) == 0 ? APR_SUCCESS
+                                          : aq_shm_failed(opening, errno, "a copy of it cannot be kept beside it");
+}
+
+/* Makes the file anew, in place of what is there. `old`: to carry over; or NULL. */
+static apr_status_t make(aq_shm_opening_t *opening, const source_t *old)
 {
     const char *fresh = apr_pstrcat(opening->p, opening->path, ".new", NULL);
     int fd = -1;
@@ -109,6 +132,9 @@ static apr_status_t make(aq_shm_opening_t *opening, aq_shm_header_t *old)
     }
     rv = fill(opening, fd, old);
     (void)close(fd);
+    if (rv == APR_SUCCESS && old != NULL && old->older != NULL) {
+        rv = older_keep(opening, old->older->version);
+    }
     if (rv == APR_SUCCESS && rename(fresh, opening->path) != 0) {
         rv = aq_shm_failed(opening, errno, "it cannot be put in its place");
     }
@@ -143,17 +169,26 @@ static apr_status_t set_aside(aq_shm_opening_t *opening, const char *wrong)
     return APR_SUCCESS;
 }
 
-/* Replaces a good file by one of the size that was asked for. */
-static apr_status_t resize(aq_shm_opening_t *opening, int fd, uint64_t old_size)
+/* Replaces a good file by one of the size that was asked for, and of this version. */
+static apr_status_t replace(aq_shm_opening_t *opening, int fd, uint64_t old_size)
 {
-    void *old = NULL;
-    apr_status_t rv = aq_shm_map(opening, fd, old_size, PROT_READ, &old);
+    void *mapped = NULL;
+    apr_status_t rv = aq_shm_map(opening, fd, old_size, PROT_READ, &mapped);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = make(opening, old);
-    (void)munmap(old, old_size);
+    const aq_shm_header_t *header = mapped;
+    const source_t old = {.header = mapped, .older = aq_shm_older_find(header->version)};
+    rv = make(opening, &old);
+    (void)munmap(mapped, old_size);
+    return rv;
+}
+
+static apr_status_t resize(aq_shm_opening_t *opening, int fd, uint64_t old_size)
+{
+    apr_status_t rv = replace(opening, fd, old_size);
+
     if (rv == APR_SUCCESS) {
         AQ_LOG(AQ_LOG_NOTICE, 301, APR_SUCCESS,
                "counter file %s: its size is now %" APR_UINT64_T_FMT " bytes and no more %" APR_UINT64_T_FMT
@@ -170,6 +205,33 @@ void aq_shm_size_kept(const aq_shm_opening_t *opening, uint64_t size_bytes, cons
            opening->path, size_bytes, opening->size_bytes, why);
 }
 
+/* Carries a file of an older version over: into one of the size that was asked for, or else of its own. */
+static apr_status_t upgrade(aq_shm_opening_t *opening, int fd, uint64_t old_size)
+{
+    const uint64_t asked = opening->size_bytes;
+    apr_status_t rv;
+
+    opening->size_bytes = opening->may_resize ? asked : old_size;
+    rv = replace(opening, fd, old_size);
+    if (rv == APR_EINCOMPLETE && old_size > opening->size_bytes) {
+        opening->size_bytes = old_size;
+        rv = replace(opening, fd, old_size);
+    }
+    if (rv == APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_NOTICE, 470, APR_SUCCESS,
+               "counter file %s: it was of an older version, the counters were carried over; the old one is kept "
+               "beside it",
+               opening->path);
+        if (opening->size_bytes != asked) {
+            aq_shm_size_kept(opening, opening->size_bytes, "its live counters would not find a place");
+        }
+    } else if (rv == APR_EINCOMPLETE) {
+        rv = aq_shm_failed(opening, rv, "the counters of its older version find no place: ask for a larger size=");
+    }
+    opening->size_bytes = asked;
+    return rv;
+}
+
 apr_status_t aq_shm_prepare(aq_shm_opening_t *opening)
 {
     uint64_t size_bytes;
@@ -181,13 +243,15 @@ apr_status_t aq_shm_prepare(aq_shm_opening_t *opening)
     if (rv == APR_SUCCESS && on_disk == AQ_SHM_ON_DISK_BAD) {
         rv = set_aside(opening, wrong);
     }
-    if (rv == APR_SUCCESS && on_disk != AQ_SHM_ON_DISK_GOOD) {
+    if (rv == APR_SUCCESS && (on_disk == AQ_SHM_ON_DISK_BAD || on_disk == AQ_SHM_ON_DISK_NOTHING)) {
         return make(opening, NULL);
     }
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (size_bytes != opening->size_bytes && opening->may_resize) {
+    if (on_disk == AQ_SHM_ON_DISK_OLDER) {
+        rv = upgrade(opening, fd, size_bytes);
+    } else if (size_bytes != opening->size_bytes && opening->may_resize) {
         rv = resize(opening, fd, size_bytes);
         if (rv == APR_EINCOMPLETE) {
             aq_shm_size_kept(opening, size_bytes, "its live counters would not find a place");

@@ -47,7 +47,7 @@ typedef enum {
 static void file_spoil(bad_t kind)
 {
     static const char zero[4096];
-    static const uint32_t version = 2;
+    static const uint32_t version = AQ_SHM_VERSION + 1;
     static const uint32_t order = 0x04030201;
 
     switch (kind) {
