@@ -23,7 +23,6 @@
 
 #define QUEUE_WAIT_MS 5000
 #define LIST_DEFAULT 50
-#define LIST_MAX 10000
 #define PURGE_PAGE 200
 #define LOOK_EVERY_US 300000
 #define BAR_WIDTH 30
@@ -141,13 +140,8 @@ aq_ctl_exit_t aq_ctl_batch_list(aq_ctl_t *ctl)
     batches_t batches;
     aq_ctl_exit_t code = query_read(ctl, &query);
 
-    if (code == AQ_CTL_DONE && ctl->argument) {
-        char *end;
-        apr_int64_t count = apr_strtoi64(ctl->argument, &end, 10);
-        if (end == ctl->argument || *end || count < 1 || count > LIST_MAX) {
-            return aq_ctl_fail(AQ_CTL_USAGE, "COUNT must be 1 to %d", LIST_MAX);
-        }
-        query.limit = (int)count;
+    if (code == AQ_CTL_DONE) {
+        code = aq_ctl_count_read(ctl, &query.limit);
     }
     if (code != AQ_CTL_DONE || (code = batches_open(ctl, &batches)) != AQ_CTL_DONE) {
         return code;

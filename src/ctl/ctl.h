@@ -41,10 +41,10 @@ typedef aq_ctl_exit_t aq_ctl_command_fn(aq_ctl_t *ctl);
 
 aq_ctl_command_fn aq_ctl_key_create, aq_ctl_key_list, aq_ctl_key_revoke, aq_ctl_key_rotate;
 aq_ctl_command_fn aq_ctl_tenant_set, aq_ctl_tenant_show;
-aq_ctl_command_fn aq_ctl_usage_show;
+aq_ctl_command_fn aq_ctl_usage_show, aq_ctl_usage_reset, aq_ctl_usage_top;
 aq_ctl_command_fn aq_ctl_batch_list, aq_ctl_batch_show, aq_ctl_batch_cancel, aq_ctl_batch_retry, aq_ctl_batch_purge;
 aq_ctl_command_fn aq_ctl_config_check;
-aq_ctl_command_fn aq_ctl_store_info;
+aq_ctl_command_fn aq_ctl_store_info, aq_ctl_store_verify;
 aq_ctl_command_fn aq_ctl_simulate;
 
 /* ---- output.c --------------------------------------------------------------------------------------------------- */
@@ -77,6 +77,9 @@ aq_ctl_exit_t aq_ctl_answer_print(const aq_ctl_t *ctl, json_t *answer, const cha
 /* Sets ctl->state_dir and ctl->key_file from -f CONFIG, where they are not given and CONFIG says them. */
 aq_ctl_exit_t aq_ctl_config_read(aq_ctl_t *ctl);
 
+/* Reads the argument COUNT, 1 to 10,000, where there is one. */
+aq_ctl_exit_t aq_ctl_count_read(const aq_ctl_t *ctl, int *count);
+
 /* Reads STATE_DIR/runtime.json into ctl->runtime. Says why it cannot, unless `is_optional`. */
 aq_ctl_exit_t aq_ctl_runtime_load(aq_ctl_t *ctl, int is_optional);
 
@@ -91,7 +94,8 @@ aq_ctl_exit_t aq_ctl_plans_load(aq_ctl_t *ctl, const aq_hash_secret_t *secret, a
 aq_ctl_exit_t aq_ctl_keys_load(aq_ctl_t *ctl, apr_hash_t *plans, const aq_hash_secret_t *secret,
                                const aq_key_set_t **set, aq_keys_report_t *report);
 
-/* The server's counters, to be looked at. */
+/* The server's counters, to be looked at; or to be looked at and reset. */
 aq_ctl_exit_t aq_ctl_store_open(aq_ctl_t *ctl, aq_counter_store_t **store);
+aq_ctl_exit_t aq_ctl_store_open_to_reset(aq_ctl_t *ctl, aq_counter_store_t **store);
 
 #endif

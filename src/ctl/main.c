@@ -5,6 +5,7 @@
 #include "ctl/ctl.h"
 
 #include "base/aq_log.h"
+#include "ctl/suggest.h"
 
 #include <apr_general.h>
 #include <apr_strings.h>
@@ -84,10 +85,23 @@ static const command_t commands[] = {
      .most_arguments = 1},
     {.noun = "usage",
      .verb = "show",
-     .usage = "[--tenant NAME] [--key ID]",
+     .usage = "[--tenant NAME] [--key ID] [--limit LIMIT]...",
      .help = "show what is used of each limit",
      .run = aq_ctl_usage_show,
-     .takes = TAKES_TENANT | TAKES_KEY},
+     .takes = TAKES_TENANT | TAKES_KEY | TAKES_LIMIT},
+    {.noun = "usage",
+     .verb = "top",
+     .usage = "[--tenant NAME] [--limit LIMIT]... [COUNT]",
+     .help = "show who is nearest to a limit, 10 rows unless COUNT is given",
+     .run = aq_ctl_usage_top,
+     .takes = TAKES_TENANT | TAKES_LIMIT,
+     .most_arguments = 1},
+    {.noun = "usage",
+     .verb = "reset",
+     .usage = "--tenant NAME | --key ID [--limit LIMIT]...",
+     .help = "have limits begin anew: of a tenant and its keys, or of one key alone",
+     .run = aq_ctl_usage_reset,
+     .takes = TAKES_TENANT | TAKES_KEY | TAKES_LIMIT},
     {.noun = "batch",
      .verb = "list",
      .usage = "[--tenant NAME] [--status STATUS] [COUNT]",
@@ -130,6 +144,11 @@ static const command_t commands[] = {
      .help = "look for mistakes in plans, keys file and folders",
      .run = aq_ctl_config_check},
     {.noun = "store", .verb = "info", .usage = "", .help = "show the counter store", .run = aq_ctl_store_info},
+    {.noun = "store",
+     .verb = "verify",
+     .usage = "",
+     .help = "look whether all that is in the counter store makes sense",
+     .run = aq_ctl_store_verify},
     {.noun = "simulate",
      .usage = "--conf FILE [--key-file FILE] [--plan NAME] [--format FORMAT] [--key-field N] [ACCESS.LOG|-]...",
      .help = "replay access logs: what limits would have refused, and which limits would have done",
@@ -192,6 +211,26 @@ static void option_set(aq_ctl_t *ctl, const option_t *option, const char *value)
     }
 }
 
+/* Says what is wrong with the option that getopt_long stopped at. */
+static aq_ctl_exit_t option_refuse(apr_pool_t *p, const char *option, int is_without_value)
+{
+    apr_array_header_t *names = apr_array_make(p, (int)OPTION_COUNT + 3, sizeof(const char *));
+    const char *const flags[] = {"--json", "--help", "--follow"};
+
+    if (is_without_value) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "%s needs a value", option);
+    }
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        APR_ARRAY_PUSH(names, const char *) = apr_pstrcat(p, "--", options[i].name, NULL);
+    }
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        APR_ARRAY_PUSH(names, const char *) = flags[i];
+    }
+    const char *nearest = aq_suggest(option, names);
+    return aq_ctl_fail(AQ_CTL_USAGE, "there is no option %s%s%s", option, nearest ? "; did you mean " : "",
+                       nearest ? apr_pstrcat(p, nearest, "?", NULL) : "");
+}
+
 /* Sets `ctl` from the options; `*given` are their bits. AQ_CTL_DONE with `*is_help` where help was asked for. */
 static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned *given, int *is_help)
 {
@@ -205,7 +244,8 @@ static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned
     for (int i = 0; i < (int)OPTION_COUNT; i++) {
         longs[i] = (struct option){options[i].name, required_argument, NULL, OPTION_OF_TABLE + i};
     }
-    while ((got = getopt_long(argc, argv, "f:h", longs, NULL)) != -1) {
+    opterr = 0;
+    while ((got = getopt_long(argc, argv, ":f:h", longs, NULL)) != -1) {
         if (got >= OPTION_OF_TABLE) {
             option_set(ctl, &options[got - OPTION_OF_TABLE], optarg);
             *given |= options[got - OPTION_OF_TABLE].bit;
@@ -219,7 +259,7 @@ static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned
         } else if (got == OPTION_HELP) {
             *is_help = 1;
         } else {
-            return AQ_CTL_USAGE; /* getopt_long has said why */
+            return option_refuse(ctl->p, argv[optind - 1], got == ':');
         }
     }
     return AQ_CTL_DONE;
@@ -238,11 +278,41 @@ static const command_t *command_find(char **words, int count, int *name_words)
     return NULL;
 }
 
+static const char *name_of(apr_pool_t *p, const command_t *command)
+{
+    return command->verb ? apr_pstrcat(p, command->noun, " ", command->verb, NULL) : command->noun;
+}
+
+/* What there is in place of words that are no command. */
+static aq_ctl_exit_t command_refuse(const aq_ctl_t *ctl, char **words, int count)
+{
+    apr_array_header_t *names = apr_array_make(ctl->p, (int)COMMAND_COUNT, sizeof(const char *));
+    const char *asked = count > 1 ? apr_pstrcat(ctl->p, words[0], " ", words[1], NULL) : words[0], *verbs = NULL;
+
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        APR_ARRAY_PUSH(names, const char *) = name_of(ctl->p, &commands[i]);
+        if (strcmp(commands[i].noun, words[0]) == 0) {
+            verbs = apr_pstrcat(ctl->p, verbs ? verbs : "", verbs ? ", " : "", commands[i].verb, NULL);
+        }
+    }
+    const char *nearest = aq_suggest(asked, names);
+    if (nearest) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "there is no command \"%s\"; did you mean \"%s\"?", asked, nearest);
+    }
+    if (verbs) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "%s takes one of: %s", words[0], verbs);
+    }
+    return aq_ctl_fail(AQ_CTL_USAGE, "there is no command \"%s\"; --help lists them", asked);
+}
+
 static aq_ctl_exit_t command_run(aq_ctl_t *ctl, char **words, int count, unsigned given)
 {
     int name_words;
     const command_t *command = command_find(words, count, &name_words);
 
+    if (!command && count > 0) {
+        return command_refuse(ctl, words, count);
+    }
     if (!command) {
         help_print(stderr);
         return AQ_CTL_USAGE;
@@ -251,8 +321,7 @@ static aq_ctl_exit_t command_run(aq_ctl_t *ctl, char **words, int count, unsigne
     ctl->argument_count = count - name_words;
     if (ctl->argument_count < command->least_arguments || ctl->argument_count > command->most_arguments ||
         (given & ~command->takes) != 0) {
-        return aq_ctl_fail(AQ_CTL_USAGE, "usage: apiquotactl %s%s%s %s", command->noun, command->verb ? " " : "",
-                           command->verb ? command->verb : "", command->usage);
+        return aq_ctl_fail(AQ_CTL_USAGE, "usage: apiquotactl %s %s", name_of(ctl->p, command), command->usage);
     }
     ctl->argument = ctl->argument_count > 0 ? ctl->arguments[0] : NULL;
     aq_ctl_exit_t code = ctl->config && !command->reads_config ? aq_ctl_config_read(ctl) : AQ_CTL_DONE;

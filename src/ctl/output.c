@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define COLUMNS_MAX 12
 
@@ -99,35 +101,101 @@ static int width_of(const char *text)
     return width;
 }
 
-static void cell_print(const char *text, int width, int is_last)
+/* ---- tables ----------------------------------------------------------------------------------------------------- */
+
+/* Colour is for people: on a terminal that knows it, and not where NO_COLOR (no-color.org) says that they want none. */
+static int is_coloured(void)
 {
-    (void)printf("%s%*s", text, is_last ? 0 : width - width_of(text) + 2, is_last ? "\n" : "");
+    const char *none = getenv("NO_COLOR"), *terminal = getenv("TERM");
+
+    return isatty(STDOUT_FILENO) && !(none && none[0]) && terminal && strcmp(terminal, "dumb") != 0;
+}
+
+#define BOLD "1"
+#define RED "31"
+#define GREEN "32"
+#define YELLOW "33"
+
+/* The colour of a word that stands for a state; NULL: none. */
+static const char *colour_of(const char *text)
+{
+    static const struct {
+        const char *word, *colour;
+    } states[] = {
+        {"active", GREEN}, {"succeeded", GREEN}, {"good", GREEN},       {"queued", YELLOW}, {"running", YELLOW},
+        {"expired", RED},  {"disabled", RED},    {"canceling", YELLOW}, {"canceled", RED},  {"failed", RED},
+    };
+
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        if (strcmp(states[i].word, text) == 0) {
+            return states[i].colour;
+        }
+    }
+    return NULL;
+}
+
+typedef struct {
+    int width;
+    int is_number; /* numbers stand to the right */
+} measure_t;
+
+static void cell_print(const char *text, const measure_t *measure, int is_last, const char *colour)
+{
+    const int room = measure->width - width_of(text), is_number = measure->is_number;
+
+    (void)printf("%*s", is_number ? room : 0, "");
+    if (colour) {
+        (void)printf("\033[%sm%s\033[0m", colour, text);
+    } else {
+        (void)fputs(text, stdout);
+    }
+    (void)printf("%*s", is_last ? 0 : (is_number ? 0 : room) + 2, is_last ? "\n" : "");
+}
+
+/* How wide a column is. One whose values are all numbers, or none, is one of numbers. */
+static measure_t measure_of(apr_pool_t *p, const json_t *rows, const aq_ctl_column_t *column)
+{
+    measure_t measure = {.width = width_of(column->heading)};
+    int numbers = 0, others = 0;
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach(rows, i, row)
+    {
+        const json_t *value = json_object_get(row, column->member);
+        const int width = width_of(cell_text(p, value));
+        measure.width = width > measure.width ? width : measure.width;
+        numbers += json_is_number(value);
+        others += value && !json_is_number(value) && !json_is_null(value);
+    }
+    measure.is_number = numbers > 0 && others == 0;
+    return measure;
 }
 
 void aq_ctl_table_print(apr_pool_t *p, const json_t *rows, const aq_ctl_column_t *columns)
 {
-    int widths[COLUMNS_MAX], count = 0;
+    const int with_colour = is_coloured();
+    measure_t measures[COLUMNS_MAX];
+    int count = 0;
     const json_t *row;
     size_t i;
 
     for (; count < COLUMNS_MAX && columns[count].heading; count++) {
-        widths[count] = width_of(columns[count].heading);
-        json_array_foreach(rows, i, row)
-        {
-            int width = width_of(cell_text(p, json_object_get(row, columns[count].member)));
-            widths[count] = width > widths[count] ? width : widths[count];
-        }
+        measures[count] = measure_of(p, rows, &columns[count]);
     }
     for (int c = 0; c < count; c++) {
-        cell_print(columns[c].heading, widths[c], c == count - 1);
+        cell_print(columns[c].heading, &measures[c], c == count - 1, with_colour ? BOLD : NULL);
     }
     json_array_foreach(rows, i, row)
     {
         for (int c = 0; c < count; c++) {
-            cell_print(cell_text(p, json_object_get(row, columns[c].member)), widths[c], c == count - 1);
+            const char *text = cell_text(p, json_object_get(row, columns[c].member));
+            cell_print(text, &measures[c], c == count - 1, with_colour ? colour_of(text) : NULL);
         }
     }
 }
+
+/* ---- answers ---------------------------------------------------------------------------------------------------- */
 
 aq_ctl_exit_t aq_ctl_rows_print(const aq_ctl_t *ctl, json_t *answer, const char *rows, const aq_ctl_column_t *columns)
 {

@@ -12,8 +12,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STATE_DIR_DEFAULT "/var/lib/apiquota"
+#define KEY_FILE_DEFAULT "/etc/apiquota/keys.json"
 #define LINE_MAX_BYTES 8192
 
 /* ---- options and httpd.conf ------------------------------------------------------------------------------------- */
@@ -77,6 +79,23 @@ aq_ctl_exit_t aq_ctl_config_read(aq_ctl_t *ctl)
     return AQ_CTL_DONE;
 }
 
+#define COUNT_MAX 10000
+
+aq_ctl_exit_t aq_ctl_count_read(const aq_ctl_t *ctl, int *count)
+{
+    char *end;
+
+    if (!ctl->argument) {
+        return AQ_CTL_DONE;
+    }
+    const apr_int64_t number = apr_strtoi64(ctl->argument, &end, 10);
+    if (end == ctl->argument || *end || number < 1 || number > COUNT_MAX) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "COUNT must be 1 to %d", COUNT_MAX);
+    }
+    *count = (int)number;
+    return AQ_CTL_DONE;
+}
+
 /* ---- runtime.json ----------------------------------------------------------------------------------------------- */
 
 static apr_status_t json_release(void *json)
@@ -101,9 +120,20 @@ aq_ctl_exit_t aq_ctl_runtime_load(aq_ctl_t *ctl, int is_optional)
     return AQ_CTL_DONE;
 }
 
+/* A package has put the keys file there, and httpd has not told yet that it is to be another one. */
+static int is_before_first_start(const aq_ctl_t *ctl)
+{
+    return !ctl->state_dir && !ctl->config && access(STATE_DIR_DEFAULT "/" AQ_RUNTIME_FILE, F_OK) != 0 &&
+           errno == ENOENT && access(KEY_FILE_DEFAULT, F_OK) == 0;
+}
+
 aq_ctl_exit_t aq_ctl_key_file_find(aq_ctl_t *ctl)
 {
     if (ctl->key_file) {
+        return AQ_CTL_DONE;
+    }
+    if (is_before_first_start(ctl)) {
+        ctl->key_file = KEY_FILE_DEFAULT;
         return AQ_CTL_DONE;
     }
     aq_ctl_exit_t code = aq_ctl_runtime_load(ctl, 0);
@@ -163,7 +193,9 @@ aq_ctl_exit_t aq_ctl_keys_load(aq_ctl_t *ctl, apr_hash_t *plans, const aq_hash_s
     return AQ_CTL_DONE;
 }
 
-aq_ctl_exit_t aq_ctl_store_open(aq_ctl_t *ctl, aq_counter_store_t **store)
+typedef apr_status_t store_open_fn(apr_pool_t *p, const char *path, aq_counter_store_t **store, const char **error);
+
+static aq_ctl_exit_t store_open(aq_ctl_t *ctl, store_open_fn *open, aq_counter_store_t **store)
 {
     const char *error = NULL;
     aq_ctl_exit_t code = aq_ctl_runtime_load(ctl, 0);
@@ -176,8 +208,18 @@ aq_ctl_exit_t aq_ctl_store_open(aq_ctl_t *ctl, aq_counter_store_t **store)
     if (!kind || strcmp(kind, "shm") != 0 || !path) {
         return aq_ctl_fail(AQ_CTL_REFUSED, AQ_RUNTIME_FILE ": names no store that this version knows");
     }
-    if (aq_shm_counters_open_readonly(ctl->p, path, store, &error) != APR_SUCCESS) {
+    if (open(ctl->p, path, store, &error) != APR_SUCCESS) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error ? error : path);
     }
     return AQ_CTL_DONE;
+}
+
+aq_ctl_exit_t aq_ctl_store_open(aq_ctl_t *ctl, aq_counter_store_t **store)
+{
+    return store_open(ctl, aq_shm_counters_open_readonly, store);
+}
+
+aq_ctl_exit_t aq_ctl_store_open_to_reset(aq_ctl_t *ctl, aq_counter_store_t **store)
+{
+    return store_open(ctl, aq_shm_counters_open_to_reset, store);
 }

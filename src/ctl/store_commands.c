@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * apiquotactl store: info.
+ * apiquotactl store: info and verify.
  */
 #include "ctl/ctl.h"
 
@@ -33,4 +33,35 @@ aq_ctl_exit_t aq_ctl_store_info(aq_ctl_t *ctl)
                                          (json_int_t)info.slots, "live", (json_int_t)info.live, "dead",
                                          (json_int_t)info.dead, "overflows", (json_int_t)info.overflows),
                                text);
+}
+
+static aq_ctl_exit_t findings_print(const aq_ctl_t *ctl, const apr_array_header_t *findings)
+{
+    static const aq_ctl_column_t columns[] = {{"FINDING", "finding"}, {.heading = NULL}};
+    json_t *rows = json_array();
+
+    for (int i = 0; i < findings->nelts; i++) {
+        (void)json_array_append_new(rows, json_pack("{s:s}", "finding", APR_ARRAY_IDX(findings, i, const char *)));
+    }
+    json_t *answer = json_pack("{s:o}", "findings", rows);
+    aq_ctl_exit_t code = findings->nelts > 0 ? aq_ctl_rows_print(ctl, answer, "findings", columns)
+                                             : aq_ctl_answer_print(ctl, answer, "Nothing found.");
+    return findings->nelts > 0 ? AQ_CTL_REFUSED : code;
+}
+
+aq_ctl_exit_t aq_ctl_store_verify(aq_ctl_t *ctl)
+{
+    apr_array_header_t *findings = apr_array_make(ctl->p, 4, sizeof(const char *));
+    aq_counter_store_t *store;
+    aq_ctl_exit_t code = aq_ctl_store_open(ctl, &store);
+
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    apr_status_t rv = aq_counter_store_verify(store, ctl->now_ms, findings);
+    if (rv != APR_SUCCESS) {
+        char reason[128];
+        return aq_ctl_fail(AQ_CTL_REFUSED, "the counter store: %s", apr_strerror(rv, reason, sizeof(reason)));
+    }
+    return findings_print(ctl, findings);
 }

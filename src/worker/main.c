@@ -35,7 +35,8 @@ static const char usage[] =
     "  --config FILE      what httpd wrote for the worker (default: DIR/runtime.json)\n"
     "  --parent-pid PID   stop when this parent is gone\n"
     "  --log-socket FD    where httpd hands over its error log when it has opened it anew\n"
-    "  --log-level LEVEL  crit, error, warn, notice, info (default) or debug\n";
+    "  --log-level LEVEL  crit, error, warn, notice, info (default) or debug\n"
+    "  --help             this\n";
 
 static const char *const level_names[] = {
     [AQ_LOG_CRIT] = "crit",     [AQ_LOG_ERROR] = "error", [AQ_LOG_WARNING] = "warn",
@@ -90,8 +91,8 @@ static int level_parse(const char *text)
     return 0;
 }
 
-/* Takes one option; 0 where its value is wrong. The last three are for tests. */
-static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_options_t *options)
+/* Takes one option; 0 where its value is wrong. L, S and R are for tests. */
+static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_options_t *options, int *is_help)
 {
     long long number = 0;
     int is_good = 1;
@@ -127,6 +128,9 @@ static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_o
         is_good = number_parse(value, 1, LLONG_MAX, &number);
         options->result_max_bytes = number;
         break;
+    case 'h':
+        *is_help = 1;
+        break;
     default:
         is_good = 0;
         break;
@@ -134,7 +138,7 @@ static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_o
     return is_good;
 }
 
-static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options_t *options)
+static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options_t *options, int *is_help)
 {
     static const struct option known[] = {
         {"state-dir", required_argument, NULL, 's'},
@@ -145,6 +149,7 @@ static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options
         {"lease-ms", required_argument, NULL, 'L'},
         {"stop-wait-ms", required_argument, NULL, 'S'},
         {"result-max-bytes", required_argument, NULL, 'R'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -152,25 +157,29 @@ static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options
     *options = (aq_worker_options_t){
         .log_socket = -1, .lease_ms = LEASE_MS, .stop_wait_ms = STOP_WAIT_MS, .result_max_bytes = RESULT_MAX_BYTES};
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        if (!option_take(option, optarg, p, options)) {
+        if (!option_take(option, optarg, p, options, is_help)) {
             return 0;
         }
     }
-    return optind == argc && options->config_file != NULL;
+    return *is_help || (optind == argc && options->config_file != NULL);
 }
 
 int main(int argc, char **argv)
 {
     aq_worker_options_t options;
     apr_pool_t *pool;
+    int is_help = 0;
 
     if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS) {
         return 1;
     }
     aq_log_sink_set(write_line, NULL);
-    if (!options_parse(argc, argv, pool, &options)) {
+    if (!options_parse(argc, argv, pool, &options, &is_help)) {
         (void)fputs(usage, stderr);
         return EXIT_USAGE;
+    }
+    if (is_help) {
+        return fputs(usage, stdout) < 0 || fflush(stdout) != 0;
     }
     /* A target or a log that closes its end is told by errors. */
     (void)signal(SIGPIPE, SIG_IGN);

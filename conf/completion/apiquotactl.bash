@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for apiquotactl(8). What there is, it asks of `apiquotactl --help`, so that it never lags behind.
+
+# "noun verb options" of each command.
+_apiquotactl_commands() {
+    apiquotactl --help 2>/dev/null | sed -n 's/^  \([a-z]\)/\1/p'
+}
+
+# The names of tenants, or the ids of keys; none where the keys file may not be read.
+_apiquotactl_names() {
+    case $1 in
+    tenant) apiquotactl --json tenant show 2>/dev/null | sed -n 's/^ *"tenant": "\([^"\\]*\)",*$/\1/p' ;;
+    key) apiquotactl --json key list 2>/dev/null | sed -n 's/^ *"id": "\([^"\\]*\)",*$/\1/p' ;;
+    esac
+}
+
+_apiquotactl() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} noun='' verb='' words='' i
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --state-dir | --key-file | --config | --conf | -f | --tenant | --key | --id | --plan) i=$((i + 1)) ;;
+        -*) ;;
+        *)
+            if [ -z "$noun" ]; then noun=${COMP_WORDS[i]}; elif [ -z "$verb" ]; then verb=${COMP_WORDS[i]}; fi
+            ;;
+        esac
+    done
+    COMPREPLY=()
+    case $before in
+    --tenant) words=$(_apiquotactl_names tenant) ;;
+    --key) words=$(_apiquotactl_names key) ;;
+    --status) words='queued running canceling succeeded failed canceled' ;;
+    --state-dir | --key-file | --config | --conf | -f) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
+    *)
+        if [ "${word:0:1}" = - ]; then
+            words="--json --state-dir --key-file --config --help $(_apiquotactl_commands |
+                grep -E "^$noun( $verb( |\$)| [^a-z]|\$)" | grep -oE -e '--[a-z-]+')"
+        elif [ -z "$noun" ]; then
+            words=$(_apiquotactl_commands | cut -d' ' -f1 | sort -u)
+        elif [ -z "$verb" ]; then
+            words=$(_apiquotactl_commands | sed -n "s/^$noun \([a-z]*\).*/\1/p")
+            [ -n "$words" ] || { mapfile -t COMPREPLY < <(compgen -f -- "$word") && return; }
+        else
+            case "$noun $verb" in
+            'key revoke' | 'key rotate') words=$(_apiquotactl_names key) ;;
+            'tenant set' | 'tenant show') words=$(_apiquotactl_names tenant) ;;
+            esac
+        fi
+        ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -F _apiquotactl apiquotactl
