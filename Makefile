@@ -18,9 +18,14 @@ WERROR    ?= -Werror
 AQ_JOBS   ?= 3
 PORT      ?= 8080
 PROFILE   ?=
+RELEASE   ?= bookworm
 prefix     ?= /usr
 sbindir    ?= $(prefix)/sbin
 libexecdir ?= $(prefix)/libexec
+mandir     ?= $(prefix)/share/man
+docdir     ?= $(prefix)/share/doc/mod_apiquota
+bashdir    ?= $(prefix)/share/bash-completion/completions
+modsdir    ?= /etc/apache2/mods-available
 DESTDIR   ?=
 
 MAKEFLAGS += --no-builtin-rules
@@ -223,6 +228,21 @@ install: all
 	install -D -m 644 $(O)/mod_apiquota.so '$(DESTDIR)$(HTTPD_MODS)/mod_apiquota.so'
 	install -D -m 755 $(O)/apiquotactl '$(DESTDIR)$(sbindir)/apiquotactl'
 	install -D -m 755 $(O)/apiquota-worker '$(DESTDIR)$(libexecdir)/apiquota-worker'
+	install -d '$(DESTDIR)$(mandir)/man8' '$(DESTDIR)$(modsdir)' '$(DESTDIR)$(docdir)'
+	install -m 644 docs/man/*.8 '$(DESTDIR)$(mandir)/man8'
+	install -D -m 644 conf/completion/apiquotactl.bash '$(DESTDIR)$(bashdir)/apiquotactl'
+	for file in README.md SECURITY.md $$(find docs -name '*.md') conf/apiquota.conf $(wildcard $(addprefix conf/,profiles/* monitoring/*)); do \
+	    install -D -m 644 "$$file" '$(DESTDIR)$(docdir)'/"$$file" || exit 1; done
+	@# What an administrator has changed stays.
+	for file in conf/mods-available/*; do to='$(DESTDIR)$(modsdir)'/$${file##*/}; \
+	    [ -e "$$to" ] || install -m 644 "$$file" "$$to" || exit 1; done
+
+# A copy is built, so that the tree stays as it is; the packages come to $(BUILD).  They are tested by `make check-deb`.
+.PHONY: deb check-deb
+deb: deps
+	tests/package/build_deb.sh '$(abspath $(BUILD))'
+check-deb:
+	RELEASE='$(RELEASE)' tests/package/bare_deb.sh
 
 clean:
 	rm -rf '$(BUILD)'
@@ -239,6 +259,8 @@ help:
 	@echo 'make check-bare   README'\''s commands in a bare Debian (root, debootstrap)'
 	@echo 'make bench        the measurements'
 	@echo 'make install      into $$(DESTDIR); prefix=/usr'
+	@echo 'make deb          Debian packages, into $$(BUILD)'
+	@echo 'make check-deb    the packages in a bare Debian: RELEASE=bookworm|trixie (root, debootstrap)'
 	@echo 'make clean        remove $$(BUILD)'
 	@echo
 	@echo 'Variables: BUILD CC=gcc|clang SANITIZER=address,undefined|thread CFLAGS LDFLAGS AQ_JOBS PORT PROFILE T DESTDIR prefix'

@@ -21,6 +21,8 @@ test        prometheus chromium chromium-driver python3-selenium
 lint        clang clang-format clang-tidy cppcheck
 12:lint     libclang-rt-14-dev
 13:lint     libclang-rt-19-dev
+lint        mandoc systemd bash
+package     dpkg-dev debhelper lintian
 demo        iso-codes unicode-data
 bench       valgrind hey wrk
 TABLE

@@ -7,11 +7,7 @@
 static const struct {
     const char *rate, *option;
 } LIMITS[] = {
-    {"5/day", NULL},
-    {"5/minute", NULL},
-    {"5/total", NULL},
-    {"5/month", "anchor=15"},
-    {"5/minute", "burst=5"},
+    {"5/day", NULL}, {"5/minute", NULL}, {"5/total", NULL}, {"5/month", "anchor=15"}, {"5/minute", "burst=5"},
 };
 #define LIMIT_COUNT (int)(sizeof(LIMITS) / sizeof(LIMITS[0]))
 

@@ -12,6 +12,7 @@ from harness.waiting import eventually
 
 README = paths.REPOSITORY / "README.md"
 CONF = paths.REPOSITORY / "conf" / "apiquota.conf"
+MODS_CONF = paths.REPOSITORY / "conf" / "mods-available" / "apiquota.conf"
 DIRECTIVES = sorted((paths.REPOSITORY / "docs").glob("directives*.md"))
 NEEDED = ("proxy_http", "deflate", "cache")
 
@@ -64,6 +65,15 @@ def test_shipped_configuration_passes_configtest(server, keys, change):
     text = at_home(change(CONF.read_text()))
     httpd = with_error_bodies(server(module=True, preset=False, modules=NEEDED, start=False))
     assert_accepted(httpd.configtest(text if "StateDir ${" in text else 'APIQuotaStateDir "${ROOT}/state"\n' + text))
+
+
+def test_configuration_of_the_package_and_the_location_it_shows_pass_configtest(server, keys):
+    keys.tenant("acme", "basic")
+    text = MODS_CONF.read_text()
+    shown = "\n".join(re.findall(r"^#   ( *(?:</?Location.*|AuthType.*|Require.*|APIQuota .*))$", text, re.M))
+    assert len(shown.splitlines()) == 5
+    httpd = server(module=True, preset=False, modules=NEEDED, start=False)
+    assert_accepted(httpd.configtest('APIQuotaStateDir "${ROOT}/state"\n' + at_home(text + shown)))
 
 
 def test_uncommenting_puts_every_documented_directive_in_force():

@@ -6,8 +6,8 @@
 #include "contract/counter_fixture.h"
 #include "store/shm_counters.h"
 
-#define SIZE_SMALL (64 * 1024)
-#define SIZE_LARGE (256 * 1024)
+#define SIZE_SMALL UINT64_C(65536)
+#define SIZE_LARGE UINT64_C(262144)
 
 /* Puts away what another test left beside the counter file, and keeps the log from here on. */
 void shm_file_fresh(void);
