@@ -64,6 +64,7 @@ typedef struct {
     const char *method, *path, *query; /* of the request; path without query; query NULL: none */
     const char *headers;               /* JSON object text of headers to send to the target, lower-case names */
     aq_batch_body_t request;
+    int64_t items; /* lines of its body that are sent one by one (items.h); 0: the body is sent as one request */
 
     int response_status;          /* 0: none yet */
     const char *response_headers; /* JSON object text, already filtered */

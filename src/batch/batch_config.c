@@ -37,6 +37,9 @@ static const member_t location_members[] = {
     {"max_wait_ms", INT64, offsetof(aq_batch_location_t, max_wait_ms), 1, INT64_MAX},
     {"concurrency", INT, offsetof(aq_batch_location_t, concurrency), 0, 100000},
     {"concurrency_is_of_all", BOOL, offsetof(aq_batch_location_t, concurrency_is_of_all), 0, 1},
+    {"items_parallel", INT, offsetof(aq_batch_location_t, items_parallel), 1, AQ_ITEMS_PARALLEL_MAX},
+    {"items_gap_us", INT64, offsetof(aq_batch_location_t, items_gap_us), 0, INT64_C(86400) * 1000000},
+    {"items_timeout_ms", INT, offsetof(aq_batch_location_t, items_timeout_ms), 1, INT_MAX},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -12,10 +12,13 @@
 
 #include <apr_hash.h>
 
+/* Items of one batch that may be at the target at a time: each has a connection and a descriptor. */
+#define AQ_ITEMS_PARALLEL_MAX 256
+
 typedef struct {
     const char *name;   /* "host:port/path": the vhost and the section, unique; stored in job rows */
     const char *target; /* URL */
-    int timeout_ms;     /* of an attempt */
+    int timeout_ms;     /* of an attempt; of a batch of items: from its first start to its end */
     int max_attempts;
     int target_is_idempotent;
     int64_t retention_ms;
@@ -23,6 +26,9 @@ typedef struct {
     int64_t max_wait_ms;         /* a batch that is queued longer fails */
     int concurrency;             /* jobs at a time; 0: not set */
     int concurrency_is_of_all;   /* 1: of all tenants together, 0: of each */
+    int items_parallel;          /* of a batch of items: so many at a time */
+    int64_t items_gap_us;        /* between the starts of two; 0: none */
+    int items_timeout_ms;        /* of the sending of one */
 } aq_batch_location_t;
 
 typedef struct {

@@ -33,6 +33,12 @@ static int status_is_passing(int status)
     return 0;
 }
 
+int aq_outcome_is_definite(const aq_attempt_end_t *attempt)
+{
+    return attempt->end == AQ_TARGET_TOO_LARGE ||
+           (attempt->end == AQ_TARGET_ANSWERED && !status_is_passing(attempt->status));
+}
+
 static int64_t wait_of(const aq_attempt_end_t *attempt, double random)
 {
     /* A job that lost its worker is tried at once, then as others: it may be what kills them. */

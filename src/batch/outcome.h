@@ -43,6 +43,9 @@ typedef struct {
     const char *error_code;   /* static text; NULL when succeeded */
 } aq_outcome_t;
 
+/* 1 where the target has decided: it answered, and not with a status that passes by. */
+int aq_outcome_is_definite(const aq_attempt_end_t *attempt);
+
 #define AQ_RETRY_WAIT_MAX_MS (INT64_C(6) * 3600 * 1000)
 
 /* Decides. `random` in [0, 1) spreads the wait: attempt^4 seconds, times 0.5 to 1.5; a Retry-After is the least wait. */

@@ -246,8 +246,9 @@ static inline apr_status_t aq_queue_cancel(aq_queue_t *q, apr_pool_t *p, const c
 }
 
 /*
- * retry: a batch that failed or was canceled is queued as if it were new, its attempts uncounted. `*gone`: the result that
- * it had. APR_NOTFOUND; APR_EINVAL in any other state; APR_ENOENT where its body is no longer kept.
+ * retry: a batch that failed or was canceled is queued as if it were new, its attempts uncounted, `progress_total` the
+ * number of its items. `*gone`: the result that it had. APR_NOTFOUND; APR_EINVAL in any other state; APR_ENOENT where its
+ * body is no longer kept.
  */
 static inline apr_status_t aq_queue_retry(aq_queue_t *q, const char *id, const aq_queue_now_t *now, aq_expired_t *gone)
 {
@@ -294,7 +295,11 @@ static inline apr_status_t aq_queue_cancels(aq_queue_t *q, apr_pool_t *p, const 
     return q->ops->cancels(q, p, worker, asked);
 }
 
-/* progress: for batches that tell how far they are. APR_NOTFOUND when the token is no longer the row's. */
+/*
+ * progress: for batches that tell how far they are. A batch of items of which more are done than before counts as at its
+ * first attempt again: a worker that is lost after it got on is no sign of a job that kills its workers. APR_NOTFOUND when
+ * the token is no longer the row's.
+ */
 static inline apr_status_t aq_queue_progress(aq_queue_t *q, const char *id, int64_t token, int64_t done, int64_t total,
                                              int64_t failed)
 {
@@ -333,8 +338,9 @@ static inline apr_status_t aq_queue_hand_back(aq_queue_t *q, const char *id, int
 
 /*
  * recover: running jobs whose lease is over, and all of `dead_worker` where it is not NULL, end as AQ_WORKER_LOST in
- * outcome.h: queued again, or failed; canceled where that was asked for. Claims on messages of webhooks end likewise (see
- * webhook_claim), uncounted here. Reads first: without such jobs and claims it takes no lock.
+ * outcome.h: queued again, or failed; canceled where that was asked for. A batch of items is queued again also where
+ * never_repeat is set: what is known of each item lies on the spool (segment.h). Claims on messages of webhooks end likewise
+ * (see webhook_claim), uncounted here. Reads first: without such jobs and claims it takes no lock.
  */
 static inline apr_status_t aq_queue_recover(aq_queue_t *q, const aq_queue_now_t *now, const char *dead_worker,
                                             unsigned *recovered, unsigned *failed)
@@ -344,7 +350,7 @@ static inline apr_status_t aq_queue_recover(aq_queue_t *q, const aq_queue_now_t 
 
 /*
  * overdue: queued batches that are past start_by_ms end as failed, `waited-too-long`; `*failed`: how many, at most 100 a
- * call. Reads first, as recover.
+ * call. Not a batch of items that has started once: it may be handed back to wait. Reads first, as recover.
  */
 static inline apr_status_t aq_queue_overdue(aq_queue_t *q, const aq_queue_now_t *now, unsigned *failed)
 {

@@ -17,7 +17,7 @@
 
 #define READ_BYTES 65536
 
-static const char *const subfolders[] = {"incoming", "body", "result"};
+static const char *const subfolders[] = {"incoming", "body", "result", "segment"};
 
 static const char *sentence(apr_pool_t *p, const char *path, apr_status_t status)
 {
@@ -78,7 +78,7 @@ static apr_status_t usage_map(aq_spool_t *spool, apr_pool_t *p)
 {
     const char *path = apr_pstrcat(p, spool->folder, "/usage", NULL);
     struct stat info;
-    int64_t body_bytes, result_bytes;
+    int64_t body_bytes, result_bytes, segment_bytes;
     void *mapped;
     int fd;
 
@@ -98,8 +98,9 @@ static apr_status_t usage_map(aq_spool_t *spool, apr_pool_t *p)
     spool->stored_bytes = mapped;
     apr_pool_cleanup_register(p, mapped, usage_unmap, apr_pool_cleanup_null);
     if (info.st_size == 0 && (rv = aq_spool_folder_bytes(spool->body, &body_bytes)) == APR_SUCCESS &&
-        (rv = aq_spool_folder_bytes(spool->result, &result_bytes)) == APR_SUCCESS) {
-        atomic_store(spool->stored_bytes, body_bytes + result_bytes);
+        (rv = aq_spool_folder_bytes(spool->result, &result_bytes)) == APR_SUCCESS &&
+        (rv = aq_spool_folder_bytes(spool->segment, &segment_bytes)) == APR_SUCCESS) {
+        atomic_store(spool->stored_bytes, body_bytes + result_bytes + segment_bytes);
     }
 cleanup:
     (void)close(fd);
@@ -109,7 +110,7 @@ cleanup:
 apr_status_t aq_spool_open(apr_pool_t *p, const char *folder, int64_t max_bytes, aq_spool_t **spool, const char **error)
 {
     aq_spool_t *opened = apr_palloc(p, sizeof(*opened));
-    const char **paths[] = {&opened->incoming, &opened->body, &opened->result};
+    const char **paths[] = {&opened->incoming, &opened->body, &opened->result, &opened->segment};
 
     *spool = NULL;
     *error = NULL;
@@ -150,7 +151,7 @@ apr_status_t aq_spool_body_check(const aq_spool_t *spool, apr_pool_t *ptemp, con
     return S_ISREG(info.st_mode) && info.st_size == bytes ? APR_SUCCESS : APR_EGENERAL;
 }
 
-static apr_status_t remove_path(aq_spool_t *spool, const char *path)
+apr_status_t aq_spool_path_remove(aq_spool_t *spool, const char *path)
 {
     struct stat info;
 
@@ -163,12 +164,14 @@ static apr_status_t remove_path(aq_spool_t *spool, const char *path)
 
 apr_status_t aq_spool_body_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id)
 {
-    return remove_path(spool, aq_spool_body_path(spool, ptemp, id));
+    apr_status_t rv = aq_spool_path_remove(spool, aq_spool_body_path(spool, ptemp, id));
+
+    return rv == APR_SUCCESS ? aq_spool_segments_remove(spool, ptemp, id) : rv;
 }
 
 apr_status_t aq_spool_result_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t token)
 {
-    return remove_path(spool, aq_spool_result_path(spool, ptemp, id, token));
+    return aq_spool_path_remove(spool, aq_spool_result_path(spool, ptemp, id, token));
 }
 
 /* SHA-256 and size of what `fd` holds from its beginning. */

@@ -5,7 +5,10 @@
  *   SPOOL/incoming/<who>-<random>.part a body while it arrives; its owner holds a lock on it. <who>: see aq_spool_owner_t
  *   SPOOL/body/<id>                    the body of a batch's request
  *   SPOOL/result/<id>.<token>          the answer of one attempt; the row names the token that counts
- *   SPOOL/usage                        8 bytes, mapped: bytes in body/ and result/, for admission; each sweep counts anew
+ *   SPOOL/segment/<id>.<token>         what a worker noted of a batch's items under that lease (segment.h); a growing file,
+ *                                      its room reserved ahead by its size
+ *   SPOOL/usage                        8 bytes, mapped: bytes in body/, result/ and segment/, for admission; each sweep counts
+ *                                      anew
  *
  * A body is durable when aq_spool_commit has returned: file fsync, rename, fsync of the folder. Only then may the row be
  * written, and only then the client be answered. Bodies pass in pieces, never whole through memory. Files are 0600,
@@ -21,6 +24,7 @@
 #include "batch/batch.h"
 
 #include <apr_pools.h>
+#include <apr_tables.h>
 
 typedef struct aq_spool_t aq_spool_t;
 typedef struct aq_spool_file_t aq_spool_file_t; /* a body that is being written */
@@ -70,9 +74,41 @@ const char *aq_spool_result_path(const aq_spool_t *spool, apr_pool_t *p, const c
  */
 apr_status_t aq_spool_body_check(const aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t bytes);
 
-/* Removes; a missing file is no error. */
+/* Removes; a missing file is no error. With a body go the segments of its batch. */
 apr_status_t aq_spool_body_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id);
 apr_status_t aq_spool_result_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t token);
+
+/* A segment that is being written. One thread at a time. */
+typedef struct aq_spool_segment_t aq_spool_segment_t;
+
+/* Makes the segment of lease `token`, in `p`; its name is on disk. Closed, and cut to what was written, with `p`. */
+apr_status_t aq_spool_segment_begin(aq_spool_t *spool, apr_pool_t *p, const char *id, int64_t token,
+                                    aq_spool_segment_t **segment);
+
+/*
+ * Appends. APR_ENOSPC when the disk or the spool's bound is full: part of `data` may then be in the file, and nothing more
+ * may be appended.
+ */
+apr_status_t aq_spool_segment_add(aq_spool_segment_t *segment, const void *data, size_t size);
+
+/* Makes durable what was appended. */
+apr_status_t aq_spool_segment_sync(const aq_spool_segment_t *segment);
+
+/* `*tokens`, in `p`: of all segments of the batch, ascending; int64_t. */
+apr_status_t aq_spool_segments(const aq_spool_t *spool, apr_pool_t *p, const char *id, apr_array_header_t **tokens);
+
+/* Opens one to be read (or cut), for the caller to close. */
+apr_status_t aq_spool_segment_open(const aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t token, int *fd);
+
+/* Cuts it off behind `bytes`. */
+apr_status_t aq_spool_segment_cut(aq_spool_t *spool, int fd, int64_t bytes);
+
+/* Removes one, or all segments of the batch; a missing file is no error. */
+apr_status_t aq_spool_segment_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t token);
+apr_status_t aq_spool_segments_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id);
+
+/* A file without a name, for the caller to close: it is gone then. */
+apr_status_t aq_spool_scratch_open(const aq_spool_t *spool, apr_pool_t *ptemp, int *fd);
 
 /*
  * Opens a request body, reads it whole, and compares size and SHA-256. APR_SUCCESS; APR_ENOENT; APR_EGENERAL where it
@@ -85,8 +121,8 @@ apr_status_t aq_spool_body_open(aq_spool_t *spool, apr_pool_t *ptemp, const char
 /*
  * Removes what a crash left in incoming/: files whose owner is gone (its lock is free). And calls `judge` for each body and
  * result last written before `older_than_ms` (wall time), for it to remove those that nobody knows, with the functions
- * above: then it returns 1. `token` 0: the body of batch `id`, another one: the result of that attempt. With `judge` NULL
- * only incoming files are looked at, which is cheap. `*removed`: how many files.
+ * above: then it returns 1. `token` 0: the body of batch `id`; above 0: the result of that attempt; below 0: the segment of
+ * lease -token. With `judge` NULL only incoming files are looked at, which is cheap. `*removed`: how many files.
  */
 typedef int aq_spool_judge_fn(void *data, const char *id, int64_t token);
 apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t older_than_ms, aq_spool_judge_fn *judge,

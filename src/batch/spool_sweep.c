@@ -86,13 +86,13 @@ int64_t aq_spool_stored(const aq_spool_t *spool)
 
 apr_status_t aq_spool_used(aq_spool_t *spool, apr_pool_t *ptemp, int64_t *bytes)
 {
-    const char *folders[] = {spool->incoming, spool->body, spool->result};
+    const char *folders[] = {spool->incoming, spool->body, spool->result, spool->segment};
     apr_status_t rv = APR_SUCCESS;
     int64_t folder_bytes;
 
     (void)ptemp;
     *bytes = 0;
-    for (size_t i = 0; rv == APR_SUCCESS && i < 3; i++) {
+    for (size_t i = 0; rv == APR_SUCCESS && i < sizeof folders / sizeof folders[0]; i++) {
         rv = aq_spool_folder_bytes(folders[i], &folder_bytes);
         *bytes += folder_bytes;
     }
@@ -103,6 +103,7 @@ typedef struct {
     aq_time_ms_t older_than_ms;
     aq_spool_judge_fn *judge;
     void *judge_data;
+    int is_segments; /* the folder that is walked */
     unsigned removed;
     int64_t found_bytes;
 } sweep_t;
@@ -134,8 +135,7 @@ static void sweep_incoming(void *data, int folder_fd, const char *name, const st
     (void)close(fd);
 }
 
-/* "<id>" is a body, "<id>.<token>" a result. 0 for any other name. */
-static int name_parse(const char *name, char id[AQ_BATCH_ID_SIZE], int64_t *token)
+int aq_spool_name_parse(const char *name, char id[AQ_BATCH_ID_SIZE], int64_t *token)
 {
     const char *digits = name + AQ_BATCH_ID_SIZE;
     size_t length = strlen(name);
@@ -166,9 +166,17 @@ static void sweep_stored(void *data, int folder_fd, const char *name, const stru
     (void)folder_fd;
     /* A file that is removed now was in the figure before, and its removal takes it out. */
     sweep->found_bytes += info->st_size;
-    if (written_ms < sweep->older_than_ms && name_parse(name, id, &token)) {
-        sweep->removed += sweep->judge(sweep->judge_data, id, token) != 0;
+    if (written_ms < sweep->older_than_ms && aq_spool_name_parse(name, id, &token)) {
+        sweep->removed += sweep->judge(sweep->judge_data, id, sweep->is_segments ? -token : token) != 0;
     }
+}
+
+static apr_status_t segments_sweep(const aq_spool_t *spool, sweep_t *sweep)
+{
+    sweep->is_segments = 1;
+    apr_status_t rv = aq_spool_walk(spool->segment, sweep_stored, sweep);
+    sweep->is_segments = 0;
+    return rv;
 }
 
 apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t older_than_ms, aq_spool_judge_fn *judge,
@@ -180,7 +188,9 @@ apr_status_t aq_spool_sweep(aq_spool_t *spool, apr_pool_t *ptemp, aq_time_ms_t o
 
     (void)ptemp;
     rv = aq_spool_walk(spool->incoming, sweep_incoming, &sweep);
-    if (rv == APR_SUCCESS && judge != NULL && (rv = aq_spool_walk(spool->body, sweep_stored, &sweep)) == APR_SUCCESS &&
+    /* Segments go with their body: they are found first, so that the figure takes each out once. */
+    if (rv == APR_SUCCESS && judge != NULL && (rv = segments_sweep(spool, &sweep)) == APR_SUCCESS &&
+        (rv = aq_spool_walk(spool->body, sweep_stored, &sweep)) == APR_SUCCESS &&
         (rv = aq_spool_walk(spool->result, sweep_stored, &sweep)) == APR_SUCCESS) {
         /* What came meanwhile may be counted twice until the next sweep: rather too much than too little. */
         atomic_fetch_add(spool->stored_bytes, sweep.found_bytes - before_bytes);

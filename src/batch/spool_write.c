@@ -74,17 +74,15 @@ static apr_status_t file_create(aq_spool_file_t *file)
     return APR_SUCCESS;
 }
 
-/* Whether what is reserved now, ours included, is within the bounds. */
-static apr_status_t bounds_check(const aq_spool_file_t *file)
+apr_status_t aq_spool_bounds_check(const aq_spool_t *spool, const char *mark, int64_t room_bytes)
 {
-    const aq_spool_t *spool = file->spool;
     int64_t incoming_bytes, owned_bytes;
 
-    if (spool->max_bytes == 0 && file->mark[0] == '\0') {
+    if (spool->max_bytes == 0 && mark[0] == '\0') {
         return APR_SUCCESS;
     }
-    apr_status_t rv = aq_spool_marked_bytes(spool->incoming, file->mark, &incoming_bytes, &owned_bytes);
-    if (rv == APR_SUCCESS && file->mark[0] != '\0' && owned_bytes > file->room_bytes) {
+    apr_status_t rv = aq_spool_marked_bytes(spool->incoming, mark, &incoming_bytes, &owned_bytes);
+    if (rv == APR_SUCCESS && mark[0] != '\0' && owned_bytes > room_bytes) {
         return EDQUOT;
     }
     /* The figure last: a body that moves meanwhile is then counted twice, not never. */
@@ -95,25 +93,39 @@ static apr_status_t bounds_check(const aq_spool_file_t *file)
     return rv;
 }
 
-/*
- * Sets the file's size to `bytes`, taking the blocks where the file system can. Reserving first and adding up afterwards
- * means that of two that come together both may be refused, but never both be let in.
- */
-static apr_status_t reserve(aq_spool_file_t *file, int64_t bytes)
+apr_status_t aq_spool_allocate(int fd, int64_t bytes)
 {
     int rc;
 
     do {
-        rc = fallocate(file->fd, 0, 0, bytes);
+        rc = fallocate(fd, 0, 0, bytes);
     } while (rc != 0 && errno == EINTR);
     if (rc != 0 && errno != EOPNOTSUPP) {
         return errno;
     }
-    if (rc != 0 && ftruncate(file->fd, bytes) != 0) {
-        return errno;
+    return rc == 0 || ftruncate(fd, bytes) == 0 ? APR_SUCCESS : errno;
+}
+
+int64_t aq_spool_ahead(int64_t end)
+{
+    int64_t ahead = end / 4;
+
+    return ahead < RESERVE_MIN_BYTES ? RESERVE_MIN_BYTES : ahead > RESERVE_MAX_BYTES ? RESERVE_MAX_BYTES : ahead;
+}
+
+/*
+ * Sets the file's size to `bytes`. Reserving first and adding up afterwards means that of two that come together both may
+ * be refused, but never both be let in.
+ */
+static apr_status_t reserve(aq_spool_file_t *file, int64_t bytes)
+{
+    apr_status_t rv = aq_spool_allocate(file->fd, bytes);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
     file->reserved_bytes = bytes;
-    return bounds_check(file);
+    return aq_spool_bounds_check(file->spool, file->mark, file->room_bytes);
 }
 
 /* Takes `begun`, whose first members are set, into use. */
@@ -180,13 +192,10 @@ apr_status_t aq_spool_result_begin(aq_spool_t *spool, apr_pool_t *p, const char 
     return file_begin(begun, -1, file);
 }
 
-/* Room up to `end`, and some ahead of it, so that not every piece costs a look at the room left. */
+/* Room up to `end`, and some ahead of it. */
 static apr_status_t reserve_ahead(aq_spool_file_t *file, int64_t end)
 {
-    int64_t ahead = end / 4;
-
-    ahead = ahead < RESERVE_MIN_BYTES ? RESERVE_MIN_BYTES : ahead > RESERVE_MAX_BYTES ? RESERVE_MAX_BYTES : ahead;
-    apr_status_t rv = reserve(file, end + ahead);
+    apr_status_t rv = reserve(file, end + aq_spool_ahead(end));
     if (rv == APR_ENOSPC || rv == EDQUOT) {
         /* The file may have grown before the room was found too small. */
         rv = ftruncate(file->fd, end) == 0 ? reserve(file, end) : errno;

@@ -7,6 +7,7 @@
 
 #include "base/aq_units.h"
 #include "httpd/phases.h"
+#include "limit/rate.h"
 
 #include <apr_cstr.h>
 #include <apr_lib.h>
@@ -24,6 +25,7 @@
 #define EXEC "exec:"
 #define ATTEMPTS_MAX 100
 #define TIMEOUT_MAX_MS (INT64_C(24) * 3600 * 1000)
+#define ITEMS_MAX 100000000
 #define RETENTION_MIN_MS INT64_C(1000)
 #define RETENTION_MAX_MS (INT64_C(3660) * 86400 * 1000)
 
@@ -338,6 +340,62 @@ const char *aq_batch_directive_target_idempotent(cmd_parms *cmd, void *location,
     const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
 
     return error ? error : flag_parse(cmd, flag, &config->batch.target_is_idempotent);
+}
+
+const char *aq_batch_directive_mode(cmd_parms *cmd, void *location, const char *mode)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    config->batch.is_items = ap_cstr_casecmp(mode, "items") == 0;
+    return error || config->batch.is_items || ap_cstr_casecmp(mode, "request") == 0
+               ? error
+               : not_allowed(cmd, mode, "request, items");
+}
+
+const char *aq_batch_directive_max_items(cmd_parms *cmd, void *location, const char *count)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    return error ? error : count_parse(cmd, count, ITEMS_MAX, &config->batch.max_items);
+}
+
+/* The time between two starts that makes this rate, rounded down. */
+static const char *gap_parse(const cmd_parms *cmd, const char *text, int64_t *gap_us)
+{
+    const char *error;
+    aq_rate_t rate;
+
+    if (aq_rate_parse(cmd->temp_pool, text, &rate, &error) != APR_SUCCESS || rate.is_unlimited ||
+        rate.period != AQ_PERIOD_SECONDS || rate.period_s > AQ_S_PER_DAY) {
+        return not_allowed(cmd, text, "COUNT/PERIOD with a period of a day at most, as in 20/s or 100/minute");
+    }
+    *gap_us = (int64_t)rate.period_s * 1000000 / (int64_t)rate.count;
+    return NULL;
+}
+
+const char *aq_batch_directive_items(cmd_parms *cmd, void *location, const char *option)
+{
+    aq_location_batch_t *batch = &((aq_location_config_t *)location)->batch;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+    int64_t timeout_ms = 0;
+
+    if (error) {
+        return error;
+    }
+    if (strncmp(option, "parallel=", 9) == 0) {
+        return count_parse(cmd, option + 9, AQ_ITEMS_PARALLEL_MAX, &batch->items_parallel);
+    }
+    if (strncmp(option, "rate=", 5) == 0) {
+        return gap_parse(cmd, option + 5, &batch->items_gap_us);
+    }
+    if (strncmp(option, "timeout=", 8) != 0) {
+        return not_allowed(cmd, option, "[parallel=N] [rate=COUNT/PERIOD] [timeout=DURATION]");
+    }
+    error = duration_parse(cmd, option + 8, 1, TIMEOUT_MAX_MS, &timeout_ms);
+    batch->items_timeout_ms = (int)timeout_ms;
+    return error;
 }
 
 int aq_batch_header_is_private(const char *name)

@@ -26,6 +26,9 @@ const char *aq_batch_directive_retention(cmd_parms *cmd, void *location, const c
 const char *aq_batch_directive_max_wait(cmd_parms *cmd, void *location, const char *duration);
 const char *aq_batch_directive_concurrency(cmd_parms *cmd, void *location, const char *count, const char *per);
 const char *aq_batch_directive_target_idempotent(cmd_parms *cmd, void *location, const char *flag);
+const char *aq_batch_directive_mode(cmd_parms *cmd, void *location, const char *mode);
+const char *aq_batch_directive_max_items(cmd_parms *cmd, void *location, const char *count);
+const char *aq_batch_directive_items(cmd_parms *cmd, void *location, const char *option);
 const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const char *header);
 
 #define AQ_BATCH_DIRECTIVES                                                                                            \
@@ -55,6 +58,12 @@ const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const cha
                        "how many batches of this location run at once: N [per=tenant|endpoint]"),                      \
         AP_INIT_TAKE1("APIQuotaBatchTargetIdempotent", aq_batch_directive_target_idempotent, NULL, ACCESS_CONF,        \
                       "whether the target may be asked again when the outcome is unknown: On (default) or Off"),       \
+        AP_INIT_TAKE1("APIQuotaBatchMode", aq_batch_directive_mode, NULL, ACCESS_CONF,                                 \
+                      "whether the body is one request, or each of its lines is one: request or items"),               \
+        AP_INIT_TAKE1("APIQuotaBatchMaxItems", aq_batch_directive_max_items, NULL, ACCESS_CONF,                        \
+                      "how many lines a batch of items may have, 100000 unless set"),                                  \
+        AP_INIT_ITERATE("APIQuotaBatchItems", aq_batch_directive_items, NULL, ACCESS_CONF,                             \
+                        "how the items of a batch are sent: [parallel=4] [rate=N/s] [timeout=30s]"),                   \
         AP_INIT_ITERATE("APIQuotaBatchForward", aq_batch_directive_forward, NULL, ACCESS_CONF,                         \
                         "further request headers that the target gets")
 

@@ -173,7 +173,8 @@ static aq_batch_location_t *location_make(apr_pool_t *pconf, const aq_location_b
     *location = (aq_batch_location_t){
         .name = batch->name,
         .target = batch->target,
-        .timeout_ms = (int)aq_config_value(batch->timeout_ms, AQ_BATCH_TIMEOUT_MS_DEFAULT),
+        .timeout_ms = (int)aq_config_value(batch->timeout_ms, batch->is_items > 0 ? AQ_BATCH_ITEMS_TIMEOUT_MS_DEFAULT
+                                                                                  : AQ_BATCH_TIMEOUT_MS_DEFAULT),
         .max_attempts = (int)aq_config_value(batch->attempts, AQ_BATCH_ATTEMPTS_DEFAULT),
         .target_is_idempotent = (int)aq_config_value(batch->target_is_idempotent, 1),
         .retention_ms = aq_config_value(batch->retention_ms, AQ_BATCH_RETENTION_MS_DEFAULT),
@@ -181,8 +182,38 @@ static aq_batch_location_t *location_make(apr_pool_t *pconf, const aq_location_b
         .max_wait_ms = aq_config_value(batch->max_wait_ms, AQ_BATCH_MAX_WAIT_MS_DEFAULT),
         .concurrency = (int)aq_config_value(batch->concurrency, 0),
         .concurrency_is_of_all = batch->concurrency_is_of_all,
+        .items_parallel = (int)aq_config_value(batch->items_parallel, AQ_BATCH_ITEMS_PARALLEL_DEFAULT),
+        .items_gap_us = aq_config_value(batch->items_gap_us, 0),
+        .items_timeout_ms = (int)aq_config_value(batch->items_timeout_ms, AQ_BATCH_ITEM_TIMEOUT_MS_DEFAULT),
     };
     return location;
+}
+
+/* APIQuotaBatchMaxItems or APIQuotaBatchItems. */
+static int has_items_settings(const aq_location_batch_t *batch)
+{
+    return batch->max_items != AQ_UNSET || batch->items_parallel != AQ_UNSET || batch->items_gap_us != AQ_UNSET ||
+           batch->items_timeout_ms != AQ_UNSET;
+}
+
+/* What items need, and what has no effect without them. 0: a configuration error, logged. */
+static int items_check(const aq_location_batch_t *batch, const char *path)
+{
+    if (batch->is_items <= 0 && has_items_settings(batch)) {
+        AQ_LOG(AQ_LOG_CRIT, 1256, 0,
+               "<Location %s>: APIQuotaBatchMaxItems and APIQuotaBatchItems have no effect without APIQuotaBatchMode "
+               "items in the same section",
+               path);
+        return 0;
+    }
+    if (batch->is_items > 0 && strncmp(batch->target, "exec:", 5) == 0) {
+        AQ_LOG(AQ_LOG_CRIT, 1257, 0,
+               "<Location %s>: APIQuotaBatchMode items needs a URL as APIQuotaBatchTarget: a program gets the whole "
+               "body, and can read its lines itself",
+               path);
+        return 0;
+    }
+    return 1;
 }
 
 /* Names a section that takes batches and adds it to the worker's locations. 0: a configuration error, logged. */
@@ -204,6 +235,9 @@ static int batch_section_add(apr_pool_t *pconf, const server_rec *s, section_t *
                path);
         return 0;
     }
+    if (!items_check(batch, path)) {
+        return 0;
+    }
     batch->name = name_make(pconf, s, section, locations);
     batch->base_url = base_url_make(pconf, status);
     request_limit_check(s, section, aq_config_value(batch->max_body_bytes, AQ_BATCH_MAX_BODY_DEFAULT));
@@ -217,7 +251,8 @@ static int is_idle(const aq_location_batch_t *batch)
 {
     return batch->target || batch->max_body_bytes != AQ_UNSET || batch->timeout_ms != AQ_UNSET ||
            batch->attempts != AQ_UNSET || batch->retention_ms != AQ_UNSET || batch->target_is_idempotent != AQ_UNSET ||
-           batch->max_wait_ms != AQ_UNSET || batch->concurrency != AQ_UNSET || batch->forward;
+           batch->max_wait_ms != AQ_UNSET || batch->concurrency != AQ_UNSET || batch->is_items != AQ_UNSET ||
+           has_items_settings(batch) || batch->forward;
 }
 
 static int section_setup(apr_pool_t *pconf, const server_rec *s, section_t *section, apr_hash_t *locations)

@@ -9,9 +9,11 @@
 
 #include "base/aq_hash.h"
 #include "base/aq_log.h"
+#include "batch/items.h"
 #include "httpd/batch_headers.h"
 #include "httpd/batch_repeat.h"
 
+#include <apr_cstr.h>
 #include <apr_strings.h>
 #include <errno.h>
 #include <http_core.h>
@@ -30,6 +32,8 @@ typedef struct {
     aq_spool_file_t *file;
     int64_t max_bytes;
     int64_t bytes;
+    int64_t max_items; /* 0: the body is one request */
+    aq_items_count_t items;
     aq_queue_bounds_t bounds;
     aq_spool_owner_t owner;
 } upload_t;
@@ -46,6 +50,33 @@ static int refuse_too_large(const upload_t *upload)
 }
 
 static int refuse_tenant(const upload_t *upload, int is_bytes);
+
+static int refuse_too_many_items(const upload_t *upload)
+{
+    return refuse(upload->r, HTTP_REQUEST_ENTITY_TOO_LARGE, "too-many-items",
+                  apr_psprintf(upload->r->pool, "The body may have %" APR_INT64_T_FMT " lines.", upload->max_items));
+}
+
+/* Lines are to be sent one by one: the body must say that it has some. */
+static int items_type_check(request_rec *r)
+{
+    static const char *const TYPES[] = {"application/x-ndjson", "application/ndjson", "application/jsonl"};
+    const char *type = apr_table_get(r->headers_in, "Content-Type");
+    const char *coding = apr_table_get(r->headers_in, "Content-Encoding");
+
+    if (coding && ap_cstr_casecmp(coding, "identity") != 0) {
+        return refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "encoded-items", "The body must come without Content-Encoding.");
+    }
+    for (size_t i = 0; type && i < sizeof TYPES / sizeof TYPES[0]; i++) {
+        size_t size = strlen(TYPES[i]);
+        if (ap_cstr_casecmpn(type, TYPES[i], size) == 0 && strchr("; \t", type[size])) {
+            return OK;
+        }
+    }
+    return refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "not-ndjson",
+                  "The body must be NDJSON, one JSON value a line, sent as application/x-ndjson, application/ndjson or "
+                  "application/jsonl.");
+}
 
 /* A full spool or disk is the client's to know, and so is a tenant's own bound; anything else is the operator's. */
 static int refuse_spool(const upload_t *upload, apr_status_t rv)
@@ -118,6 +149,12 @@ static int brigade_store(upload_t *upload, apr_bucket_brigade *brigade, int *is_
         upload->bytes += (int64_t)size;
         if (upload->bytes > upload->max_bytes) {
             return refuse_too_large(upload);
+        }
+        if (upload->max_items > 0) {
+            aq_items_count(&upload->items, data, size);
+            if (aq_items_total(&upload->items) > upload->max_items) {
+                return refuse_too_many_items(upload);
+            }
         }
         if (size > 0 && (rv = aq_spool_write(upload->file, data, size)) != APR_SUCCESS) {
             return refuse_spool(upload, rv);
@@ -314,6 +351,10 @@ static int upload_take(upload_t *upload, int64_t declared_bytes, aq_batch_t *bat
     if ((status = body_store(upload)) != OK) {
         return status;
     }
+    batch->items = batch->progress_total = aq_items_total(&upload->items);
+    if (upload->max_items > 0 && batch->items == 0) {
+        return refuse(upload->r, HTTP_UNPROCESSABLE_ENTITY, "no-items", "The body has no lines.");
+    }
     batch->created_at_ms = aq_clock_now_ms();
     batch->start_by_ms = batch->created_at_ms + settings->max_wait_ms;
     if ((rv = id_make(batch->id, batch->created_at_ms)) != APR_SUCCESS ||
@@ -361,7 +402,11 @@ int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const 
     if (!settings) {
         return DECLINED;
     }
-    if ((status = aq_batch_repeat_key(r, &batch.idempotency_key)) != OK ||
+    if (location->batch.is_items > 0) {
+        upload.max_items = aq_config_value(location->batch.max_items, AQ_BATCH_MAX_ITEMS_DEFAULT);
+    }
+    if ((upload.max_items > 0 && (status = items_type_check(r)) != OK) ||
+        (status = aq_batch_repeat_key(r, &batch.idempotency_key)) != OK ||
         (status = batch_describe(r, location, settings, principal, &batch)) != OK) {
         return status;
     }

@@ -59,6 +59,11 @@ static void location_init(aq_location_config_t *location)
     location->batch.max_wait_ms = AQ_UNSET;
     location->batch.concurrency = AQ_UNSET;
     location->batch.target_is_idempotent = AQ_UNSET;
+    location->batch.is_items = AQ_UNSET;
+    location->batch.max_items = AQ_UNSET;
+    location->batch.items_parallel = AQ_UNSET;
+    location->batch.items_gap_us = AQ_UNSET;
+    location->batch.items_timeout_ms = AQ_UNSET;
 }
 
 void *aq_config_location_create(apr_pool_t *p, char *section)
@@ -117,6 +122,11 @@ static void batch_merge(aq_location_batch_t *merged, const aq_location_batch_t *
         inner->concurrency == AQ_UNSET ? outer->concurrency_is_of_all : inner->concurrency_is_of_all;
     merged->concurrency = (int)inner_or_outer(inner->concurrency, outer->concurrency);
     merged->target_is_idempotent = (int)inner_or_outer(inner->target_is_idempotent, outer->target_is_idempotent);
+    merged->is_items = (int)inner_or_outer(inner->is_items, outer->is_items);
+    merged->max_items = (int)inner_or_outer(inner->max_items, outer->max_items);
+    merged->items_parallel = (int)inner_or_outer(inner->items_parallel, outer->items_parallel);
+    merged->items_gap_us = inner_or_outer(inner->items_gap_us, outer->items_gap_us);
+    merged->items_timeout_ms = (int)inner_or_outer(inner->items_timeout_ms, outer->items_timeout_ms);
     merged->forward = inner->forward ? inner->forward : outer->forward;
     merged->name = named->name;
     merged->base_url = named->base_url;

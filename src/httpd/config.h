@@ -92,6 +92,10 @@ typedef struct {
     int concurrency;
     int concurrency_is_of_all; /* means something where concurrency is set */
     int target_is_idempotent;
+    int is_items; /* 1: the body is NDJSON, whose lines are sent one by one */
+    int max_items;
+    int items_parallel, items_timeout_ms;
+    int64_t items_gap_us;
     apr_array_header_t *forward; /* of const char *: header names; NULL: none */
     /* set in post_config, for locations that take batches */
     const char *name;     /* as in worker.json: see aq_batch_location_t */
@@ -132,6 +136,10 @@ typedef struct {
 #define AQ_WORKER_THREADS_DEFAULT 4
 #define AQ_BATCH_MAX_BODY_DEFAULT (INT64_C(50) << 20)
 #define AQ_BATCH_TIMEOUT_MS_DEFAULT (INT64_C(5) * 60 * 1000)
+#define AQ_BATCH_ITEMS_TIMEOUT_MS_DEFAULT (INT64_C(24) * 3600 * 1000) /* of all items together */
+#define AQ_BATCH_MAX_ITEMS_DEFAULT 100000
+#define AQ_BATCH_ITEMS_PARALLEL_DEFAULT 4
+#define AQ_BATCH_ITEM_TIMEOUT_MS_DEFAULT (INT64_C(30) * 1000) /* of one of them */
 #define AQ_BATCH_ATTEMPTS_DEFAULT 5
 #define AQ_BATCH_RETENTION_MS_DEFAULT (INT64_C(7) * 24 * 3600 * 1000)
 #define AQ_BATCH_MAX_WAIT_MS_DEFAULT (INT64_C(24) * 3600 * 1000)

@@ -59,6 +59,7 @@ static const column_t columns[] = {
     {INT64, AT(start_by_ms)},
     {INT, AT(wants_webhook)},
     {INT, AT(body_gone)},
+    {INT64, AT(items)},
 };
 
 static_assert(sizeof columns / sizeof columns[0] == AQ_SQLITE_COLUMN_COUNT, "each column is in the table");

@@ -11,7 +11,7 @@
 
 #include <sqlite3.h>
 
-#define AQ_SQLITE_COLUMN_COUNT 41
+#define AQ_SQLITE_COLUMN_COUNT 42
 #define AQ_SQLITE_COLUMNS_WITH(headers, response_headers)                                                              \
     "id, tenant, key_id, location, idempotency_key, status, created_at_ms, started_at_ms, finished_at_ms, "            \
     "expires_at_ms, cancel_requested_at_ms, next_attempt_at_ms, attempt, max_attempts, never_repeat, retention_ms, "   \
@@ -19,11 +19,11 @@
     ", request_type, request_bytes, request_sha256, response_status, " response_headers                                \
     ", response_type, response_bytes, response_sha256, result_token, progress_done, progress_total, progress_failed, " \
     "error_code, error_detail, metadata, version, result_retention_ms, result_expires_at_ms, start_by_ms, "            \
-    "wants_webhook, body_gone"
+    "wants_webhook, body_gone, items"
 #define AQ_SQLITE_COLUMNS AQ_SQLITE_COLUMNS_WITH("headers", "response_headers")
 /* For lists: without the two that may be long, which no list shows. */
 #define AQ_SQLITE_COLUMNS_LISTED AQ_SQLITE_COLUMNS_WITH("NULL", "NULL")
-#define AQ_SQLITE_PARAMETERS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
+#define AQ_SQLITE_PARAMETERS "?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?"
 
 /* What is read of a webhook's message, in this order. */
 #define AQ_SQLITE_WEBHOOK_COLUMN_COUNT 23

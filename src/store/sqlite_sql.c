@@ -306,13 +306,15 @@ static const char layout_3_webhooks[] =
                "CREATE TRIGGER webhook_again AFTER UPDATE OF state ON webhooks"
                "  WHEN old.state <> 'pending' AND new.state = 'pending' BEGIN" WEBHOOK_TURN_ADD "END;";
 
+/* Items: batches whose lines are sent one by one. */
+static const char layout_3_items[] = "ALTER TABLE batches ADD COLUMN items INTEGER NOT NULL DEFAULT 0;";
 static const char layout_3_end[] = "PRAGMA user_version = 3;";
 
 const char *const *aq_sql_migration(int from)
 {
     static const char *const layout_1[] = {layout_1_tables, layout_1_triggers, NULL};
     static const char *const layout_2[] = {layout_2_tables, layout_2_triggers, NULL};
-    static const char *const layout_3[] = {layout_3_webhooks, layout_3_files, layout_3_end, NULL};
+    static const char *const layout_3[] = {layout_3_webhooks, layout_3_files, layout_3_items, layout_3_end, NULL};
     static const char *const *const migrations[AQ_SQL_LAYOUT] = {layout_1, layout_2, layout_3};
 
     return migrations[from];
@@ -351,7 +353,7 @@ static const char *const texts[AQ_SQL_COUNT] = {
     [AQ_SQL_RETRY] = "UPDATE batches SET status = 'queued', attempt = 0, started_at_ms = 0, finished_at_ms = 0,"
                      " expires_at_ms = 0, cancel_requested_at_ms = 0, next_attempt_at_ms = 0, response_status = 0,"
                      " response_headers = NULL, response_type = NULL, response_bytes = -1, response_sha256 = NULL,"
-                     " result_token = 0, result_expires_at_ms = 0, progress_done = 0, progress_total = 0,"
+                     " result_token = 0, result_expires_at_ms = 0, progress_done = 0, progress_total = items,"
                      " progress_failed = 0, error_code = NULL, error_detail = NULL, version = version + 1,"
                      " start_by_ms = iif(start_by_ms > 0, ?2 + (start_by_ms - created_at_ms), 0)"
                      " WHERE id = ?1 AND status IN ('failed', 'canceled') AND body_gone = 0",
@@ -380,7 +382,8 @@ static const char *const texts[AQ_SQL_COUNT] = {
     [AQ_SQL_RENEW] = "UPDATE batches SET lease_until_ms = ?2, lease_boot_id = ?3 WHERE worker = ?1"
                      " RETURNING id, token, cancel_requested_at_ms > 0",
     [AQ_SQL_CANCELS] = "SELECT id, token FROM batches WHERE worker = ?1 AND status = 'canceling'",
-    [AQ_SQL_PROGRESS] = "UPDATE batches SET progress_done = ?3, progress_total = ?4, progress_failed = ?5,"
+    [AQ_SQL_PROGRESS] = "UPDATE batches SET attempt = iif(items > 0 AND ?3 > progress_done, 1, attempt), progress_done "
+                        "= ?3, progress_total = ?4, progress_failed = ?5,"
                         " version = version + 1" OF_TOKEN,
     [AQ_SQL_FINISH] =
         "UPDATE batches SET status = ?3, finished_at_ms = ?4, "
@@ -399,18 +402,19 @@ static const char *const texts[AQ_SQL_COUNT] = {
         " expires_at_ms = " EXPIRES_AT("?3", "?4") ", error_code = NULL, error_detail = NULL,"
                                                    " worker = NULL, version = version + 1" OF_TOKEN
                                                    " AND status = 'canceling'",
-    [AQ_SQL_LAPSED] = "SELECT id, token, attempt, max_attempts, never_repeat, status = 'canceling' FROM batches WHERE "
-                      "worker IS NOT NULL AND"
-                      " (worker = ?1 OR lease_boot_id IS NOT ?2 OR lease_until_ms <= ?3) LIMIT 100",
+    [AQ_SQL_LAPSED] =
+        "SELECT id, token, attempt, max_attempts, never_repeat AND items = 0, status = 'canceling' FROM batches WHERE "
+        "worker IS NOT NULL AND"
+        " (worker = ?1 OR lease_boot_id IS NOT ?2 OR lease_until_ms <= ?3) LIMIT 100",
     [AQ_SQL_IS_OVERDUE] = "SELECT 1 FROM batches WHERE status = 'queued' AND start_by_ms > 0 AND start_by_ms <= ?1"
-                          " LIMIT 1",
+                          " AND (items = 0 OR started_at_ms = 0) LIMIT 1",
     [AQ_SQL_OVERDUE] =
         "UPDATE batches SET status = 'failed', next_attempt_at_ms = 0, finished_at_ms = ?1,"
         " expires_at_ms = " EXPIRES_AT(
             "?1", "?2") ", error_code = 'waited-too-long',"
                         " error_detail = 'it was not done in the time that it may wait', version = version + 1"
                         " WHERE seq IN (SELECT seq FROM batches WHERE status = 'queued' AND start_by_ms > 0"
-                        " AND start_by_ms <= ?1 ORDER BY start_by_ms LIMIT 100)",
+                        " AND start_by_ms <= ?1 AND (items = 0 OR started_at_ms = 0) ORDER BY start_by_ms LIMIT 100)",
     [AQ_SQL_COUNTS] = "SELECT status, batches FROM totals WHERE tenant = ?1",
     [AQ_SQL_COUNTS_ALL] = "SELECT status, sum(batches) FROM totals GROUP BY status",
     [AQ_SQL_OLDEST] = "SELECT min(created_at_ms) FROM (SELECT (SELECT created_at_ms FROM batches WHERE"

@@ -109,7 +109,7 @@ typedef struct {
     aq_worker_t *worker;
     apr_pool_t *pool;
     const char *id;
-    int64_t token; /* 0: a body */
+    int64_t token; /* 0: a body; below 0: a segment */
     int was_removed;
 } old_file_t;
 
@@ -119,9 +119,23 @@ static int is_named(const aq_batch_t *batch, int64_t token)
     if (batch == NULL) {
         return 0;
     }
+    if (token < 0) {
+        return batch->items > 0 && batch->status != AQ_BATCH_SUCCEEDED && !batch->body_gone;
+    }
     return token == 0 ? !batch->body_gone
                       : token == batch->result_token || batch->status == AQ_BATCH_RUNNING ||
                             batch->status == AQ_BATCH_CANCELING;
+}
+
+static apr_status_t file_remove(const old_file_t *file)
+{
+    aq_spool_t *spool = file->worker->spool;
+
+    if (file->token < 0) {
+        return aq_spool_segment_remove(spool, file->pool, file->id, -file->token);
+    }
+    return file->token == 0 ? aq_spool_body_remove(spool, file->pool, file->id)
+                            : aq_spool_result_remove(spool, file->pool, file->id, file->token);
 }
 
 /* Under the write lock: a row that would name the file cannot come in between. */
@@ -132,8 +146,7 @@ static apr_status_t remove_unnamed(void *data, const aq_batch_t *batch)
     if (is_named(batch, file->token)) {
         return APR_SUCCESS;
     }
-    apr_status_t rv = file->token == 0 ? aq_spool_body_remove(file->worker->spool, file->pool, file->id)
-                                       : aq_spool_result_remove(file->worker->spool, file->pool, file->id, file->token);
+    apr_status_t rv = file_remove(file);
     file->was_removed = rv == APR_SUCCESS;
     return rv;
 }

@@ -54,6 +54,14 @@ void aq_leases_remove(aq_leases_t *leases, const aq_held_job_t *job)
     (void)pthread_mutex_unlock(&leases->mutex);
 }
 
+int aq_leases_holds(aq_leases_t *leases, const aq_held_job_t *job, aq_time_ms_t boot_ms)
+{
+    (void)pthread_mutex_lock(&leases->mutex);
+    int holds = boot_ms < job->until_ms;
+    (void)pthread_mutex_unlock(&leases->mutex);
+    return holds;
+}
+
 static void tell(aq_held_job_t *job, aq_stop_t stop)
 {
     if (atomic_load(&job->stop) < (int)stop) {

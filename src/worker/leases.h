@@ -39,6 +39,9 @@ apr_status_t aq_leases_init(aq_leases_t *leases);
 void aq_leases_add(aq_leases_t *leases, aq_held_job_t *job, const aq_job_t *claimed, aq_time_ms_t until_ms);
 void aq_leases_remove(aq_leases_t *leases, const aq_held_job_t *job);
 
+/* 1 while the last renewal that went well still holds at `boot_ms`. */
+int aq_leases_holds(aq_leases_t *leases, const aq_held_job_t *job, aq_time_ms_t boot_ms);
+
 /* Tells all jobs in hand to stop. */
 void aq_leases_stop(aq_leases_t *leases, aq_stop_t stop);
 

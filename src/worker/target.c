@@ -1,25 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The call, on one libcurl handle a thread, which keeps its connection for the next job.
- *
- * What matters for the outcome is whether the request can have had an effect. So an error counts as "refused" only while
- * libcurl has sent nothing of it. A connection that is used again may turn out dead when the request is already sent;
- * libcurl then sends it once more by itself. Where a target is not idempotent each call has a connection of its own.
  */
 #include "worker/target.h"
 
 #include "base/aq_log.h"
 #include "worker/answer.h"
+#include "worker/request.h"
 
 #include <apr_strings.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CONNECT_TIMEOUT_MS 5000L
-#define BUFFER_BYTES 65536L
 
 struct aq_target_t {
     CURL *curl;
@@ -126,147 +119,29 @@ static int look_for_stop(void *data, curl_off_t a, curl_off_t b, curl_off_t c, c
     return atomic_load(run->call->stop) != 0;
 }
 
-/* Appends "name: value"; what a value cannot hold, or memory that ran out, leaves the header out or fails. */
-static int add_header(struct curl_slist **headers, apr_pool_t *p, const char *name, const char *value)
-{
-    if (strpbrk(name, "\r\n:") != NULL || strpbrk(value, "\r\n") != NULL) {
-        return 0;
-    }
-    /* libcurl's way to say a header with an empty value. */
-    const char *line = value[0] != '\0' ? apr_pstrcat(p, name, ": ", value, NULL) : apr_pstrcat(p, name, ";", NULL);
-    struct curl_slist *longer = curl_slist_append(*headers, line);
-    if (longer == NULL) {
-        return -1;
-    }
-    *headers = longer;
-    return 0;
-}
-
-static int add_kept_headers(struct curl_slist **headers, apr_pool_t *p, const aq_batch_t *batch)
-{
-    json_t *kept = batch->headers != NULL ? json_loads(batch->headers, 0, NULL) : NULL;
-    const char *name;
-    json_t *value;
-    int failed = 0;
-
-    json_object_foreach(kept, name, value)
-    {
-        if (json_is_string(value) && !aq_answer_is_reserved(name)) {
-            failed |= add_header(headers, p, name, json_string_value(value));
-        }
-    }
-    json_decref(kept);
-    return failed;
-}
-
-/* NULL when memory ran out. */
-static struct curl_slist *headers_make(apr_pool_t *p, const aq_batch_t *batch)
-{
-    struct curl_slist *headers = NULL;
-    const struct {
-        const char *name, *value;
-    } ours[] = {
-        {"Content-Type", batch->request.content_type},
-        {"Idempotency-Key", batch->id},
-        {"APIQuota-Batch-Id", batch->id},
-        {"APIQuota-Batch-Tenant", batch->tenant},
-        {"APIQuota-Batch-Key-Id", batch->key_id},
-        {"APIQuota-Batch-Attempt", apr_itoa(p, batch->attempt)},
-    };
-    /* No waiting for a 100: not every backend sends one. */
-    struct curl_slist *first = curl_slist_append(NULL, "Expect:");
-    int failed = first == NULL;
-
-    headers = first;
-    for (size_t i = 0; !failed && i < sizeof ours / sizeof ours[0]; i++) {
-        failed = ours[i].value != NULL ? add_header(&headers, p, ours[i].name, ours[i].value) : 0;
-    }
-    if (failed || add_kept_headers(&headers, p, batch) != 0) {
-        curl_slist_free_all(headers);
-        return NULL;
-    }
-    return headers;
-}
-
-static const char *url_make(apr_pool_t *p, const aq_target_call_t *call)
-{
-    const char *target = call->location->target;
-
-    if (call->batch->query == NULL || call->batch->query[0] == '\0') {
-        return target;
-    }
-    return apr_pstrcat(p, target, strchr(target, '?') != NULL ? "&" : "?", call->batch->query, NULL);
-}
-
 static CURLcode prepare(CURL *curl, run_t *run, const struct curl_slist *headers, char error[CURL_ERROR_SIZE])
 {
     const aq_target_call_t *call = run->call;
-    const long timeout_ms = call->location->timeout_ms;
-    CURLcode rc = CURLE_OK;
+    const aq_request_t request = {.batch = call->batch,
+                                  .location = call->location,
+                                  .url = aq_request_url(run->pool, call->location, call->batch),
+                                  .headers = headers,
+                                  .timeout_ms = call->location->timeout_ms,
+                                  .body_bytes = call->batch->request.bytes,
+                                  .read = send_body,
+                                  .seek = rewind_body,
+                                  .write = take_body,
+                                  .data = run};
+    CURLcode rc = aq_request_prepare(curl, &request, error);
 
 #define SET(option, value) (rc = rc == CURLE_OK ? curl_easy_setopt(curl, (option), (value)) : rc)
-    SET(CURLOPT_URL, url_make(run->pool, call));
-    SET(CURLOPT_PROTOCOLS_STR, "http,https");
-    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_PROXY, "");
-    SET(CURLOPT_NOSIGNAL, 1L);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS);
-    SET(CURLOPT_TIMEOUT_MS, timeout_ms);
-    SET(CURLOPT_FRESH_CONNECT, call->location->target_is_idempotent ? 0L : 1L);
-    SET(CURLOPT_FORBID_REUSE, call->location->target_is_idempotent ? 0L : 1L);
-    SET(CURLOPT_BUFFERSIZE, BUFFER_BYTES);
-    SET(CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
-    SET(CURLOPT_UPLOAD, 1L);
-    SET(CURLOPT_CUSTOMREQUEST, call->batch->method);
-    SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)call->batch->request.bytes);
-    SET(CURLOPT_HTTPHEADER, headers);
-    SET(CURLOPT_ERRORBUFFER, error);
-    SET(CURLOPT_READFUNCTION, send_body);
-    SET(CURLOPT_READDATA, run);
-    SET(CURLOPT_SEEKFUNCTION, rewind_body);
-    SET(CURLOPT_SEEKDATA, run);
     SET(CURLOPT_HEADERFUNCTION, take_header);
     SET(CURLOPT_HEADERDATA, run);
-    SET(CURLOPT_WRITEFUNCTION, take_body);
-    SET(CURLOPT_WRITEDATA, run);
     SET(CURLOPT_NOPROGRESS, 0L);
     SET(CURLOPT_XFERINFOFUNCTION, look_for_stop);
     SET(CURLOPT_XFERINFODATA, run);
 #undef SET
     return rc;
-}
-
-/* How a call that failed ended. */
-static aq_target_end_t end_of(CURL *curl, const run_t *run, CURLcode rc)
-{
-    long sent_bytes = 0;
-
-    if (run->is_too_large) {
-        return AQ_TARGET_TOO_LARGE;
-    }
-    if (curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &sent_bytes) == CURLE_OK && sent_bytes == 0) {
-        return AQ_TARGET_REFUSED;
-    }
-    return rc == CURLE_OPERATION_TIMEDOUT ? AQ_TARGET_TIMED_OUT : AQ_TARGET_LOST;
-}
-
-/* What the client may know of it: no host, no port, no path of the operator's. */
-static const char *detail_of(const run_t *run, aq_target_end_t end)
-{
-    if (run->result_error != APR_SUCCESS) {
-        return "the target's answer could not be stored";
-    }
-    switch (end) {
-    case AQ_TARGET_TOO_LARGE:
-        return "the target's answer is larger than may be stored";
-    case AQ_TARGET_REFUSED:
-        return "the target could not be reached";
-    case AQ_TARGET_TIMED_OUT:
-        return "the target did not answer in time";
-    default:
-        return "the connection to the target broke before it had answered";
-    }
 }
 
 static void log_failure(const run_t *run, CURLcode rc, const char *error)
@@ -294,7 +169,8 @@ static void read_answer(CURL *curl, const run_t *run, aq_target_answer_t *answer
 void aq_target_run(aq_target_t *target, apr_pool_t *p, const aq_target_call_t *call, aq_target_answer_t *answer)
 {
     run_t run = {.call = call, .pool = p, .headers = apr_table_make(p, 16)};
-    struct curl_slist *headers = headers_make(p, call->batch);
+    struct curl_slist *headers =
+        aq_request_headers(p, call->batch, call->batch->request.content_type, call->batch->id, 0);
     char error[CURL_ERROR_SIZE] = "";
 
     *answer = (aq_target_answer_t){.end = AQ_WORKER_TROUBLE, .detail = "the request could not be prepared"};
@@ -306,9 +182,10 @@ void aq_target_run(aq_target_t *target, apr_pool_t *p, const aq_target_call_t *c
     if (rc == CURLE_OK) {
         read_answer(target->curl, &run, answer);
     } else {
-        answer->end = end_of(target->curl, &run, rc);
+        answer->end = run.is_too_large ? AQ_TARGET_TOO_LARGE : aq_request_end(target->curl, rc);
         answer->was_stopped = rc == CURLE_ABORTED_BY_CALLBACK;
-        answer->detail = detail_of(&run, answer->end);
+        answer->detail = run.result_error == APR_SUCCESS ? aq_request_detail(answer->end)
+                                                         : "the target's answer could not be stored";
         log_failure(&run, rc, error);
     }
 cleanup:

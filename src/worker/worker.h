@@ -7,7 +7,8 @@
  *   leases.c     the jobs in hand, and their renewal           attempt.c    one attempt of one job
  *   target.c     the call of the target                        answer.c     which headers of an answer are kept
  *   janitor.c    recovery; janitor_spool.c: expiry, orphans    exec.c       a program as target; keeper.c ends it
- *   tally.c      what is counted for metrics
+ *   tally.c      what is counted for metrics                    items.c      the lines of a batch, one by one
+ *   request.c    what all requests to targets share
  *
  * Threads claim one job at a time. One more thread renews the leases of all jobs in hand and nothing else, so that no
  * slow disk walk makes a job lose its lease; the main thread takes signals and keeps house.

@@ -20,7 +20,10 @@ static json_t *sample(void)
                              .result_retention_ms = 5000,
                              .max_wait_ms = 86400000,
                              .concurrency = 3,
-                             .concurrency_is_of_all = 1};
+                             .concurrency_is_of_all = 1,
+                             .items_parallel = 8,
+                             .items_gap_us = 50000,
+                             .items_timeout_ms = 30000};
     aq_batch_location_t b = a;
     aq_batch_config_t config = {.queue_file = "/s/queue.db",
                                 .spool_folder = "/s/spool",
@@ -60,6 +63,9 @@ START_TEST(what_is_written_is_read)
     ck_assert_int_eq(b->max_wait_ms, 86400000);
     ck_assert_int_eq(b->concurrency, 3);
     ck_assert_int_eq(b->concurrency_is_of_all, 1);
+    ck_assert_int_eq(b->items_parallel, 8);
+    ck_assert_int_eq(b->items_gap_us, 50000);
+    ck_assert_int_eq(b->items_timeout_ms, 30000);
     json_decref(json);
 }
 END_TEST
@@ -101,6 +107,10 @@ static const struct {
     {"retention_ms", "null", 1},
     {"result_retention_ms", "-1", 1},
     {"max_wait_ms", "0", 1},
+    {"items_parallel", "0", 1},
+    {"items_parallel", "257", 1},
+    {"items_gap_us", "-1", 1},
+    {"items_timeout_ms", "0", 1},
     {"concurrency", "-1", 1},
     {"concurrency_is_of_all", "\"no\"", 1},
 };

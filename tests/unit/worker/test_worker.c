@@ -56,6 +56,8 @@ static aq_batch_location_t *location(const char *path)
         .target_is_idempotent = 1,
         .retention_ms = 1000000,
         .max_wait_ms = 86400000,
+        .items_parallel = 4,
+        .items_timeout_ms = 5000,
     };
     apr_hash_set(config.locations, path, APR_HASH_KEY_STRING, made);
     return made;
