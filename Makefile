@@ -118,6 +118,9 @@ $(O)/obj/%.o: %.c $(O)/stamp-flags
 	@echo "  CC      $<"
 	@$(CC) $(call cppflags_of,$<) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
+# Style and script of the status page are in it.
+$(O)/obj/src/httpd/status_assets.o: src/httpd/status.css src/httpd/status.js
+
 archive = @mkdir -p $(@D) && echo "  AR      $@" && rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 $(LIB): $(call objects,$(LIB_SRC)) $(O)/stamp-sources

@@ -212,6 +212,7 @@ write_conf() {
         else
             cat "$here/countries.conf"
         fi
+        cat "$here/pages.conf"
     } >"$run/httpd.conf"
 }
 
@@ -290,6 +291,8 @@ go_on() {
     fi
     cat <<TEXT
 
+  status page    http://127.0.0.1:$port/apiquota-status
+  metrics        http://127.0.0.1:$port/apiquota-metrics
   configuration  $run/httpd.conf
   logs           $run/logs/error.log, access.log, backend.log
   end it         make demo-stop

@@ -201,6 +201,18 @@ class Tour:
         self.screen.check(shown.returncode == 0 and all(rows.get((tenant, "day")) == used[tenant] for tenant in used),
                           f"it says what the headers said: acme used {used['acme']} today, globex {used['globex']}")
 
+    def pages(self):
+        self.screen.step("The status page and the metrics, for this machine alone")
+        status = document(self.send("GET", "/apiquota-status", [("Accept", "application/json")]))
+        self.screen.text(f"\nhttp://127.0.0.1:{self.port}/apiquota-status: {status['verdict']}, "
+                         f"{status['last_hour']['totals']['allowed']} requests allowed in the last hour")
+        self.screen.check(status["verdict"] == "good" and status["batches"]["worker_up"], "it says that all is well")
+        metrics = self.send("GET", "/apiquota-metrics", []).body.decode()
+        shown = [line for line in metrics.splitlines() if line.startswith("apiquota_requests_total{plan=\"basic\"")]
+        self.screen.text(f"\nhttp://127.0.0.1:{self.port}/apiquota-metrics:\n" + "\n".join(shown))
+        self.screen.check(any('decision="limited"' in line and not line.endswith(" 0") for line in shown),
+                          "the metrics have the refusals")
+
     def take(self):
         self.no_key()
         self.not_modified(self.a_record())
@@ -212,6 +224,7 @@ class Tour:
             self.poll(location, lines)
             self.result(location, path, lines)
         self.usage()
+        self.pages()
         return self.screen.failures
 
 

@@ -28,13 +28,16 @@ static int requires_something(const ap_directive_t *line)
     return 0;
 }
 
-/* The page that a SetHandler names, or NULL. */
+/* The page that a SetHandler or AddHandler names, or NULL. */
 static const char *page_named(const ap_directive_t *line)
 {
     static const char *const pages[] = {AQ_HANDLER_METRICS, AQ_HANDLER_STATUS};
 
+    if (ap_cstr_casecmp(line->directive, "SetHandler") != 0 && ap_cstr_casecmp(line->directive, "AddHandler") != 0) {
+        return NULL;
+    }
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
-        if (ap_cstr_casecmp(line->directive, "SetHandler") == 0 && strstr(line->args, pages[i])) {
+        if (strstr(line->args, pages[i])) {
             return pages[i];
         }
     }
@@ -49,9 +52,9 @@ static int section_check(const ap_directive_t *lines)
 
         if (page && !(line->parent && requires_something(line->parent->first_child))) {
             AQ_LOG(AQ_LOG_CRIT, 1652, APR_SUCCESS,
-                   "%s:%d: SetHandler %s without a Require in the same section: say who may see it, such as "
+                   "%s:%d: %s %s without a Require in the same section: say who may see it, such as "
                    "\"Require local\"",
-                   line->filename, line->line_num, page);
+                   line->filename, line->line_num, line->directive, page);
             return 0;
         }
         if (!section_check(line->first_child)) {
@@ -150,12 +153,14 @@ int aq_page_send(request_rec *r, const char *content_type, const char *text)
 
 int aq_pages_handler(request_rec *r)
 {
-    if (strcmp(r->handler, AQ_HANDLER_METRICS) != 0) {
+    const int is_metrics = strcmp(r->handler, AQ_HANDLER_METRICS) == 0;
+
+    if (!is_metrics && strcmp(r->handler, AQ_HANDLER_STATUS) != 0) {
         return DECLINED;
     }
     if (r->method_number != M_GET) {
         ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);
         return HTTP_METHOD_NOT_ALLOWED;
     }
-    return aq_metrics_answer(r);
+    return is_metrics ? aq_metrics_answer(r) : aq_status_answer(r);
 }

@@ -22,8 +22,9 @@ void aq_pages_register(void);
 /* Hook handler, where there is one; DECLINED where the request is for neither. */
 int aq_pages_handler(request_rec *r);
 
-/* metrics_handler.c: answers a GET or HEAD. */
+/* metrics_handler.c and status_handler.c: answer a GET or HEAD. */
 int aq_metrics_answer(request_rec *r);
+int aq_status_answer(request_rec *r);
 
 /* pages.c: sends a page that nobody may keep. OK, or the status of what failed. */
 int aq_page_send(request_rec *r, const char *content_type, const char *text);
