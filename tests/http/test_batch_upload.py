@@ -2,6 +2,7 @@
 """Uploads to a batch location, without a worker: what is taken, what is refused, and what is left behind."""
 
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -347,13 +348,33 @@ def anonymous_kb(pid):
 
 
 @pytest.mark.skipif(bool(os.environ.get("AQ_SANITIZER")), reason="a sanitizer's own memory grows with use")
-def test_large_upload_passes_in_pieces_and_not_through_memory(taking, key):
-    web = taking(mpm_conf=ONE_CHILD)
-    body = bytes(50 * MEGABYTE)
+@pytest.mark.parametrize("megabytes", [96, pytest.param(1024, marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["declared", "chunked"])
+def test_large_upload_passes_in_pieces_and_not_through_memory(taking, key, megabytes, how):
+    web = taking("APIQuotaBatchMaxBody 1g", before="APIQuotaSpool spool max=4g tenant-max=3g\n", mpm_conf=ONE_CHILD)
+    piece = os.urandom(MEGABYTE)
+    headers = {"Content-Length": megabytes * MEGABYTE} if how == "declared" else {}
     (child,) = web.child_pids()
     for _ in range(2 * 4):  # each thread once or twice: it is warm then
-        batches.submit(web, key, body=body[:5 * MEGABYTE])
+        batches.submit(web, key, body=piece * 5)
+        batches.submit(web, key, body=iter([piece] * 5))
     before = anonymous_kb(child)
-    answer = web.post("/v1/imports", body=body, key=key, timeout_s=60)
-    assert answer.status == 202 and answer.json()["request"]["sha256"] == hashlib.sha256(body).hexdigest()
+    answer = upload(web, key, itertools.repeat(piece, megabytes), headers)
+    assert answer.status == 202
+    sha256 = hashlib.sha256()
+    for _ in range(megabytes):
+        sha256.update(piece)
+    assert answer.json()["request"]["bytes"] == megabytes * MEGABYTE
+    assert answer.json()["request"]["sha256"] == sha256.hexdigest()
     assert anonymous_kb(child) - before < 1024
+
+
+def upload(web, key, pieces, headers):
+    """Sends the pieces, in chunks unless their length is declared; neither end holds them all."""
+    if not headers:
+        return web.post("/v1/imports", body=pieces, key=key, timeout_s=300)
+    with web.raw(timeout_s=300) as connection:
+        connection.send(request_bytes("POST", "/v1/imports", [("Authorization", f"Bearer {key}"), *headers.items()]))
+        for piece in pieces:
+            connection.send(piece)
+        return connection.read_response("POST")

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from harness import checks, profiles
+from harness import batches, checks, profiles
+from harness.faketime import ENDS_WAITS
 from harness.trickle import TrickleBackend
 from harness.waiting import eventually
 from harness.wire import pairs_of, request_bytes
@@ -18,10 +19,12 @@ LAST_OF_JANUARY = calendar.timegm((2026, 1, 31, 0, 0, 0))
 NOON = LAST_OF_JANUARY + DAY_S // 2
 MIDNIGHT = LAST_OF_JANUARY + DAY_S
 MARCH = calendar.timegm((2026, 3, 1, 0, 0, 0))
+LISTED = 52
 SIZES = {"nodes": 1, "imports": 50, "attachments": 10, "documents": 100, "webhooks": 1}
 TIMES = {"nodes": 30, "imports": 300, "agents/conversations": 300, "sync": 600, "workflows/executions": 3600}
 PROXY_LINES = "AH01102|AH00898|AH01110|AH10404|AH01106|AH01095"
 FORBIDDEN_LINE = "AH01631"
+ASYNC = {"Prefer": "respond-async"}
 # The deadline goes by the time since boot, which is faked as well here.
 FAKE_ALL = {"DONT_FAKE_MONOTONIC": "0", "FAKETIME_DONT_FAKE_MONOTONIC": "0"}
 
@@ -190,6 +193,41 @@ def test_row_T8_body_of_the_size_passes_and_one_byte_more_is_413(server, backend
     assert not declared.got_100
     checks.assert_problem(declared.response, 413)
     assert len(backend.seen()) == 1
+
+
+def pages(web, key, query):
+    """All pages of the list, each after a second, for the burst is ten."""
+    cursor = None
+    while True:
+        web.clock.advance(1)
+        answer = web.get(f"{batches.STATUS_PATH}?{query}" + (f"&cursor={cursor}" if cursor else ""), key=key)
+        assert answer.status == 200 and set(answer.json()) == {"data", "pagination"}
+        assert set(answer.json()["pagination"]) == {"total", "limit", "cursor", "hasMore"}
+        yield answer.json()
+        cursor = answer.json()["pagination"]["cursor"]
+        if cursor is None:
+            return
+
+
+def test_row_T7_list_has_a_limit_an_opaque_cursor_and_tells_what_there_is(server, backend):
+    web = profiles.serve(server, "ontologie", backend, faketime="+0", allow=(ENDS_WAITS,))
+    key, urls = web.keys["editor"], []
+    for number in range(LISTED):
+        web.clock.advance(0.2)
+        urls.append(batches.submit(web, key, body=b"%d" % number, headers=ASYNC))
+    first, second = pages(web, key, "")
+    assert first["pagination"] == {"total": LISTED, "limit": 50, "cursor": first["pagination"]["cursor"], "hasMore": True}
+    assert second["pagination"] == {"total": LISTED, "limit": 50, "cursor": None, "hasMore": False}
+    listed = [batch["links"]["self"] for page in (first, second) for batch in page["data"]]
+    assert len(first["data"]) == 50 and listed == urls[::-1]
+    for limit in (1, 200):
+        page = next(pages(web, key, f"limit={limit}"))
+        assert page["pagination"]["limit"] == limit and len(page["data"]) == min(limit, LISTED)
+    for wrong in ("limit=0", "limit=201", "limit=ten", "cursor=2", "limit=1&limit=2"):
+        web.clock.advance(1)
+        checks.assert_problem(web.get(f"{batches.STATUS_PATH}?{wrong}", key=key), 400, code="parameter-invalid")
+    web.clock.advance(1)
+    assert web.get(batches.STATUS_PATH, key=web.keys["other"]).json()["pagination"]["total"] == 0
 
 
 @pytest.mark.parametrize("operation, seconds", TIMES.items())
