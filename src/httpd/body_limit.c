@@ -83,10 +83,15 @@ void aq_body_limit_register(void)
 
 void aq_body_limit_insert(request_rec *r)
 {
-    const int64_t max_bytes = max_bytes_of(r, aq_config_location(r));
+    const aq_location_config_t *location = aq_config_location(r);
+    const int64_t max_bytes = max_bytes_of(r, location);
     count_t *count;
 
     if (max_bytes == AQ_UNSET || r->main) {
+        return;
+    }
+    /* A dry run has judged a declared length. */
+    if (location->quota == AQ_QUOTA_DRY_RUN && apr_table_get(r->headers_in, "Content-Length")) {
         return;
     }
     count = apr_pcalloc(r->pool, sizeof(*count));
