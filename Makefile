@@ -46,8 +46,11 @@ APR_CPPFLAGS = $(call once,APR_CPPFLAGS,apr-1-config --cppflags)
 APR_INC      = $(call once,APR_INC,apr-1-config --includedir)
 APU_INC      = $(call once,APU_INC,apu-1-config --includedir)
 APR_LIBS     = $(call once,APR_LIBS,apr-1-config --link-ld && apu-1-config --link-ld)
-PKG_CFLAGS   = $(call once,PKG_CFLAGS,pkg-config --cflags jansson sqlite3 libcrypto)
-PKG_LIBS     = $(call once,PKG_LIBS,pkg-config --libs jansson sqlite3 libcrypto)
+PKG_CFLAGS   = $(call once,PKG_CFLAGS,pkg-config --cflags $(PACKAGES)) $(if $(HIREDIS_SSL),-DAQ_HAVE_REDIS_TLS)
+PKG_LIBS     = $(call once,PKG_LIBS,pkg-config --libs $(PACKAGES))
+# hiredis knows TLS from 1.0 on; that of Debian 12 does not.
+HIREDIS_SSL  = $(call once,HIREDIS_SSL,pkg-config --exists hiredis_ssl && echo hiredis_ssl libssl)
+PACKAGES     = jansson sqlite3 libcrypto hiredis $(HIREDIS_SSL)
 CURL_LIBS    = $(call once,CURL_LIBS,pkg-config --libs libcurl)
 CHECK_LIBS   = $(call once,CHECK_LIBS,pkg-config --libs check)
 

@@ -6,6 +6,8 @@
 #
 # apache2-bin, not apache2: the latter would start a server on port 80 and keep it there. What comes with a server of its
 # own and cannot be had without (promtool is in prometheus) is installed without starting it, now or at the next boot.
+#
+# redis-tools, not redis-server: the server's program is in it, as redis-check-rdb, and is a server when called by that name.
 set -eu
 
 # One line a purpose; a `release:` in front keeps a line to that release.
@@ -13,11 +15,13 @@ packages() {
     cat <<'TABLE'
 build       gcc libc6-dev make pkg-config binutils
 build       apache2-dev libapr1-dev libaprutil1-dev libjansson-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev
+build       libhiredis-dev
 run         apache2-bin apache2-utils ca-certificates
 test        check libsubunit-dev python3 python3-pytest python3-pytest-xdist libfaketime faketime
-test        curl sqlite3 nghttp2-client procps iproute2 git
+test        curl sqlite3 nghttp2-client procps iproute2 git redis-tools
 test        python3-yaml python3-jsonschema nodejs npm
 test        prometheus chromium chromium-driver python3-selenium
+13:test     valkey-tools
 lint        clang clang-format clang-tidy cppcheck
 12:lint     libclang-rt-14-dev
 13:lint     libclang-rt-19-dev

@@ -30,6 +30,18 @@ apr_status_t aq_hash_hmac_sha256(const void *secret, size_t secret_size, const v
     return made != NULL ? APR_SUCCESS : APR_EGENERAL;
 }
 
+apr_status_t aq_hash_sha1_hex(const void *data, size_t size, char out[AQ_SHA1_HEX_SIZE])
+{
+    unsigned char digest[AQ_SHA1_HEX_SIZE / 2];
+
+    out[0] = '\0';
+    if (EVP_Digest(data, size, digest, NULL, EVP_sha1(), NULL) != 1) {
+        return APR_EGENERAL;
+    }
+    aq_hash_hex_write(out, digest, sizeof(digest));
+    return APR_SUCCESS;
+}
+
 /* The context is libcrypto's own: the type is never completed. */
 aq_sha256_t *aq_sha256_create(void)
 {

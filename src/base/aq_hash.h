@@ -31,6 +31,13 @@ apr_status_t aq_hash_sha256(const void *data, size_t size, unsigned char digest[
 apr_status_t aq_hash_hmac_sha256(const void *secret, size_t secret_size, const void *data, size_t size,
                                  unsigned char mac[AQ_SHA256_BYTES]);
 
+/*
+ * SHA-1 (FIPS 180-4) of `size` bytes in hex: the name under which Redis keeps a script, and for nothing else, since it is
+ * no safe hash. APR_EGENERAL if libcrypto refuses. Thread-safe.
+ */
+#define AQ_SHA1_HEX_SIZE 41
+apr_status_t aq_hash_sha1_hex(const void *data, size_t size, char out[AQ_SHA1_HEX_SIZE]);
+
 /* A SHA-256 over data that comes in pieces. Create, add, finish; destroy always. NULL from create: no memory. */
 typedef struct aq_sha256_t aq_sha256_t;
 aq_sha256_t *aq_sha256_create(void);

@@ -5,11 +5,13 @@
 #include "ctl/ctl.h"
 
 #include "limit/runtime_plans.h"
+#include "store/redis_counters.h"
 #include "store/shm_counters.h"
 
 #include <apr_cstr.h>
 #include <apr_strings.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +19,10 @@
 #define STATE_DIR_DEFAULT "/var/lib/apiquota"
 #define KEY_FILE_DEFAULT "/etc/apiquota/keys.json"
 #define LINE_MAX_BYTES 8192
+#define REDIS_WORDS_MAX 16
+/* Nobody waits for a tool. */
+#define REDIS_BUDGET "2s"
+#define REDIS_PASSWORD_ENV "APIQUOTA_REDIS_PASSWORD"
 
 /* ---- options and httpd.conf ------------------------------------------------------------------------------------- */
 
@@ -193,6 +199,34 @@ aq_ctl_exit_t aq_ctl_keys_load(aq_ctl_t *ctl, apr_hash_t *plans, const aq_hash_s
     return AQ_CTL_DONE;
 }
 
+/* A password that stands in httpd.conf is nobody's but httpd's: it is asked for by the environment. */
+static aq_ctl_exit_t redis_store_open(aq_ctl_t *ctl, const json_t *where, aq_counter_store_t **store)
+{
+    static const aq_redis_counters_options_t options = {.waits_to_settle = 1, .is_tool = 1};
+    const json_t *said = json_object_get(where, "words");
+    const char *words[REDIS_WORDS_MAX], *error = NULL;
+    aq_redis_address_t *address;
+    int count = 0;
+
+    for (size_t i = 0; i < json_array_size(said) && count < REDIS_WORDS_MAX - 2; i++) {
+        words[count++] = json_string_value(json_array_get(said, i));
+        if (!words[count - 1]) {
+            return aq_ctl_fail(AQ_CTL_REFUSED, AQ_RUNTIME_FILE ": its store cannot be read");
+        }
+    }
+    words[count++] = "budget=" REDIS_BUDGET;
+    if (json_is_true(json_object_get(where, "needs_password"))) {
+        words[count++] = "password-env=" REDIS_PASSWORD_ENV;
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (aq_redis_address_parse(ctl->p, words, count, &address, &error) != APR_SUCCESS ||
+        aq_redis_address_complete(ctl->p, address, &error) != APR_SUCCESS ||
+        aq_redis_counters_open(ctl->p, address, &options, store, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error ? error : AQ_RUNTIME_FILE ": its store cannot be read");
+    }
+    return AQ_CTL_DONE;
+}
+
 typedef apr_status_t store_open_fn(apr_pool_t *p, const char *path, aq_counter_store_t **store, const char **error);
 
 static aq_ctl_exit_t store_open(aq_ctl_t *ctl, store_open_fn *open, aq_counter_store_t **store)
@@ -205,6 +239,9 @@ static aq_ctl_exit_t store_open(aq_ctl_t *ctl, store_open_fn *open, aq_counter_s
     }
     const json_t *where = json_object_get(ctl->runtime, "store");
     const char *kind = aq_json_string(where, "kind"), *path = aq_json_string(where, "path");
+    if (kind && strcmp(kind, "redis") == 0) {
+        return redis_store_open(ctl, where, store);
+    }
     if (!kind || strcmp(kind, "shm") != 0 || !path) {
         return aq_ctl_fail(AQ_CTL_REFUSED, AQ_RUNTIME_FILE ": names no store that this version knows");
     }

@@ -81,6 +81,7 @@ static unsigned counters_of(const usage_t *usage, const aq_principal_t *principa
         const aq_limit_t *limit = APR_ARRAY_IDX(principal->limits, i, const aq_limit_t *);
         if (limit_is_wanted(usage, limit)) {
             counters[count].limit = limit;
+            counters[count].home = &principal->subject[AQ_PER_TENANT];
             counters[count++].key = aq_hash_join(limit->identity, principal->subject[limit->per]);
         }
     }

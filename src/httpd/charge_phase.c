@@ -79,6 +79,9 @@ static aq_charge_t *charge_make(request_rec *r, aq_request_t *request, const aq_
     charge->count = limits_add(charge, 0, plan, location->limits, &of);
     charge->count = limits_add(charge, charge->count, location->limits, NULL, &of);
     primary_settle(charge);
+    if (aq_config_server(r->server)->runtime->store->has_homes) {
+        aq_charge_homes_set(charge, &request->principal->subject[AQ_PER_TENANT]);
+    }
     return charge;
 }
 

@@ -14,6 +14,7 @@
 #include "batch/spool.h"
 #include "identity/keyfile.h"
 #include "limit/charge.h"
+#include "store/redis_address.h"
 
 /* httpd.h first: http_config.h needs its types. */
 #include <httpd.h>
@@ -27,12 +28,14 @@
  */
 #define AQ_APART __attribute__((noinline))
 
-typedef enum { AQ_STORE_FAILURE_ALLOW, AQ_STORE_FAILURE_DENY } aq_store_failure_t;
+/* LOCAL: this machine's shared memory counts; without Redis there is no other store, and it is ALLOW. */
+typedef enum { AQ_STORE_FAILURE_ALLOW, AQ_STORE_FAILURE_DENY, AQ_STORE_FAILURE_LOCAL } aq_store_failure_t;
 
 /* What is open while the server runs. Made by lifecycle.c; lives as long as the configuration. */
 typedef struct {
     aq_counter_store_t *store;
-    struct aq_tally_t *tally; /* what is counted for metrics and status page (tally.h) */
+    aq_counter_store_t *redis; /* where `store` is Redis, or asks it: what a timer tends; NULL: it does not */
+    struct aq_tally_t *tally;  /* what is counted for metrics and status page (tally.h) */
     aq_keys_t *keys;
     aq_spool_t *spool;       /* NULL unless a location takes batches; opened in each child */
     aq_queue_t *queue;       /* the same */
@@ -41,9 +44,10 @@ typedef struct {
 
 typedef struct {
     const char *state_dir;
-    const char *store_file; /* NULL: STATE_DIR/counters */
-    int64_t store_size;     /* bytes; AQ_UNSET: AQ_STORE_SIZE_DEFAULT */
-    int store_failure;      /* aq_store_failure_t or AQ_UNSET */
+    const char *store_file;    /* NULL: STATE_DIR/counters */
+    aq_redis_address_t *redis; /* NULL: shared memory alone */
+    int64_t store_size;        /* bytes; AQ_UNSET: AQ_STORE_SIZE_DEFAULT */
+    int store_failure;         /* aq_store_failure_t or AQ_UNSET */
     const char *key_file;
     int has_batches;                     /* 1: APIQuotaBatch was read, and the hooks of batches are registered */
     int has_early;                       /* 1: some location has a limit of phase=early, and its hook is registered */

@@ -49,7 +49,39 @@ static const char *key_file_set(cmd_parms *cmd, void *unused, const char *path)
     return server_path_set(cmd, path, &aq_config_server(cmd->server)->key_file);
 }
 
-static const char *store_set(cmd_parms *cmd, void *unused, const char *store, const char *option)
+static const char *store_size_set(cmd_parms *cmd, const char *option)
+{
+    aq_server_config_t *server = aq_config_server(cmd->server);
+
+    if (strncmp(option, "size=", 5) != 0 || aq_units_size_parse(option + 5, &server->store_size) != APR_SUCCESS ||
+        server->store_size < STORE_SIZE_MIN) {
+        return not_allowed(cmd, option, "size= and a number of bytes from 64k on, such as size=64m");
+    }
+    return NULL;
+}
+
+/* What is not allowed is not repeated: it may hold a password. */
+static const char *redis_set(cmd_parms *cmd, int count, char *const words[])
+{
+    aq_server_config_t *server = aq_config_server(cmd->server);
+    const char **others = apr_pcalloc(cmd->pool, (apr_size_t)count * sizeof(*others));
+    const char *error = NULL;
+    int kept = 0;
+
+    for (int i = 0; !error && i < count; i++) {
+        if (i > 0 && strncmp(words[i], "size=", 5) == 0) {
+            error = store_size_set(cmd, words[i]);
+        } else {
+            others[kept++] = words[i];
+        }
+    }
+    if (!error && aq_redis_address_parse(cmd->pool, others, kept, &server->redis, &error) != APR_SUCCESS) {
+        error = apr_pstrcat(cmd->pool, "APIQuotaStore: ", error, NULL);
+    }
+    return error;
+}
+
+static const char *store_set(cmd_parms *cmd, void *unused, int count, char *const words[])
 {
     aq_server_config_t *server = aq_config_server(cmd->server);
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
@@ -58,19 +90,19 @@ static const char *store_set(cmd_parms *cmd, void *unused, const char *store, co
     if (error) {
         return error;
     }
-    if (strncmp(store, "shm:", 4) == 0) {
-        error = server_path_set(cmd, store + 4, &server->store_file);
-    } else if (strcmp(store, "shm") != 0) {
-        error = not_allowed(cmd, store, "shm or shm:FILE");
+    if (count > 0 && aq_redis_address_is(words[0])) {
+        return redis_set(cmd, count, words);
     }
-    if (error || !option) {
-        return error;
+    server->redis = NULL;
+    if (count < 1 || count > 2) {
+        return "APIQuotaStore needs one or two words: shm[:FILE] [size=64m], or the address of a Redis";
     }
-    if (strncmp(option, "size=", 5) != 0 || aq_units_size_parse(option + 5, &server->store_size) != APR_SUCCESS ||
-        server->store_size < STORE_SIZE_MIN) {
-        return not_allowed(cmd, option, "size= and a number of bytes from 64k on, such as size=64m");
+    if (strncmp(words[0], "shm:", 4) == 0) {
+        error = server_path_set(cmd, words[0] + 4, &server->store_file);
+    } else if (strcmp(words[0], "shm") != 0) {
+        error = not_allowed(cmd, words[0], "shm, shm:FILE, redis://HOST[:PORT][/DB], rediss://…, unix:PATH");
     }
-    return NULL;
+    return !error && count == 2 ? store_size_set(cmd, words[1]) : error;
 }
 
 static const char *store_failure_set(cmd_parms *cmd, void *unused, const char *policy)
@@ -86,8 +118,10 @@ static const char *store_failure_set(cmd_parms *cmd, void *unused, const char *p
         server->store_failure = AQ_STORE_FAILURE_ALLOW;
     } else if (ap_cstr_casecmp(policy, "deny") == 0) {
         server->store_failure = AQ_STORE_FAILURE_DENY;
+    } else if (ap_cstr_casecmp(policy, "local") == 0) {
+        server->store_failure = AQ_STORE_FAILURE_LOCAL;
     } else {
-        return not_allowed(cmd, policy, "allow, deny");
+        return not_allowed(cmd, policy, "local, allow, deny");
     }
     return NULL;
 }
@@ -311,9 +345,10 @@ static const char *free_add(cmd_parms *cmd, void *location_data, const char *tex
 
 const command_rec aq_directives[] = {
     AP_INIT_TAKE1("APIQuotaStateDir", state_dir_set, NULL, IN_SERVER, "the folder that keeps counters and batches"),
-    AP_INIT_TAKE12("APIQuotaStore", store_set, NULL, IN_SERVER, "where counters live: shm[:FILE] [size=64m]"),
+    AP_INIT_TAKE_ARGV("APIQuotaStore", store_set, NULL, IN_SERVER,
+                      "where counters live: shm[:FILE] [size=64m], or redis://HOST[:PORT][/DB] [option …]"),
     AP_INIT_TAKE1("APIQuotaStoreFailure", store_failure_set, NULL, IN_SERVER,
-                  "what a request gets that cannot be counted: allow or deny"),
+                  "what a request gets that cannot be counted: local, allow or deny"),
     AP_INIT_TAKE1("APIQuotaKeyFile", key_file_set, NULL, IN_SERVER, "the JSON file of keys and tenants"),
     AP_INIT_TAKE1("APIQuotaIPv6Prefix", ipv6_prefix_set, NULL, IN_SERVER,
                   "how many bits of an IPv6 address make one caller"),

@@ -37,6 +37,7 @@ static int early_charge(request_rec *r, const aq_location_config_t *location)
         const aq_limit_t *limit = APR_ARRAY_IDX(limits, i, const aq_limit_t *);
         aq_charge_counter_set(charge, (unsigned)i, limit, aq_subject_find(r, request, location, limit));
     }
+    aq_charge_homes_set(charge, NULL);
     rv = aq_tally_take(aq_config_server(r->server)->runtime, charge, 1, request->now_ms);
     if (rv != APR_SUCCESS) {
         status = aq_quota_store_failed(r, request, rv);

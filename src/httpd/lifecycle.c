@@ -20,10 +20,10 @@
 #include "httpd/httpd_log.h"
 #include "httpd/pages.h"
 #include "httpd/rules.h"
-#include "httpd/watchdog.h"
+#include "httpd/store_setup.h"
 #include "httpd/tally.h"
+#include "httpd/watchdog.h"
 #include "limit/runtime_plans.h"
-#include "store/shm_counters.h"
 
 #include <apr_strings.h>
 #include <http_core.h>
@@ -31,10 +31,10 @@
 
 #define RETAINED_KEY "mod_apiquota"
 #define STATE_DIR_DEFAULT "/var/lib/apiquota"
-#define COUNTERS_FILE "counters"
 #define LAST_GOOD_FILE "keys.last-good.json"
 #define REFRESH_MS 500
 #define WATCHDOG_NAME "_apiquota_"
+#define STORE_WATCHDOG_NAME "_apiquota_store_"
 
 /* What outlives a restart. The module itself is loaded anew, so it holds no pointers into it. */
 typedef struct {
@@ -186,25 +186,6 @@ static int state_dir_prepare(aq_server_config_t *server)
     return rv == APR_SUCCESS;
 }
 
-static int store_open(aq_server_config_t *server, apr_pool_t *pconf)
-{
-    const char *path =
-        server->store_file ? server->store_file : apr_pstrcat(pconf, server->state_dir, "/" COUNTERS_FILE, NULL);
-    uint64_t size = (uint64_t)aq_config_value(server->store_size, AQ_STORE_SIZE_DEFAULT);
-    const char *error = NULL;
-    apr_status_t rv = aq_shm_counters_open(pconf, path, size, retained()->generation == 0, aq_clock_now_ms(),
-                                           &server->runtime->store, &error);
-
-    server->store_file = path;
-    if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_CRIT, 1013, rv, "APIQuotaStore: %s", error ? error : path);
-        return 0;
-    }
-    /* So that a child that slept is told from a clock that was stepped back. */
-    server->runtime->store->clock = aq_clock_now_ms;
-    return 1;
-}
-
 static apr_status_t last_good_keep(const char *from, const char *to, apr_pool_t *ptemp)
 {
     json_t *json;
@@ -254,9 +235,9 @@ static int keys_open(aq_server_config_t *server, apr_pool_t *pconf, apr_pool_t *
 
 static json_t *runtime_json(const aq_server_config_t *server, apr_pool_t *ptemp)
 {
-    json_t *json = json_pack("{s:o, s:s*, s:{s:s, s:s}, s:{s:i, s:i}}", "plans", aq_runtime_plans_write(server->plans),
-                             "key_file", server->key_file, "store", "kind", "shm", "path", server->store_file, "user",
-                             "uid", (int)ap_unixd_config.user_id, "gid", (int)ap_unixd_config.group_id);
+    json_t *json = json_pack("{s:o, s:s*, s:o, s:{s:i, s:i}}", "plans", aq_runtime_plans_write(server->plans),
+                             "key_file", server->key_file, "store", aq_store_json(server, ptemp), "user", "uid",
+                             (int)ap_unixd_config.user_id, "gid", (int)ap_unixd_config.group_id);
     if (json && server->batch) {
         (void)json_object_set_new(json, "worker", aq_batch_config_json(server->batch, ptemp));
         (void)json_object_set_new(json, "queue",
@@ -301,31 +282,44 @@ static apr_status_t refresh(int state, void *data, apr_pool_t *pool)
     return APR_SUCCESS;
 }
 
+/* 0 where the server cannot do without what failed. */
+static int timers_start(aq_runtime_t *runtime, apr_pool_t *pconf)
+{
+    apr_status_t rv = aq_watchdog_add(pconf, WATCHDOG_NAME, apr_time_from_msec(REFRESH_MS), runtime, refresh);
+
+    if (rv == APR_SUCCESS && runtime->redis) {
+        rv = aq_watchdog_add(pconf, STORE_WATCHDOG_NAME, apr_time_from_msec(AQ_STORE_TEND_MS), runtime, aq_store_tend);
+    }
+    if (rv != APR_SUCCESS && runtime->redis) {
+        AQ_LOG(AQ_LOG_CRIT, 1621, rv, "APIQuotaStore: Redis needs mod_watchdog, which cannot be used");
+        return 0;
+    }
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_ERROR, 1018, rv,
+               "mod_watchdog cannot be used: the keys file is read again at a restart only, and the status page knows "
+               "no past");
+    }
+    return 1;
+}
+
 int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     aq_server_config_t *server = aq_config_server(s);
-    apr_status_t rv;
 
     (void)plog;
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG || !is_used(server, s)) {
         return OK;
     }
     server->runtime = apr_pcalloc(pconf, sizeof(*server->runtime));
-    if (!state_dir_prepare(server) || !store_open(server, pconf) ||
+    if (!state_dir_prepare(server) || !aq_store_setup(server, pconf, retained()->generation == 0) ||
         aq_batch_folders_prepare(pconf, ptemp, s, retained()->generation > 0) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     limits_identify(server, &server->runtime->store->secret, ptemp);
     aq_tally_open(server, pconf, ptemp, retained()->generation == 0);
     if (!keys_open(server, pconf, ptemp) || !runtime_file_write(server, ptemp) ||
-        aq_worker_process_start(pconf, s) != OK) {
+        aq_worker_process_start(pconf, s) != OK || !timers_start(server->runtime, pconf)) {
         return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    rv = aq_watchdog_add(pconf, WATCHDOG_NAME, apr_time_from_msec(REFRESH_MS), server->runtime, refresh);
-    if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1018, rv,
-               "mod_watchdog cannot be used: the keys file is read again at a restart only, and the status page knows "
-               "no past");
     }
     aq_deadline_post_config(pconf, s);
     retained()->generation++;

@@ -75,11 +75,6 @@ aq_bucket_t aq_bucket(uint64_t count, uint32_t period_s, uint64_t size)
     };
 }
 
-static int64_t units_per_s(const aq_bucket_t *bucket)
-{
-    return (int64_t)bucket->fraction * SIXTHS_PER_S;
-}
-
 static int64_t fill_units(const aq_bucket_t *bucket)
 {
     return bucket->token * (int64_t)bucket->size;
@@ -87,12 +82,12 @@ static int64_t fill_units(const aq_bucket_t *bucket)
 
 int64_t aq_bucket_fill_s(const aq_bucket_t *bucket)
 {
-    return (fill_units(bucket) + units_per_s(bucket) - 1) / units_per_s(bucket);
+    return (fill_units(bucket) + aq_bucket_units_per_s(bucket) - 1) / aq_bucket_units_per_s(bucket);
 }
 
 int aq_bucket_is_too_large(const aq_bucket_t *bucket)
 {
-    return (uint64_t)(AQ_BUCKET_FILL_S_MAX * units_per_s(bucket) / bucket->token) < bucket->size;
+    return (uint64_t)(AQ_BUCKET_FILL_S_MAX * aq_bucket_units_per_s(bucket) / bucket->token) < bucket->size;
 }
 
 /* ---- moments ------------------------------------------------------------------------------------------------------- */
@@ -100,7 +95,7 @@ int aq_bucket_is_too_large(const aq_bucket_t *bucket)
 /* `time_ms` in units, rounded down, or up. */
 static int64_t units_at(const aq_bucket_t *bucket, aq_time_ms_t time_ms, int is_up)
 {
-    const uint128 thousandths = (uint128)time_ms * (uint128)units_per_s(bucket);
+    const uint128 thousandths = (uint128)time_ms * (uint128)aq_bucket_units_per_s(bucket);
 
     return (int64_t)((thousandths + (is_up ? MS_UP : 0)) / (uint128)AQ_MS_PER_S);
 }
@@ -109,7 +104,7 @@ static int64_t units_at(const aq_bucket_t *bucket, aq_time_ms_t time_ms, int is_
 static aq_time_ms_t time_at_ms(const aq_bucket_t *bucket, int64_t units)
 {
     const uint128 thousandths = (uint128)units * (uint128)AQ_MS_PER_S;
-    const uint128 per_s = (uint128)units_per_s(bucket);
+    const uint128 per_s = (uint128)aq_bucket_units_per_s(bucket);
 
     return (aq_time_ms_t)((thousandths + per_s - 1) / per_s);
 }
@@ -184,7 +179,7 @@ aq_bucket_look_t aq_bucket_look(const aq_bucket_t *bucket, uint64_t words[AQ_BUC
     if (backlog <= 0) {
         return (aq_bucket_look_t){0, 0};
     }
-    if (backlog > full + AQ_BUCKET_SKEW_S * units_per_s(bucket)) {
+    if (backlog > full + AQ_BUCKET_SKEW_S * aq_bucket_units_per_s(bucket)) {
         backlog = full;
         is_mended = 1;
     }
@@ -194,6 +189,15 @@ aq_bucket_look_t aq_bucket_look(const aq_bucket_t *bucket, uint64_t words[AQ_BUC
     }
     return (aq_bucket_look_t){(uint64_t)(backlog < full ? (backlog + token - 1) / token : (int64_t)bucket->size),
                               is_mended ? BOTH_WORDS : 0};
+}
+
+void aq_bucket_words_make(const aq_bucket_t *bucket, uint64_t seconds, uint64_t units, uint64_t words[AQ_BUCKET_WORDS])
+{
+    words[0] = words[1] = 0;
+    if (seconds + units != 0) {
+        words[0] = word_make(bucket, (int64_t)seconds * aq_bucket_units_per_s(bucket) + (int64_t)units);
+        words[1] = aq_bucket_count_word(bucket, 0);
+    }
 }
 
 uint64_t aq_bucket_add(const aq_bucket_t *bucket, const uint64_t words[AQ_BUCKET_WORDS], uint32_t cost,

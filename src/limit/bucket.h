@@ -88,6 +88,18 @@ static inline uint64_t aq_bucket_count_word(const aq_bucket_t *bucket, uint64_t 
     return (word & ~(uint64_t)UINT32_MAX) | bucket->count;
 }
 
+/* How many of the bucket's units make a second. */
+static inline int64_t aq_bucket_units_per_s(const aq_bucket_t *bucket)
+{
+    return INT64_C(6) * bucket->fraction;
+}
+
+/*
+ * Makes the words of a TAT that is kept as numbers: `seconds` since 1970 and `units` of this bucket (less than a second of
+ * them). Both zero: never charged.
+ */
+void aq_bucket_words_make(const aq_bucket_t *bucket, uint64_t seconds, uint64_t units, uint64_t words[AQ_BUCKET_WORDS]);
+
 /* Word 0 after `cost` was given back; `after` is what it was just after that charge, of this bucket. */
 uint64_t aq_bucket_give_back(const aq_bucket_t *bucket, const uint64_t words[AQ_BUCKET_WORDS], uint64_t after,
                              uint32_t cost, aq_time_ms_t now_ms);

@@ -10,6 +10,15 @@ aq_charge_t *aq_charge_create(apr_pool_t *p, unsigned count)
     return charge;
 }
 
+void aq_charge_homes_set(aq_charge_t *charge, const aq_hash128_t *tenant)
+{
+    for (unsigned i = 0; i < charge->count; i++) {
+        aq_counter_t *counter = &charge->counters[i];
+
+        counter->home = aq_per_is_of_tenant(counter->limit->per) ? tenant : NULL;
+    }
+}
+
 /* The denied counter with the longest wait: waiting for it suffices for all. */
 static int refusing_find(const aq_charge_t *charge)
 {

@@ -46,6 +46,12 @@ static inline void aq_charge_counter_set(aq_charge_t *charge, unsigned index, co
 }
 
 /*
+ * Says where the counters live, for stores with has_homes: those of the tenant and of its keys with `tenant` (kept by
+ * reference; NULL: nobody is known yet), the others each with its subject.
+ */
+void aq_charge_homes_set(aq_charge_t *charge, const aq_hash128_t *tenant);
+
+/*
  * Takes `cost` from every counter or none; afterwards state is TAKEN or DENIED. With no counters: TAKEN. A failure of
  * the store is returned and leaves the state OPEN; what to do then is the caller's policy.
  */

@@ -30,6 +30,12 @@ typedef struct {
     /* asked */
     const aq_limit_t *limit;
     aq_hash128_t key; /* aq_hash_join(limit->identity, subject) */
+    /*
+     * Counters of one home can be charged in one step where a store lies on several machines: the tenant's hash for limits
+     * of a tenant and of its keys. NULL: the subject's own. Looked at by stores with has_homes; callers of others may leave
+     * it unset.
+     */
+    const aq_hash128_t *home;
     /* answered by take, look and give_back */
     uint64_t used;            /* after the call */
     uint64_t remaining;       /* capacity - used, never negative; meaningless for unlimited */
@@ -69,6 +75,7 @@ typedef struct {
 struct aq_counter_store_t {
     const aq_counter_store_ops_t *ops;
     aq_hash_secret_t secret; /* of this store's content: hashes made with it are good for this store alone */
+    int has_homes;           /* 1: the store looks at aq_counter_t.home */
     /*
      * The clock, for the one case in which a store must know whether a moment it was given is still the present: it has
      * found counts of a future more than a window away, and either the clock stepped back or the caller slept. NULL (as

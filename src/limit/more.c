@@ -31,7 +31,8 @@ void aq_charge_more_at(const aq_charge_t *charge, aq_counter_store_t *store, aq_
         if (is_asked(counter) && asked < AQ_LIMITS_MAX) {
             limits[asked] = *counter->limit;
             limits[asked].capacity = counter->used < limits[asked].capacity ? counter->used : limits[asked].capacity;
-            counters[asked] = (aq_counter_t){.limit = &limits[asked], .key = counter->key};
+            counters[asked] = (aq_counter_t){
+                .limit = &limits[asked], .key = counter->key, .home = store->has_homes ? counter->home : NULL};
             of[asked++] = i;
         }
     }

@@ -45,6 +45,12 @@ static inline int aq_per_is_invented(aq_per_t per)
     return per >= AQ_PER_IP;
 }
 
+/* 1 where a counter belongs to one tenant: its own, its keys', its use of an endpoint. */
+static inline int aq_per_is_of_tenant(aq_per_t per)
+{
+    return per == AQ_PER_KEY || per == AQ_PER_TENANT || per == AQ_PER_TENANT_ENDPOINT;
+}
+
 /* How a limit shows in X-RateLimit-*. */
 typedef enum {
     AQ_SHOWN_AUTO,    /* the first of a plan is primary unless one is marked */

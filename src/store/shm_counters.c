@@ -122,6 +122,33 @@ static apr_status_t shm_reset(aq_counter_store_t *base, aq_counter_t *counters, 
     return APR_SUCCESS;
 }
 
+void aq_shm_counters_note(aq_counter_store_t *base, const aq_counter_t *counter, const uint64_t words[AQ_WINDOW_WORDS],
+                          aq_time_ms_t now_ms)
+{
+    const aq_shm_store_t *store = shm_store(base);
+    const aq_algorithm_t algorithm = counter->limit->window.algorithm;
+    const unsigned count = algorithm == AQ_ALGORITHM_SLIDING        ? AQ_WINDOW_WORDS
+                           : algorithm == AQ_ALGORITHM_TOKEN_BUCKET ? AQ_BUCKET_WORDS
+                                                                    : 1;
+    aq_counter_t found = *counter;
+    aq_shm_taking_t taking;
+
+    aq_shm_find(store, &found, &taking, now_ms);
+    if (taking.place.slot == NULL) {
+        const uint64_t born = (uint64_t)taking.look.place.start << 32;
+
+        if (aq_shm_table_insert(&store->table, aq_shm_counter_tag(counter), born, now_ms, &taking.place) !=
+            APR_SUCCESS) {
+            return;
+        }
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (atomic_load_explicit(&taking.place.slot->words[i], memory_order_relaxed) != words[i]) {
+            atomic_store(&taking.place.slot->words[i], words[i]);
+        }
+    }
+}
+
 static apr_status_t shm_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
     const aq_shm_store_t *store = shm_store(base);

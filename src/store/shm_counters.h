@@ -32,6 +32,13 @@ apr_status_t aq_shm_counters_open(apr_pool_t *p, const char *path, uint64_t size
                                   aq_time_ms_t now_ms, aq_counter_store_t **store, const char **error);
 
 /*
+ * Notes what another store, which counts for all machines, last said of a counter: it then goes on from there when it is
+ * charged here. Not for concurrent limits. Where there is no place for it, nothing is noted.
+ */
+void aq_shm_counters_note(aq_counter_store_t *store, const aq_counter_t *counter, const uint64_t words[AQ_WINDOW_WORDS],
+                          aq_time_ms_t now_ms);
+
+/*
  * Opens an existing counter file to look at it, also while a server uses it: take and give_back fail with APR_EACCES.
  * Nothing is made, set aside or locked. Errors as above.
  */

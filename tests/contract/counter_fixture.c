@@ -3,6 +3,7 @@
 
 #include "store/memory_counters.h"
 #include "store/shm_counters.h"
+#include "unit/redis_fixture.h"
 
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -29,9 +30,23 @@ aq_counter_store_t *counters_open_shm(uint64_t slots)
     return store;
 }
 
+/* A server of its own for each test, since a store is to be new and empty. */
+static aq_counter_store_t *redis_open(uint64_t slots)
+{
+    const redis_fixture_t server = redis_fixture_start(NULL);
+    aq_counter_store_t *store;
+
+    (void)slots;
+    fixture_log_keep();
+    store = redis_fixture_store(&server);
+    ck_assert_int_eq(fixture_log_count(425), 1);
+    return store;
+}
+
 const counter_kind_t counter_kinds[COUNTER_KINDS] = {
-    {"memory", memory_open},
-    {"shm", counters_open_shm},
+    {"memory", memory_open, 1, 1},
+    {"shm", counters_open_shm, 1, 1},
+    {"redis", redis_open, 0, 200},
 };
 
 aq_counter_store_t *counters_open(int kind, uint64_t slots)

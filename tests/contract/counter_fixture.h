@@ -22,9 +22,11 @@
 typedef struct {
     const char *name;
     aq_counter_store_t *(*open)(uint64_t slots);
+    int is_bounded; /* it holds no more counters than it has slots */
+    unsigned share; /* one of so many random scripts is enough: each step is a round trip */
 } counter_kind_t;
 
-#define COUNTER_KINDS 2
+#define COUNTER_KINDS 3
 extern const counter_kind_t counter_kinds[COUNTER_KINDS];
 
 /* A new empty store of kind number `kind` with that many slots. */

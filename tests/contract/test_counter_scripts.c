@@ -237,7 +237,7 @@ static uint64_t number_of(const char *name, uint64_t fallback)
 START_TEST(store_does_what_the_model_does)
 {
     const uint64_t seed = number_of("AQ_SEED", 1);
-    const uint64_t scripts = number_of("AQ_SCRIPTS", SCRIPTS);
+    const uint64_t scripts = number_of("AQ_SCRIPTS", SCRIPTS) / counter_kinds[_i % COUNTER_KINDS].share;
     script_t script = {.row = &rows[_i / COUNTER_KINDS], .store = counters_open(_i % COUNTER_KINDS, SLOTS)};
 
     for (int i = 0; i < LIMITS; i++) {

@@ -12,6 +12,7 @@ Layers, each file using only those above it:
     openapi                 our endpoints' responses against docs/openapi.yaml
     import_store, backend   the target of proxies and batches
     npm                     others' programs and libraries, from the npm registry
+    redis                   a private Redis
     checks                  assertions that many tests share
     fixtures                all of it for pytest
 """

@@ -13,6 +13,7 @@ from . import processes
 from .backend import Backend, DeadBackend
 from .httpd import Httpd
 from .keys import Keys
+from .redis import Redis
 from .serverroot import MPM_CONF, Spec
 
 LOG_LINES_SHOWN = 60
@@ -104,6 +105,26 @@ def dead_backend():
     dead = DeadBackend()
     yield dead
     dead.close()
+
+
+@pytest.fixture
+def redis_started():
+    """redis_started(*options) -> a Redis, as many as a test likes. Servers that ask them are to end first, so ask for this
+    before `server`."""
+    made = []
+
+    def make(*options):
+        made.append(Redis(*options))
+        return made[-1]
+    yield make
+    for running in made:
+        running.close()
+
+
+@pytest.fixture
+def redis(redis_started):
+    """A Redis that keeps nothing on disk."""
+    return redis_started()
 
 
 def _factory(request, mpm, made):

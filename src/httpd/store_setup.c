@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening what APIQuotaStore names. See store_setup.h. */
+#include "httpd/store_setup.h"
+
+#include "base/aq_log.h"
+#include "store/failover_counters.h"
+#include "store/redis_counters.h"
+#include "store/shm_counters.h"
+
+#include <apr_strings.h>
+#include <mod_watchdog.h>
+
+#define COUNTERS_FILE "/counters"
+#define SECRET_FILE "/redis-secret"
+
+static int shm_open_at(aq_server_config_t *server, apr_pool_t *pconf, int is_first, aq_counter_store_t **store)
+{
+    const char *path =
+        server->store_file ? server->store_file : apr_pstrcat(pconf, server->state_dir, COUNTERS_FILE, NULL);
+    uint64_t size = (uint64_t)aq_config_value(server->store_size, AQ_STORE_SIZE_DEFAULT);
+    const char *error = NULL;
+    apr_status_t rv = aq_shm_counters_open(pconf, path, size, is_first, aq_clock_now_ms(), store, &error);
+
+    server->store_file = path;
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_CRIT, 1013, rv, "APIQuotaStore: %s", error ? error : path);
+        return 0;
+    }
+    /* So that a child that slept is told from a clock that was stepped back. */
+    (*store)->clock = aq_clock_now_ms;
+    return 1;
+}
+
+static int redis_open(aq_server_config_t *server, apr_pool_t *pconf)
+{
+    const aq_redis_counters_options_t options = {
+        .secret_file = apr_pstrcat(pconf, server->state_dir, SECRET_FILE, NULL),
+    };
+    const char *error = NULL;
+    apr_status_t rv = aq_redis_address_complete(pconf, server->redis, &error);
+
+    if (rv == APR_SUCCESS) {
+        rv = aq_redis_counters_open(pconf, server->redis, &options, &server->runtime->redis, &error);
+    }
+    if (rv != APR_SUCCESS) {
+        AQ_LOG(AQ_LOG_CRIT, 1620, rv, "APIQuotaStore: %s", error ? error : server->redis->name);
+    }
+    return rv == APR_SUCCESS;
+}
+
+/* The one place where it is decided that this machine counts while Redis cannot be asked. */
+static int is_local_while_down(const aq_server_config_t *server)
+{
+    return server->store_failure == AQ_UNSET || server->store_failure == AQ_STORE_FAILURE_LOCAL;
+}
+
+int aq_store_setup(aq_server_config_t *server, apr_pool_t *pconf, int is_first)
+{
+    aq_runtime_t *runtime = server->runtime;
+    aq_counter_store_t *local;
+
+    if (!server->redis) {
+        return shm_open_at(server, pconf, is_first, &runtime->store);
+    }
+    if (!redis_open(server, pconf)) {
+        return 0;
+    }
+    runtime->store = runtime->redis;
+    if (!is_local_while_down(server)) {
+        return 1;
+    }
+    if (!shm_open_at(server, pconf, is_first, &local)) {
+        return 0;
+    }
+    runtime->store = aq_failover_counters_create(pconf, runtime->redis, local);
+    return 1;
+}
+
+json_t *aq_store_json(const aq_server_config_t *server, apr_pool_t *ptemp)
+{
+    const apr_array_header_t *words;
+    json_t *said;
+
+    if (!server->redis) {
+        return json_pack("{s:s, s:s}", "kind", "shm", "path", server->store_file);
+    }
+    words = aq_redis_address_words(ptemp, server->redis);
+    said = json_array();
+    for (int i = 0; i < words->nelts; i++) {
+        (void)json_array_append_new(said, json_string(APR_ARRAY_IDX(words, i, const char *)));
+    }
+    return json_pack("{s:s, s:s, s:o, s:b}", "kind", "redis", "name", server->redis->name, "words", said,
+                     "needs_password",
+                     server->redis->password && !server->redis->password_file && !server->redis->password_env);
+}
+
+apr_status_t aq_store_tend(int state, void *runtime, apr_pool_t *pool)
+{
+    if (state == AP_WATCHDOG_STATE_RUNNING) {
+        aq_redis_counters_tend(((aq_runtime_t *)runtime)->redis, pool);
+    }
+    return APR_SUCCESS;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Redis link: one server, asked by every thread over a connection of its own.
+ *
+ * A connection belongs to one thread of one process: a child never uses what it inherited. A request to the server has one
+ * budget of time, for connecting, logging in and asking together; host names are resolved when the link is opened and by
+ * aq_redis_link_tend, never while a request waits. What does not answer in time is closed, so that its late answer can
+ * never be taken for another's. What is sent without waiting is answered before the next answer, in the server's own order,
+ * and thrown away then. Every reply is freed in one place, which calls the reader that was given for it.
+ *
+ * Circuit breaker, one a process. A connection that fails opens it, and while it is open every call fails at once with
+ * AQ_REDIS_DOWN. aq_redis_link_tend, called by a timer, tries the server and closes it again: first after a tenth of a
+ * second, then with growing pauses of at most 400 ms. An error that the server answers does not open it.
+ *
+ * Failures are counted by reason, over all processes that inherited the link, and logged once a second at most.
+ *
+ * The process must ignore SIGPIPE, as httpd does. Thread-safe, but for opening.
+ */
+#ifndef AQ_REDIS_LINK_H
+#define AQ_REDIS_LINK_H
+
+#include "base/aq_clock.h"
+#include "store/redis_address.h"
+
+#include <hiredis/hiredis.h>
+#include <stddef.h>
+
+/* Why a call failed. */
+typedef enum {
+    AQ_REDIS_DONE,
+    AQ_REDIS_DOWN,     /* the breaker is open: nothing was tried */
+    AQ_REDIS_TIMEOUT,  /* not within the budget; what was asked may have been done or not */
+    AQ_REDIS_REFUSED,  /* no connection */
+    AQ_REDIS_CLOSED,   /* the connection ended before the answer; done or not */
+    AQ_REDIS_PROTOCOL, /* no answer of Redis, or not one that was asked for */
+    AQ_REDIS_NOSCRIPT,
+    AQ_REDIS_OOM,
+    AQ_REDIS_MISCONF,
+    AQ_REDIS_READONLY,
+    AQ_REDIS_LOADING,
+    AQ_REDIS_NOAUTH, /* or a wrong password, or a command that the user may not use */
+    AQ_REDIS_WRONGTYPE,
+    AQ_REDIS_BUSY,  /* a script of somebody's runs for long */
+    AQ_REDIS_OTHER, /* another error that the server answered */
+    AQ_REDIS_MARK,  /* it is another server than the one begun with, see aq_redis_link_mark */
+    AQ_REDIS_FAILURES
+} aq_redis_failure_t;
+
+typedef struct aq_redis_link_t aq_redis_link_t;
+
+/* One command. */
+typedef struct {
+    int count;
+    const char **words;
+    const size_t *sizes;
+} aq_redis_command_t;
+
+/*
+ * Reads one answer, which is gone after the call; never NULL, never an error of the server. AQ_REDIS_DONE, or
+ * AQ_REDIS_PROTOCOL where it is not what was asked for: the connection is then closed.
+ */
+typedef aq_redis_failure_t aq_redis_read_fn(void *data, const redisReply *reply);
+
+/* "timeout", "refused", …: for logs and metrics. A constant. */
+const char *aq_redis_failure_name(aq_redis_failure_t failure);
+
+/*
+ * Prepares a link in `p`, gone with it, and resolves its host (once, which may take seconds; a host that is not found
+ * leaves the breaker open, and aq_redis_link_tend tries again). It does not connect. `address` must outlive the link.
+ * APR_SUCCESS, or a status and a sentence at `*error`.
+ */
+apr_status_t aq_redis_link_open(apr_pool_t *p, const aq_redis_address_t *address, aq_redis_link_t **link,
+                                const char **error);
+
+/* Another budget than the address says, for the calls to come. Not while other threads call. */
+void aq_redis_link_budget_set(aq_redis_link_t *link, int64_t budget_ms);
+
+/* With 1, failures are counted and not said in the log, for questions that may be refused. Else as for the budget. */
+void aq_redis_link_quiet_set(aq_redis_link_t *link, int is_quiet);
+
+/* What the link was opened with. */
+const aq_redis_address_t *aq_redis_link_address(const aq_redis_link_t *link);
+
+/*
+ * From here on each new connection is used only where `key` holds `value`; where it holds nothing it is given that value.
+ * Two servers never pass for one. Both are copied.
+ */
+void aq_redis_link_mark(aq_redis_link_t *link, const char *key, const char *value);
+
+/*
+ * Asks, and waits for the answer as long as the budget lasts. An error that the server answers is a failure by its reason;
+ * where that is AQ_REDIS_NOSCRIPT, `otherwise` (NULL: nothing) is asked instead, within the same budget.
+ */
+aq_redis_failure_t aq_redis_ask(aq_redis_link_t *link, const aq_redis_command_t *command,
+                                const aq_redis_command_t *otherwise, aq_redis_read_fn *read, void *data);
+
+/* Sends, and waits for nothing but room in the socket. An error that the server answers is counted when it is read. */
+aq_redis_failure_t aq_redis_send(aq_redis_link_t *link, const aq_redis_command_t *command);
+
+/* Closes this thread's connection, as a parent does before it forks. The next call connects anew. */
+void aq_redis_link_release(aq_redis_link_t *link);
+
+/* 1 while the breaker is open. */
+int aq_redis_link_is_down(const aq_redis_link_t *link);
+
+/*
+ * For a timer of each process, every 100 ms or so: where the breaker is open and it is time, tries the server, which may
+ * take a quarter of a second. 1 where the server is back since.
+ */
+int aq_redis_link_tend(aq_redis_link_t *link);
+
+/* How often each failure came, over all processes since the link was opened. */
+void aq_redis_link_failures(const aq_redis_link_t *link, uint64_t counts[AQ_REDIS_FAILURES]);
+
+/* How often an answer was waited for, over all processes: for measurements. */
+uint64_t aq_redis_link_waits(const aq_redis_link_t *link);
+
+#endif

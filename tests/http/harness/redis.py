@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private Redis (or Valkey: AQ_REDIS_SERVER=PROGRAM) on a free loopback port, and what is said to it.
+
+Debian's redis-tools holds the server under the name of one of its tools; called by its own name it is the server.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+from .ports import PortLease
+from .waiting import eventually
+
+TOOLS = ("/usr/bin/redis-check-rdb", "/usr/bin/valkey-check-rdb")
+START_TIMEOUT_S = 20.0
+# What a server on this one says at its start, and when it fails.
+NOT_PERSISTED = r"AQ00425"
+FAILED = r"AQ00420"
+
+
+class RedisError(Exception):
+    """An error that the server answered."""
+
+
+def _program(folder):
+    if os.environ.get("AQ_REDIS_SERVER"):
+        return os.environ["AQ_REDIS_SERVER"]
+    tool = next((tool for tool in TOOLS if os.access(tool, os.X_OK)), None)
+    assert tool, "there is no Redis to test with: `make deps` installs it"
+    link = pathlib.Path(folder) / "redis-server"
+    if not link.is_symlink():
+        link.symlink_to(tool)
+    return str(link)
+
+
+class Redis:
+    """A server. `options` are of its command line: Redis("--maxmemory", "2mb")."""
+
+    def __init__(self, *options):
+        self._folder = tempfile.mkdtemp(prefix="apiquota-redis-")
+        self._lease, self._options, self._process = PortLease(), options, None
+        self.port = self._lease.port
+        self.start()
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self):
+        """Starts it, empty unless it persists, and waits until it answers."""
+        with open(f"{self._folder}/log", "ab") as log:
+            self._process = subprocess.Popen(
+                [_program(self._folder), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+                 "--appendonly", "no", "--dir", self._folder, *self._options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        eventually(self._listens, START_TIMEOUT_S, what="Redis")
+
+    def kill(self):
+        """Ends it at once."""
+        self._process.send_signal(signal.SIGCONT)
+        self._process.kill()
+        self._process.wait(10)
+
+    def stop(self):
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self):
+        if self._process.poll() is None:
+            self.kill()
+        self._lease.release()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def say(self, *words, auth=None):
+        """Says one command and returns its answer."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection, connection.makefile("rwb") as stream:
+            if auth:
+                _ask(stream, ("AUTH", *auth))
+            return _ask(stream, words)
+
+    def counters(self):
+        """How many counters it holds."""
+        return sum(self.say("HLEN", home) for home in self.say("KEYS", "aq:{*"))
+
+    def _listens(self):
+        assert self._process.poll() is None, pathlib.Path(f"{self._folder}/log").read_text(errors="replace")
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+
+def _ask(stream, words):
+    encoded = [str(word).encode() for word in words]
+    stream.write(b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded))
+    stream.flush()
+    return _read(stream)
+
+
+def _read(stream):
+    line = stream.readline().rstrip(b"\r\n")
+    kind, rest = line[:1], line[1:].decode("utf-8", "replace")
+    if kind == b"-":
+        raise RedisError(rest)
+    if kind == b":":
+        return int(rest)
+    if kind == b"$":
+        return None if rest == "-1" else stream.read(int(rest) + 2)[:-2].decode("utf-8", "replace")
+    if kind == b"*":
+        return [_read(stream) for _ in range(int(rest))]
+    return rest
