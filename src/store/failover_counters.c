@@ -88,6 +88,7 @@ static apr_status_t failover_info(aq_counter_store_t *base, aq_time_ms_t now_ms,
 
 static const aq_counter_store_ops_t failover_ops = {
     .name = "redis",
+    .is_remote = 1,
     .take = failover_take,
     .give_back = failover_give_back,
     .look = failover_look,

@@ -391,6 +391,7 @@ void aq_redis_counters_tend(aq_counter_store_t *base, apr_pool_t *ptemp)
 
 static const aq_counter_store_ops_t redis_ops = {
     .name = "redis",
+    .is_remote = 1,
     .take = redis_take,
     .give_back = redis_give_back,
     .look = redis_look,
