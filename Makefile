@@ -159,8 +159,9 @@ $(BENCH_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(LIB)
 
 # How each file is compiled: for clang-tidy, the guards and editors.
 json = {"directory":"$(CURDIR)","file":"$(1)","command":"$(subst ",\",$(CC) $(call cppflags_of,$(1)) $(CFLAGS_ALL) -c $(1))"}
+# Written by make itself: together the commands are longer than what a shell can be given.
 $(O)/compile_commands.json: $(O)/stamp-flags $(O)/stamp-sources
-	@printf '%s\n' '[' $(foreach f,$(ALL_SRC),$(call quote,$(call json,$(f))$(if $(filter $(f),$(lastword $(ALL_SRC))),,$(comma)))) ']' > $@
+	@$(file >$@,[)$(foreach f,$(ALL_SRC),$(file >>$@,$(call json,$(f))$(if $(filter $(f),$(lastword $(ALL_SRC))),,$(comma))))$(file >>$@,])true
 
 -include $(patsubst %.o,%.d,$(call objects,$(ALL_SRC)))
 
