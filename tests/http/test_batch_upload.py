@@ -202,6 +202,7 @@ F73 = {
     "401": dict(lines=(), status=401, with_key=False, length=MEGABYTE),
     "413": dict(lines=("APIQuotaBatchMaxBody 1k",), status=413, with_key=True, length=MEGABYTE),
     "429": dict(lines=("APIQuotaLimit day 1/day headers=primary",), status=429, with_key=True, length=MEGABYTE),
+    "507": dict(lines=(), status=507, with_key=True, length=MEGABYTE, before="APIQuotaSpool spool max=100k\n"),
     "400": dict(lines=(), status=400, with_key=True, length=MEGABYTE, headers=[("Idempotency-Key", "x" * 256)]),
 }
 
@@ -210,10 +211,12 @@ F73 = {
 @pytest.mark.parametrize("name", sorted(F73))
 def test_f73_upload_that_is_refused_is_answered_before_its_body_is_read(taking, key, name):
     case = F73[name]
-    web = taking(*case["lines"])
+    web = taking(*case["lines"], before=case.get("before", ""))
+    web.expect_log(r"AQ01220", must=name == "507")
+    spool = web.root.path / "spool" if name == "507" else None
     if name == "429":
         assert web.post("/v1/imports", body=b"x", key=key).status == 202
-    before = batches.left(web)
+    before = batches.left(web, spool)
     fields = [("Authorization", f"Bearer {key}")] if case["with_key"] else []
     fields += [("Content-Length", case["length"]), *case.get("headers", [])]
     for expect in ([], [("Expect", "100-continue")]):
@@ -223,7 +226,7 @@ def test_f73_upload_that_is_refused_is_answered_before_its_body_is_read(taking, 
             answer = connection.read_response("POST")
             checks.assert_problem(answer, case["status"])
             assert connection.closed_by_peer()
-    assert batches.left(web) == before
+    assert batches.left(web, spool) == before
 
 
 def test_uploads_over_http2_are_taken_and_refused_alike(taking, key):
