@@ -60,7 +60,10 @@ apr_status_t aq_spool_result_begin(aq_spool_t *spool, apr_pool_t *p, const char 
 /* Appends. APR_ENOSPC or EDQUOT as aq_spool_body_begin: the file is then to be dropped (clear its pool). */
 apr_status_t aq_spool_write(aq_spool_file_t *file, const void *data, size_t size);
 
-/* Makes a body durable under its name: for a request body as body/<id>. Fills bytes and sha256 (in the file's pool). */
+/*
+ * Makes a body durable under its name: for a request body as body/<id>. Fills bytes and sha256 (in the file's pool). A
+ * result of no bytes has no file.
+ */
 apr_status_t aq_spool_body_commit(aq_spool_file_t *file, const char *id, aq_batch_body_t *body);
 apr_status_t aq_spool_result_commit(aq_spool_file_t *file, aq_batch_body_t *body);
 

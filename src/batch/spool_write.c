@@ -257,6 +257,22 @@ static apr_status_t file_commit(aq_spool_file_t *file, const char *folder, const
     return APR_SUCCESS;
 }
 
+/* A result of no bytes has no file: there is nothing to keep, and nothing to sync. */
+static apr_status_t empty_commit(aq_spool_file_t *file, aq_batch_body_t *body)
+{
+    unsigned char digest[AQ_SHA256_BYTES];
+    char *hex = apr_palloc(file->pool, AQ_SHA256_HEX_SIZE);
+
+    apr_status_t rv = aq_sha256_finish(file->sha, digest);
+    if (rv == APR_SUCCESS) {
+        aq_hash_hex_write(hex, digest, sizeof digest);
+        body->bytes = 0;
+        body->sha256 = hex;
+        apr_pool_cleanup_run(file->pool, file, file_drop);
+    }
+    return rv;
+}
+
 apr_status_t aq_spool_body_commit(aq_spool_file_t *file, const char *id, aq_batch_body_t *body)
 {
     return file_commit(file, file->spool->body, aq_spool_body_path(file->spool, file->pool, id), body);
@@ -264,5 +280,8 @@ apr_status_t aq_spool_body_commit(aq_spool_file_t *file, const char *id, aq_batc
 
 apr_status_t aq_spool_result_commit(aq_spool_file_t *file, aq_batch_body_t *body)
 {
+    if (file->written_bytes == 0) {
+        return empty_commit(file, body);
+    }
     return file_commit(file, file->spool->result, file->result_path, body);
 }

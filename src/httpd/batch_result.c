@@ -142,7 +142,7 @@ int aq_batch_result(request_rec *r, const aq_batch_t *batch)
     if (has_expired(r, batch)) {
         return refuse(r, HTTP_GONE, "result-expired", "The result is no longer kept.", 0);
     }
-    if (batch->response.bytes >= 0) {
+    if (batch->response.bytes > 0) {
         rv = file_open(r->pool, path, &file, &size);
     }
     if (APR_STATUS_IS_ENOENT(rv)) {

@@ -109,28 +109,45 @@ static apr_status_t claim_next(aq_sqlite_queue_t *queue, apr_pool_t *p, const ch
     return rv == APR_SUCCESS ? aq_sqlite_run(&queue->writer, AQ_SQL_TURN_TAKEN, NULL, "t", line.tenant) : rv;
 }
 
+/* A claim that waits for its turn. */
+typedef struct {
+    apr_pool_t *p;
+    const char *worker;
+    const aq_queue_now_t *now;
+    int lease_ms;
+    const aq_queue_limits_t *limits;
+    aq_job_t claimed;
+    int is_claimed;
+} claim_t;
+
+/* Jobs that were woken but may not run yet stay awake: that there is nothing to claim then takes nothing back. */
+static apr_status_t claim_change(aq_sqlite_queue_t *queue, void *data)
+{
+    claim_t *claim = data;
+    int woken = 0;
+
+    apr_status_t rv = aq_sqlite_run(&queue->writer, AQ_SQL_WAKE, &woken, "i", claim->now->wall_ms);
+    if (rv == APR_SUCCESS) {
+        rv = claim_next(queue, claim->p, claim->worker, claim->now, claim->lease_ms, claim->limits, &claim->claimed);
+    }
+    claim->is_claimed = rv == APR_SUCCESS;
+    return rv == APR_NOTFOUND && woken > 0 ? APR_SUCCESS : rv;
+}
+
 apr_status_t aq_sqlite_claim(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
                              const aq_queue_limits_t *limits, aq_job_t *job)
 {
     aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
-    aq_job_t claimed = {.batch = NULL};
-    apr_status_t rv;
+    claim_t claim = {.p = p, .worker = worker, .now = now, .lease_ms = lease_ms, .limits = limits};
 
-    *job = claimed;
-    if ((rv = is_due(queue, now->wall_ms, limits)) != APR_SUCCESS ||
-        (rv = aq_sqlite_write_begin(queue)) != APR_SUCCESS) {
+    *job = (aq_job_t){.batch = NULL};
+    apr_status_t rv = is_due(queue, now->wall_ms, limits);
+    if (rv == APR_SUCCESS) {
+        rv = aq_sqlite_write(queue, claim_change, &claim);
+    }
+    if (rv != APR_SUCCESS) {
         return rv;
     }
-    int woken = 0;
-    rv = aq_sqlite_run(&queue->writer, AQ_SQL_WAKE, &woken, "i", now->wall_ms);
-    if (rv == APR_SUCCESS) {
-        rv = claim_next(queue, p, worker, now, lease_ms, limits, &claimed);
-    }
-    /* Jobs that were woken but may not run yet stay awake. */
-    int is_claimed = rv == APR_SUCCESS;
-    rv = aq_sqlite_write_end(queue, rv == APR_NOTFOUND && woken > 0 ? APR_SUCCESS : rv);
-    if (rv == APR_SUCCESS && is_claimed) {
-        *job = claimed;
-    }
-    return rv == APR_SUCCESS && !is_claimed ? APR_NOTFOUND : rv;
+    *job = claim.claimed;
+    return claim.is_claimed ? APR_SUCCESS : APR_NOTFOUND;
 }

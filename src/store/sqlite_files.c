@@ -71,7 +71,7 @@ apr_status_t aq_sqlite_look(aq_queue_t *q, apr_pool_t *ptemp, const char *id, aq
     aq_batch_t *batch;
     int left_ms;
 
-    apr_status_t rv = aq_sqlite_lock_take(&queue->lock, &left_ms);
+    apr_status_t rv = aq_sqlite_lock_take(&queue->lock, queue->lock.wait_ms, &left_ms);
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -105,35 +105,59 @@ static apr_status_t again_row(aq_sqlite_queue_t *queue, const char *id, int64_t 
     return judge_token(rv, changes);
 }
 
+/* A change of the row that a token proves to be ours. */
+typedef struct {
+    const char *id;
+    int64_t token;
+    const aq_queue_now_t *now;
+    const aq_job_result_t *result;
+    int64_t wait_ms;
+    int64_t uncount;
+    const char *error_code, *error_detail;
+} job_change_t;
+
+static apr_status_t finish_change(aq_sqlite_queue_t *queue, void *data)
+{
+    const job_change_t *job = data;
+
+    return finish_row(queue, job->id, job->token, job->now, job->result);
+}
+
+static apr_status_t again_change(aq_sqlite_queue_t *queue, void *data)
+{
+    const job_change_t *job = data;
+
+    return again_row(queue, job->id, job->token, job->now, job->wait_ms, job->uncount, job->error_code,
+                     job->error_detail);
+}
+
 apr_status_t aq_sqlite_finish(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
                               const aq_job_result_t *result)
 {
-    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+    job_change_t job = {.id = id, .token = token, .now = now, .result = result};
 
-    apr_status_t rv = aq_sqlite_write_begin(queue);
-    return rv == APR_SUCCESS ? aq_sqlite_write_end(queue, finish_row(queue, id, token, now, result)) : rv;
+    return aq_sqlite_write(aq_sqlite_queue_of(q), finish_change, &job);
 }
 
 apr_status_t aq_sqlite_again(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now, int64_t wait_ms,
                              const char *error_code, const char *error_detail)
 {
-    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+    job_change_t job = {.id = id,
+                        .token = token,
+                        .now = now,
+                        .wait_ms = wait_ms,
+                        .error_code = error_code,
+                        .error_detail = error_detail};
 
-    apr_status_t rv = aq_sqlite_write_begin(queue);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    return aq_sqlite_write_end(queue, again_row(queue, id, token, now, wait_ms, 0, error_code, error_detail));
+    return aq_sqlite_write(aq_sqlite_queue_of(q), again_change, &job);
 }
 
 apr_status_t aq_sqlite_hand_back(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,
                                  int64_t wait_ms)
 {
-    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+    job_change_t job = {.id = id, .token = token, .now = now, .wait_ms = wait_ms, .uncount = 1};
 
-    apr_status_t rv = aq_sqlite_write_begin(queue);
-    return rv == APR_SUCCESS ? aq_sqlite_write_end(queue, again_row(queue, id, token, now, wait_ms, 1, NULL, NULL))
-                             : rv;
+    return aq_sqlite_write(aq_sqlite_queue_of(q), again_change, &job);
 }
 
 /* A job whose lease is over. */

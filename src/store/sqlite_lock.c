@@ -15,8 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The monotonic clock: a stepped wall clock must not stretch a wait. */
-static apr_status_t waiting_init(aq_sqlite_lock_t *lock)
+apr_status_t aq_sqlite_waiting_init(pthread_mutex_t *mutex, pthread_cond_t *condition)
 {
     pthread_condattr_t attributes;
     int rc = pthread_condattr_init(&attributes);
@@ -25,12 +24,25 @@ static apr_status_t waiting_init(aq_sqlite_lock_t *lock)
         return rc;
     }
     if ((rc = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)) == 0 &&
-        (rc = pthread_cond_init(&lock->given, &attributes)) == 0 &&
-        (rc = pthread_mutex_init(&lock->mutex, NULL)) != 0) {
-        (void)pthread_cond_destroy(&lock->given);
+        (rc = pthread_cond_init(condition, &attributes)) == 0 && (rc = pthread_mutex_init(mutex, NULL)) != 0) {
+        (void)pthread_cond_destroy(condition);
     }
     (void)pthread_condattr_destroy(&attributes);
     return rc;
+}
+
+struct timespec aq_sqlite_wait_until(int wait_ms)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    return until;
 }
 
 apr_status_t aq_sqlite_lock_open(aq_sqlite_lock_t *lock, const char *path, int wait_ms)
@@ -47,7 +59,7 @@ apr_status_t aq_sqlite_lock_open(aq_sqlite_lock_t *lock, const char *path, int w
     } else if (!S_ISREG(info.st_mode) || info.st_uid != geteuid()) {
         rv = EPERM;
     } else {
-        rv = waiting_init(lock);
+        rv = aq_sqlite_waiting_init(&lock->mutex, &lock->given);
     }
     if (rv != APR_SUCCESS) {
         (void)close(lock->fd);
@@ -66,18 +78,11 @@ void aq_sqlite_lock_close(aq_sqlite_lock_t *lock)
     }
 }
 
-static apr_status_t flag_take(aq_sqlite_lock_t *lock)
+static apr_status_t flag_take(aq_sqlite_lock_t *lock, int wait_ms)
 {
-    struct timespec until;
+    const struct timespec until = aq_sqlite_wait_until(wait_ms);
     int rc = 0;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += lock->wait_ms / 1000;
-    until.tv_nsec += (long)(lock->wait_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     (void)pthread_mutex_lock(&lock->mutex);
     while (lock->is_taken && rc == 0) {
         rc = pthread_cond_timedwait(&lock->given, &lock->mutex, &until);
@@ -96,22 +101,22 @@ static void flag_give(aq_sqlite_lock_t *lock)
     (void)pthread_mutex_unlock(&lock->mutex);
 }
 
-apr_status_t aq_sqlite_lock_take(aq_sqlite_lock_t *lock, int *left_ms)
+apr_status_t aq_sqlite_lock_take(aq_sqlite_lock_t *lock, int wait_ms, int *left_ms)
 {
     aq_time_ms_t began_ms = aq_clock_boot_ms();
-    apr_status_t rv = flag_take(lock);
+    apr_status_t rv = flag_take(lock, wait_ms);
 
     *left_ms = 0;
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    aq_time_ms_t left = lock->wait_ms - (aq_clock_boot_ms() - began_ms);
+    aq_time_ms_t left = wait_ms - (aq_clock_boot_ms() - began_ms);
     rv = aq_file_lock(lock->fd, left > 0 ? (int)left : 0);
     if (rv != APR_SUCCESS) {
         flag_give(lock);
         return rv;
     }
-    left = lock->wait_ms - (aq_clock_boot_ms() - began_ms);
+    left = wait_ms - (aq_clock_boot_ms() - began_ms);
     *left_ms = left > 0 ? (int)left : 0;
     return APR_SUCCESS;
 }

@@ -15,6 +15,7 @@
 #include "base/aq_clock.h"
 
 #include <pthread.h>
+#include <time.h>
 
 typedef struct {
     pthread_mutex_t mutex; /* of is_taken, never held for long */
@@ -31,8 +32,13 @@ typedef struct {
 apr_status_t aq_sqlite_lock_open(aq_sqlite_lock_t *lock, const char *path, int wait_ms);
 void aq_sqlite_lock_close(aq_sqlite_lock_t *lock);
 
-/* Takes the lock, or APR_EBUSY after wait_ms. `*left_ms`: what is left of them. */
-apr_status_t aq_sqlite_lock_take(aq_sqlite_lock_t *lock, int *left_ms);
+/* Takes the lock, or APR_EBUSY after `wait_ms`. `*left_ms`: what is left of them. */
+apr_status_t aq_sqlite_lock_take(aq_sqlite_lock_t *lock, int wait_ms, int *left_ms);
 void aq_sqlite_lock_give(aq_sqlite_lock_t *lock);
+
+/* A mutex, and a condition that is waited for by the monotonic clock: a stepped wall clock must not stretch a wait. */
+apr_status_t aq_sqlite_waiting_init(pthread_mutex_t *mutex, pthread_cond_t *condition);
+/* The end of a wait for such a condition, so many ms from now. */
+struct timespec aq_sqlite_wait_until(int wait_ms);
 
 #endif

@@ -192,7 +192,8 @@ apr_status_t aq_sqlite_queue_end(void *data)
     if (queue->owner != getpid()) {
         return APR_SUCCESS;
     }
-    if (queue->writer.db != NULL && (rv = aq_sqlite_lock_take(&queue->lock, &left_ms)) == APR_SUCCESS) {
+    if (queue->writer.db != NULL &&
+        (rv = aq_sqlite_lock_take(&queue->lock, queue->lock.wait_ms, &left_ms)) == APR_SUCCESS) {
         /* Readers of other processes may be in the way: then the WAL stays, and the next to open it goes on. */
         rc = sqlite3_wal_checkpoint_v2(queue->writer.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     }
@@ -206,6 +207,7 @@ apr_status_t aq_sqlite_queue_end(void *data)
         aq_sqlite_lock_give(&queue->lock);
     }
     aq_sqlite_lock_close(&queue->lock);
+    aq_sqlite_group_destroy(&queue->group);
     (void)pthread_mutex_destroy(&queue->reader_mutex);
     return APR_SUCCESS;
 }
@@ -228,12 +230,13 @@ apr_status_t aq_sqlite_queue_open(apr_pool_t *p, const char *path, int wait_ms, 
     if (rv != APR_SUCCESS) {
         return refuse(p, apr_pstrcat(p, path, LOCK_SUFFIX, NULL), "cannot be used as lock", rv, error);
     }
-    if ((rv = pthread_mutex_init(&opened->reader_mutex, NULL)) != APR_SUCCESS) {
+    if ((rv = pthread_mutex_init(&opened->reader_mutex, NULL)) != APR_SUCCESS ||
+        (rv = aq_sqlite_group_init(&opened->group)) != APR_SUCCESS) {
         aq_sqlite_lock_close(&opened->lock);
         return refuse(p, path, "cannot be used", rv, error);
     }
     apr_pool_cleanup_register(p, opened, aq_sqlite_queue_end, apr_pool_cleanup_null);
-    if ((rv = aq_sqlite_lock_take(&opened->lock, &left_ms)) != APR_SUCCESS) {
+    if ((rv = aq_sqlite_lock_take(&opened->lock, opened->lock.wait_ms, &left_ms)) != APR_SUCCESS) {
         rv = refuse(p, path, "is locked by another process", rv, error);
         goto cleanup;
     }

@@ -9,10 +9,11 @@
 #define AQ_SQLITE_PRIVATE_H
 
 #include "batch/queue.h"
+#include "store/sqlite_group.h"
 #include "store/sqlite_link.h"
 #include "store/sqlite_lock.h"
 
-typedef struct {
+typedef struct aq_sqlite_queue_t {
     aq_queue_t queue; /* first: an aq_queue_t * is also a pointer to this */
     apr_pool_t *pool;
     pid_t owner; /* the process that opened it; a forked child must not touch it */
@@ -20,6 +21,7 @@ typedef struct {
     aq_sqlite_link_t writer;
     aq_sqlite_link_t reader;
     pthread_mutex_t reader_mutex;
+    aq_sqlite_group_t group;
 } aq_sqlite_queue_t;
 
 static inline aq_sqlite_queue_t *aq_sqlite_queue_of(aq_queue_t *q)
@@ -33,7 +35,15 @@ static inline aq_sqlite_queue_t *aq_sqlite_queue_of(aq_queue_t *q)
  * commit could not be synced; nothing is changed, unless a crash comes before the next commit.
  */
 apr_status_t aq_sqlite_write_begin(aq_sqlite_queue_t *queue);
+apr_status_t aq_sqlite_write_begin_within(aq_sqlite_queue_t *queue, int wait_ms);
 apr_status_t aq_sqlite_write_end(aq_sqlite_queue_t *queue, apr_status_t rv);
+
+/*
+ * The same for what is asked often: `change` does the writing, and shares its transaction, and so its sync, with those of
+ * other threads that come meanwhile (sqlite_group.h). It may run in another thread, while the caller waits.
+ */
+typedef apr_status_t aq_sqlite_change_fn(aq_sqlite_queue_t *queue, void *data);
+apr_status_t aq_sqlite_write(aq_sqlite_queue_t *queue, aq_sqlite_change_fn *change, void *data);
 
 extern const aq_queue_ops_t aq_sqlite_queue_ops;
 

@@ -28,9 +28,14 @@ static void checkpoint(aq_sqlite_queue_t *queue)
 
 apr_status_t aq_sqlite_write_begin(aq_sqlite_queue_t *queue)
 {
+    return aq_sqlite_write_begin_within(queue, queue->lock.wait_ms);
+}
+
+apr_status_t aq_sqlite_write_begin_within(aq_sqlite_queue_t *queue, int wait_ms)
+{
     int left_ms;
 
-    apr_status_t rv = aq_sqlite_lock_take(&queue->lock, &left_ms);
+    apr_status_t rv = aq_sqlite_lock_take(&queue->lock, wait_ms, &left_ms);
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -103,22 +108,25 @@ static apr_status_t row_add(aq_sqlite_queue_t *queue, const aq_batch_t *batch)
     return rv;
 }
 
+typedef struct {
+    const aq_batch_t *batch;
+    const aq_queue_bounds_t *bounds;
+} submit_t;
+
+/* A repeated request is told of its first batch, also where there is no room for another. */
+static apr_status_t submit_change(aq_sqlite_queue_t *queue, void *data)
+{
+    const submit_t *submit = data;
+
+    apr_status_t rv = row_add(queue, submit->batch);
+    return rv == APR_SUCCESS ? bounds_check(queue, submit->batch, submit->bounds) : rv;
+}
+
 static apr_status_t sqlite_submit(aq_queue_t *q, const aq_batch_t *batch, const aq_queue_bounds_t *bounds,
                                   apr_pool_t *ptemp)
 {
-    aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
-
     (void)ptemp;
-    apr_status_t rv = aq_sqlite_write_begin(queue);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    /* A repeated request is told of its first batch, also where there is no room for another. */
-    rv = row_add(queue, batch);
-    if (rv == APR_SUCCESS) {
-        rv = bounds_check(queue, batch, bounds);
-    }
-    return aq_sqlite_write_end(queue, rv);
+    return aq_sqlite_write(aq_sqlite_queue_of(q), submit_change, &(submit_t){.batch = batch, .bounds = bounds});
 }
 
 /* The one batch that a statement with two text parameters finds. */

@@ -185,7 +185,7 @@ static void judge_row(aq_worker_t *worker, apr_pool_t *ptemp, const aq_batch_t *
     if (!batch->body_gone && !is_there(aq_spool_body_path(worker->spool, ptemp, batch->id))) {
         gone.keeps_body = 0;
     }
-    if (batch->result_token != 0 &&
+    if (batch->result_token != 0 && batch->response.bytes > 0 &&
         !is_there(aq_spool_result_path(worker->spool, ptemp, batch->id, batch->result_token))) {
         gone.result_token = batch->result_token;
     }

@@ -3,7 +3,8 @@
  * The worker's threads.
  *
  * Idle: one thread at a time asks the queue, every 100 ms and without its write lock; the others wait for it. When it has
- * a job the next one asks. So a new batch starts within about 100 ms, and idle threads cost nothing however many.
+ * a job others ask too. So a new batch starts within about 100 ms, and idle threads cost nothing however many. Busy: each
+ * thread asks for its next job when it has done one; claims and ends that come together share a sync in the queue.
  *
  * Stop (SIGTERM, SIGINT, a parent that is gone): nothing is claimed any more; jobs in hand may end for stop_wait_ms; those
  * left are told to stop and hand their jobs back; then, should the queue be out of reach, they are abandoned, and
@@ -28,6 +29,7 @@
 
 #define QUEUE_WAIT_MS 5000
 #define ASK_EVERY_US 100000
+#define CALLED_ON 2       /* how many others a thread calls that found a job */
 #define LOOK_EVERY_MS 400 /* for cancels: so that one is noticed within half a second */
 #define TROUBLE_PAUSE_US 1000000
 #define TICK_MS 250
@@ -42,26 +44,38 @@ aq_queue_now_t aq_worker_now(const aq_worker_t *worker)
     return (aq_queue_now_t){.wall_ms = aq_clock_now_ms(), .boot_ms = aq_clock_boot_ms(), .boot_id = worker->boot_id};
 }
 
-/* Waits for this thread's turn to ask. 0 when the worker stops. */
-static int asking_begin(aq_worker_t *worker)
+/*
+ * Waits for this thread's turn to ask: as the one that asks again and again (*is_watch), or once, where another found a
+ * job and there may be more. 0 when the worker stops.
+ */
+static int asking_begin(aq_worker_t *worker, int *is_watch)
 {
     (void)pthread_mutex_lock(&worker->asking_mutex);
-    while (worker->is_asking && !atomic_load(&worker->stopping)) {
+    worker->waiting++;
+    while (worker->is_watched && worker->calls == 0 && !atomic_load(&worker->stopping)) {
         (void)pthread_cond_wait(&worker->asking_ended, &worker->asking_mutex);
     }
+    worker->waiting--;
     int goes_on = !atomic_load(&worker->stopping);
-    if (goes_on) {
-        worker->is_asking = 1;
-    }
+    *is_watch = goes_on && !worker->is_watched;
+    worker->is_watched |= *is_watch;
+    worker->calls -= goes_on && !*is_watch;
     (void)pthread_mutex_unlock(&worker->asking_mutex);
     return goes_on;
 }
 
-static void asking_end(aq_worker_t *worker)
+/* Where there was a job there may be more: two others are called, and those call others, so that all are soon at work. */
+static void asking_end(aq_worker_t *worker, int is_watch, int has_job)
 {
     (void)pthread_mutex_lock(&worker->asking_mutex);
-    worker->is_asking = 0;
-    (void)pthread_cond_signal(&worker->asking_ended);
+    if (is_watch) {
+        worker->is_watched = 0;
+    }
+    worker->calls += has_job ? CALLED_ON : 0;
+    worker->calls = worker->calls < worker->waiting ? worker->calls : worker->waiting;
+    for (int i = 0; i < worker->calls + is_watch; i++) {
+        (void)pthread_cond_signal(&worker->asking_ended);
+    }
     (void)pthread_mutex_unlock(&worker->asking_mutex);
 }
 
@@ -75,15 +89,12 @@ static apr_status_t ask(aq_worker_t *worker, apr_pool_t *p, aq_job_t *job, aq_qu
     return aq_queue_claim(worker->queue, p, worker->presence.name, claimed_at, worker->options.lease_ms, &limits, job);
 }
 
-/* Asks until there is a job, in `p`; 0 when the worker stops. */
-static int next_job(aq_worker_t *worker, apr_pool_t *p, aq_job_t *job, aq_queue_now_t *claimed_at)
+/* Asks, in `p`: once, or as the watch until there is a job. */
+static apr_status_t watch(aq_worker_t *worker, apr_pool_t *p, int is_watch, aq_job_t *job, aq_queue_now_t *claimed_at)
 {
-    apr_status_t rv = APR_NOTFOUND, before = APR_SUCCESS;
+    apr_status_t rv, before = APR_SUCCESS;
 
-    if (!asking_begin(worker)) {
-        return 0;
-    }
-    while (!atomic_load(&worker->stopping)) {
+    do {
         apr_pool_clear(p);
         rv = ask(worker, p, job, claimed_at);
         if (rv == APR_SUCCESS) {
@@ -93,10 +104,27 @@ static int next_job(aq_worker_t *worker, apr_pool_t *p, aq_job_t *job, aq_queue_
             AQ_LOG(AQ_LOG_ERROR, 604, rv, "no job can be claimed");
         }
         before = rv;
-        apr_sleep(rv == APR_NOTFOUND ? ASK_EVERY_US : TROUBLE_PAUSE_US);
+        if (is_watch) {
+            apr_sleep(rv == APR_NOTFOUND ? ASK_EVERY_US : TROUBLE_PAUSE_US);
+        }
+    } while (is_watch && !atomic_load(&worker->stopping));
+    return rv;
+}
+
+/* Waits for a job, in `p`; 0 when the worker stops. A thread that has just done one asks for the next without waiting. */
+static int next_job(aq_worker_t *worker, apr_pool_t *p, int is_at_work, aq_job_t *job, aq_queue_now_t *claimed_at)
+{
+    int is_watch = 0;
+
+    while (!atomic_load(&worker->stopping) && (is_at_work || asking_begin(worker, &is_watch))) {
+        apr_status_t rv = watch(worker, p, is_watch, job, claimed_at);
+        asking_end(worker, is_watch, rv == APR_SUCCESS);
+        if (rv == APR_SUCCESS) {
+            return 1;
+        }
+        is_at_work = is_watch = 0;
     }
-    asking_end(worker);
-    return rv == APR_SUCCESS;
+    return 0;
 }
 
 static void *APR_THREAD_FUNC run_jobs(apr_thread_t *thread, void *data)
@@ -112,7 +140,7 @@ static void *APR_THREAD_FUNC run_jobs(apr_thread_t *thread, void *data)
         AQ_LOG(AQ_LOG_CRIT, 605, rv, "a thread cannot start");
         goto cleanup;
     }
-    while (next_job(worker, job_pool, &job, &claimed_at)) {
+    for (int is_at_work = 0; next_job(worker, job_pool, is_at_work, &job, &claimed_at); is_at_work = 1) {
         aq_attempt_run(worker, target, job_pool, &job, &claimed_at);
         apr_pool_clear(job_pool);
     }

@@ -49,7 +49,9 @@ typedef struct {
     _Atomic int threads;  /* that still claim or run jobs */
     pthread_mutex_t asking_mutex;
     pthread_cond_t asking_ended;
-    int is_asking; /* a thread looks for a job; the others wait for it, so that idle threads cost nothing */
+    int is_watched; /* a thread asks again and again; those that have nothing to do wait, so that idle ones cost nothing */
+    int waiting;    /* threads that do */
+    int calls;      /* how many of them are to ask once, since there was a job */
 } aq_worker_t;
 
 /* Both clocks, now. */

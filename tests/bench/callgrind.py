@@ -72,9 +72,14 @@ def request_cost(folder, name, conf, headers, modules=()):
     return _slope(lambda times: _server_total(home, conf, headers, modules, times))
 
 
-def _slope(total_of):
-    few, many = total_of(FEW), total_of(MANY)
-    return (many - few) / (MANY - FEW)
+def program_slope(folder, command, few, many):
+    """The same, between so few and so many times."""
+    return _slope(lambda times: _program_total(folder, [*command, str(times)]), few, many)
+
+
+def _slope(total_of, few_times=FEW, many_times=MANY):
+    few, many = total_of(few_times), total_of(many_times)
+    return (many - few) / (many_times - few_times)
 
 
 def _valgrind(output):

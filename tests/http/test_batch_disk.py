@@ -95,3 +95,15 @@ def test_files_without_rows_and_rows_without_files_are_found(server, keys, key, 
     assert result_status(web, key, kept) == 200
     row = next(row for row in batches.rows(web) if row["id"] == lost.split("/")[-1])
     assert row["body_gone"] == 1 and row["result_token"] == 0
+
+
+@pytest.mark.parametrize("status", [200, 204])
+def test_answer_without_a_body_is_given_again_and_takes_no_file(server, keys, key, backend, status):
+    backend.script("/empty", status=status, body=b"", headers={"X-Kept": "yes"})
+    web = server(batches.conf(backend.url + "/empty"), keys=keys)
+    url = batches.submit(web, key)
+    batch = batches.wait_over(web, key, url)
+    assert batch["status"] == "succeeded" and batch["response"]["bytes"] == 0
+    answer = web.get(url + "/result", key=key)
+    assert answer.status == status and answer.body == b"" and answer.headers.get("APIQuota-Result") == "replay"
+    assert batches.left(web).result == []

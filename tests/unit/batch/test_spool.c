@@ -296,6 +296,22 @@ START_TEST(results_are_kept_by_attempt)
 }
 END_TEST
 
+START_TEST(a_result_of_no_bytes_has_no_file)
+{
+    aq_batch_body_t body = {.bytes = -1};
+    aq_spool_file_t *file;
+
+    setup();
+    ck_assert_int_eq(aq_spool_result_begin(spool, fixture_pool, ID, 1, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_result_commit(file, &body), APR_SUCCESS);
+    ck_assert_int_eq(body.bytes, 0);
+    ck_assert_str_eq(body.sha256, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    ck_assert_uint_eq(count_in("result"), 0);
+    ck_assert_uint_eq(count_in("incoming"), 0);
+    ck_assert_int_eq(aq_spool_result_remove(spool, fixture_pool, ID, 1), APR_SUCCESS);
+}
+END_TEST
+
 /* Knows ID's body and the result of its attempt 2, and nothing else: that it removes. */
 static int judge(void *data, const char *id, int64_t token)
 {
@@ -315,6 +331,7 @@ static void store_result(const char *id, int64_t token)
     aq_spool_file_t *file;
 
     ck_assert_int_eq(aq_spool_result_begin(spool, fixture_pool, id, token, &file), APR_SUCCESS);
+    ck_assert_int_eq(aq_spool_write(file, "x", 1), APR_SUCCESS);
     ck_assert_int_eq(aq_spool_result_commit(file, &body), APR_SUCCESS);
 }
 
@@ -476,6 +493,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, what_a_tenant_reserves_is_bounded_and_bounds_no_other);
     tcase_add_test(tests, what_is_stored_counts_for_every_process_until_it_is_removed);
     tcase_add_test(tests, results_are_kept_by_attempt);
+    tcase_add_test(tests, a_result_of_no_bytes_has_no_file);
     tcase_add_test(tests, the_sweep_removes_old_files_that_nobody_knows);
     tcase_add_test(tests, the_sweep_leaves_an_upload_of_a_living_owner_alone);
     tcase_add_test(tests, f74_no_reservation_outlives_a_killed_upload);
