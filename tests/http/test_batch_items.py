@@ -149,6 +149,16 @@ def test_retry_after_of_the_target_holds_the_whole_batch(serve, key, target):
     assert target.times[4] - target.times[3] >= 1.9 and target.requests == 11
 
 
+def test_batch_that_has_to_wait_for_long_gives_its_thread_back(serve, key, target):
+    target.behave = lambda request: Answer(429, headers=[("Retry-After", "90")])
+    web = serve("APIQuotaBatchItems parallel=1")
+    url = submit(web, key, b"not json\n" + ndjson(10))
+    batch = eventually(lambda: (now := web.get(url, key=key).json())["next_attempt_at"] and now)
+    assert batch["status"] == "queued" and batch["attempt"] == 0 and target.requests == 1
+    assert batch["progress"] == {"done": 1, "total": 11, "failed": 1}
+    assert web.post(url + "/cancel", key=key).json()["status"] == "canceled"
+
+
 def test_target_that_is_down_fails_the_items_and_not_the_batch(server, keys, key, dead_backend):
     web = server(batches.conf(dead_backend.url, "APIQuotaBatchMode items", "APIQuotaBatchAttempts 1", path=PATH), keys=keys)
     url = submit(web, key, ndjson(20))

@@ -2,12 +2,15 @@
 """The profile ontologie: a test for each row of its page, docs/profiles/ontologie.md."""
 
 import calendar
+import socket
 import threading
+import time
 
 import pytest
 
-from harness import batches, checks, profiles
+from harness import batches, checks, faketime, profiles
 from harness.faketime import ENDS_WAITS
+from harness.own_worker import OwnWorker
 from harness.trickle import TrickleBackend
 from harness.waiting import eventually
 from harness.wire import pairs_of, request_bytes
@@ -248,3 +251,45 @@ def test_row_T9_operation_ends_in_its_time(server, operation, seconds):
         checks.assert_problem(answers[0], 504, code="request-timeout")
     finally:
         slow.close()
+
+
+class SilentBackend:
+    """Takes connections and what is sent over them, and never answers."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(20)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def wait_called(self):
+        return self._listener.accept()[0]
+
+    def close(self):
+        self._listener.close()
+
+
+@pytest.mark.parametrize("operation", ["imports", "workflows/executions"])
+def test_row_T9_operation_taken_as_a_batch_ends_in_its_time(server, operation):
+    silent = SilentBackend()
+    seconds = TIMES[operation]
+    web = profiles.serve(server, "ontologie", silent, faketime="+0", env=FAKE_ALL, more="APIQuotaWorker off\n",
+                         allow=(ENDS_WAITS,))
+    key = web.keys["editor"]
+    # A lease that the steps of the clock do not end.
+    worker = OwnWorker(web, "--lease-ms", "3600000",
+                       env={"LD_PRELOAD": faketime.library(), **web.clock.environment(), **FAKE_ALL})
+    answer = web.post(f"/v1/{operation}", b"{}", key=key, headers={"Prefer": "respond-async"})
+    assert answer.status == 202
+    worker.start()
+    with silent.wait_called():
+        for _ in range(3):
+            web.clock.advance(seconds / 3 - 9)
+            time.sleep(1.2)  # not a wait: the worker has to renew its lease, and is seen to go on
+        assert web.get(answer.headers["Location"], key=key).json()["status"] == "running"
+        web.clock.advance(27)
+        # Polls that come faster than ten a second are refused.
+        batch = eventually(lambda: (now := web.get(answer.headers["Location"], key=key)).status == 200
+                           and now.json()["finished_at"] and now.json(), timeout_s=15)
+    assert batch["status"] == "failed" and batch["error"]["code"] == "target-timeout"
+    worker.stop()
+    silent.close()

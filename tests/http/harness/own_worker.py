@@ -12,8 +12,8 @@ from .errorlog import ErrorLog
 class OwnWorker:
     """Runs as httpd's user; what it says stands in `log`. The server ends it where the test does not."""
 
-    def __init__(self, web, *options):
-        self._web, self._options, self._process = web, options, None
+    def __init__(self, web, *options, env=None):
+        self._web, self._options, self._process, self._env = web, options, None, env or {}
         self._log_file = web.root.path / "logs" / f"worker-{id(self)}.log"
         self.log = ErrorLog(self._log_file)
 
@@ -21,6 +21,7 @@ class OwnWorker:
         user = {"user": paths.HTTPD_USER, "group": paths.HTTPD_USER, "extra_groups": []} if paths.AS_ROOT else {}
         environment = {**os.environ, processes.TAG_VARIABLE: str(self._web.root.path)}
         environment.pop("LD_PRELOAD", None)
+        environment.update(self._env)
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [paths.WORKER, "--state-dir", self._web.root.state, *self._options], env=environment,

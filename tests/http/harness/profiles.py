@@ -62,10 +62,10 @@ def conf(name, backend_url):
     return "\n".join([*lines, f'APIQuotaWorkerProgram "{paths.WORKER}"', f'Include "{FOLDER}/{name}.conf"', ""])
 
 
-def serve(server, name, backend, own_file=None, modules=(), start=True, **fields):
+def serve(server, name, backend, own_file=None, modules=(), start=True, more="", **fields):
     """A server with the profile before `backend`, and the keys of its page in `web.keys`. `own_file`: a path that httpd
-    answers itself."""
-    text = conf(name, backend.url) + (OWN_FILE.format(path=own_file) if own_file else "")
+    answers itself; `more`: directives before those of the profile."""
+    text = more + conf(name, backend.url) + (OWN_FILE.format(path=own_file) if own_file else "")
     web = server(text, keys=ExampleKeys(name), preset=False, start=False,
                  modules=("proxy_http", *MODULES.get(name, ()), *modules), **fields)
     add_users(web.root.path, FOLDER / f"{name}.users.sql")
