@@ -14,14 +14,6 @@ static const aq_chart_t charts[AQ_DECISION_COUNT] = {[AQ_DECISION_ALLOWED] = AQ_
                                                      [AQ_DECISION_DRYRUN_LIMITED] = AQ_CHART_OTHER,
                                                      [AQ_DECISION_STORE_ERROR] = AQ_CHART_OTHER};
 
-const char *aq_verdict_name(aq_verdict_t verdict)
-{
-    static const char *const names[] = {
-        [AQ_VERDICT_GOOD] = "good", [AQ_VERDICT_WARNING] = "warning", [AQ_VERDICT_BAD] = "bad"};
-
-    return names[verdict];
-}
-
 /* Adds the hour of one decision of a plan to the plan's and to the charts'. */
 static void decision_add(aq_status_t *status, aq_plan_use_t *plan, unsigned row, aq_decision_t decision)
 {

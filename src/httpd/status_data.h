@@ -48,7 +48,7 @@ typedef struct {
 /* Gathers everything, in the request's pool. NULL where the module is loaded and not configured. */
 const aq_status_t *aq_status_gather(request_rec *r);
 
-/* "good", "warning", "bad". */
+/* status_troubles.c: "good", "warning", "bad". */
 const char *aq_verdict_name(aq_verdict_t verdict);
 
 /* status_troubles.c: fills verdicts and troubles from `health`. */

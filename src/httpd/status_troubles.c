@@ -12,6 +12,14 @@
 #define SPOOL_BAD 0.98
 #define QUEUE_AGE_WARNING_MS (INT64_C(15) * 60 * AQ_MS_PER_S)
 
+const char *aq_verdict_name(aq_verdict_t verdict)
+{
+    static const char *const names[] = {
+        [AQ_VERDICT_GOOD] = "good", [AQ_VERDICT_WARNING] = "warning", [AQ_VERDICT_BAD] = "bad"};
+
+    return names[verdict];
+}
+
 static void add(aq_status_t *status, aq_part_t part, aq_verdict_t verdict, const char *text)
 {
     APR_ARRAY_PUSH(status->troubles, aq_trouble_t) = (aq_trouble_t){.verdict = verdict, .part = part, .text = text};
