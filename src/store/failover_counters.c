@@ -2,6 +2,7 @@
 /* Redis, or this machine's shared memory. See failover_counters.h. */
 #include "store/failover_counters.h"
 
+#include "base/aq_metrics.h"
 #include "store/redis_counters.h"
 #include "store/shm_counters.h"
 
@@ -37,6 +38,9 @@ static apr_status_t failover_take(aq_counter_store_t *base, aq_counter_t *counte
         return rv;
     }
     rv = aq_counter_store_take(store->local, counters, count, cost, now_ms, is_denied);
+    if (rv != APR_SUCCESS) {
+        aq_store_error_count(aq_store_error_of(rv));
+    }
     for (unsigned i = 0; i < count; i++) {
         counters[i].receipt.index |= LOCAL;
     }
@@ -78,6 +82,16 @@ static apr_status_t failover_look(aq_counter_store_t *base, aq_counter_t *counte
     return rv == APR_SUCCESS ? rv : aq_counter_store_look(store->local, counters, count, now_ms);
 }
 
+/* Both: else local counting would begin where it stood before. */
+static apr_status_t failover_reset(aq_counter_store_t *base, aq_counter_t *counters, unsigned count,
+                                   aq_time_ms_t now_ms)
+{
+    const failover_store_t *store = failover_store(base);
+    const apr_status_t rv = aq_counter_store_reset(store->local, counters, count, now_ms);
+
+    return rv == APR_SUCCESS ? aq_counter_store_reset(store->redis, counters, count, now_ms) : rv;
+}
+
 static apr_status_t failover_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
     const failover_store_t *store = failover_store(base);
@@ -89,10 +103,12 @@ static apr_status_t failover_info(aq_counter_store_t *base, aq_time_ms_t now_ms,
 static const aq_counter_store_ops_t failover_ops = {
     .name = "redis",
     .is_remote = 1,
+    .counts_its_errors = 1,
     .take = failover_take,
     .give_back = failover_give_back,
     .look = failover_look,
     .info = failover_info,
+    .reset = failover_reset,
 };
 
 aq_counter_store_t *aq_failover_counters_create(apr_pool_t *p, aq_counter_store_t *redis, aq_counter_store_t *local)

@@ -21,6 +21,9 @@
 /* TLS may want to read where we want to write, and hiredis does not say so: then it is asked again after so long. */
 #define TLS_SLICE_MS 2
 #define HANDSHAKE_MAX 4
+/* More than any answer of ours has. */
+#define ELEMENTS_MAX 1024
+#define REPLY_BYTES_MAX (1u << 20)
 
 /* ---- reasons ---------------------------------------------------------------------------------------------------- */
 
@@ -53,6 +56,52 @@ static aq_redis_failure_t context_failure(const redisContext *context)
 {
     return context->err == REDIS_ERR_EOF || context->err == REDIS_ERR_IO ? AQ_REDIS_CLOSED : AQ_REDIS_PROTOCOL;
 }
+
+/* ---- bounds on what is believed ---------------------------------------------------------------------------------- */
+
+/*
+ * hiredis makes room for as many elements as an array says it has, before one has come: a hostile server would have a
+ * thread busy for seconds with two thousand million of them.
+ */
+#if HIREDIS_MAJOR >= 1
+int aq_redis_bounds_prepare(void)
+{
+    return 1;
+}
+
+static void reader_bound(redisReader *reader)
+{
+    reader->maxelements = ELEMENTS_MAX;
+}
+#else
+/* Those of hiredis, with one of ours. */
+static redisReplyObjectFunctions bounded;
+static void *(*array_create_plain)(const redisReadTask *, int);
+
+static void *array_create(const redisReadTask *task, int elements)
+{
+    return elements <= ELEMENTS_MAX ? array_create_plain(task, elements) : NULL;
+}
+
+int aq_redis_bounds_prepare(void)
+{
+    redisReader *reader = redisReaderCreate();
+
+    if (reader == NULL) {
+        return 0;
+    }
+    bounded = *reader->fn;
+    array_create_plain = bounded.createArray;
+    bounded.createArray = array_create;
+    redisReaderFree(reader);
+    return 1;
+}
+
+static void reader_bound(redisReader *reader)
+{
+    reader->fn = &bounded;
+}
+#endif
 
 /* ---- waiting ---------------------------------------------------------------------------------------------------- */
 
@@ -138,7 +187,7 @@ static aq_redis_failure_t replies_take(aq_redis_connection_t *connection, aq_red
             return AQ_REDIS_PROTOCOL;
         }
         if (reply == NULL) {
-            return AQ_REDIS_DONE;
+            return connection->context->reader->len <= REPLY_BYTES_MAX ? AQ_REDIS_DONE : AQ_REDIS_PROTOCOL;
         }
         if (connection->unread == 0) {
             *is_read = 1;
@@ -258,6 +307,7 @@ static aq_redis_failure_t connect_finish(aq_redis_connection_t *connection, redi
         redisFree(context);
         return failure;
     }
+    reader_bound(context->reader);
     connection->context = context;
     connection->unread = 0;
     return AQ_REDIS_DONE;

@@ -305,6 +305,18 @@ static apr_status_t redis_give_back(aq_counter_store_t *base, aq_counter_t *coun
     return status_of(failure);
 }
 
+static apr_status_t redis_reset(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
+{
+    redis_store_t *store = redis_store(base);
+    const aq_redis_saying_t saying = saying_make(store, AQ_REDIS_RESET, 0, now_ms);
+    aq_redis_failure_t failure;
+    aq_redis_request_t request;
+
+    aq_redis_request_make(&request, &store->script, &saying, counters, count);
+    failure = aq_redis_request_ask(store->link, &request, &store->script, NULL, NULL);
+    return failure == AQ_REDIS_DONE ? redis_look(base, counters, count, now_ms) : status_of(failure);
+}
+
 /* ---- info ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -392,10 +404,12 @@ void aq_redis_counters_tend(aq_counter_store_t *base, apr_pool_t *ptemp)
 static const aq_counter_store_ops_t redis_ops = {
     .name = "redis",
     .is_remote = 1,
+    .counts_its_errors = 1,
     .take = redis_take,
     .give_back = redis_give_back,
     .look = redis_look,
     .info = redis_info,
+    .reset = redis_reset,
 };
 
 void aq_redis_counters_watch(aq_counter_store_t *base, aq_redis_counters_seen_fn *seen, void *data)

@@ -3,6 +3,7 @@
 #include "store/redis_private.h"
 
 #include "base/aq_log.h"
+#include "base/aq_metrics.h"
 
 #include <apr_strings.h>
 #include <errno.h>
@@ -83,6 +84,9 @@ apr_status_t aq_redis_link_open(apr_pool_t *p, const aq_redis_address_t *address
     if (rv == APR_SUCCESS) {
         rv = apr_thread_mutex_create(&opened->lock, APR_THREAD_MUTEX_DEFAULT, p);
     }
+    if (rv == APR_SUCCESS && !aq_redis_bounds_prepare()) {
+        rv = APR_ENOMEM;
+    }
     if (rv == APR_SUCCESS && pthread_key_create(&opened->connections, connection_destroy) != 0) {
         rv = APR_EGENERAL;
     }
@@ -136,8 +140,26 @@ static uint64_t failures_total(const aq_redis_link_t *link)
     return total;
 }
 
+/* What a failure is to the metrics. */
+static aq_store_error_t error_of(aq_redis_failure_t failure)
+{
+    static const aq_store_error_t errors[AQ_REDIS_FAILURES] = {
+        [AQ_REDIS_DONE] = AQ_STORE_ERROR_OTHER,        [AQ_REDIS_DOWN] = AQ_STORE_ERROR_BREAKER,
+        [AQ_REDIS_TIMEOUT] = AQ_STORE_ERROR_TIMEOUT,   [AQ_REDIS_REFUSED] = AQ_STORE_ERROR_CONNECTION,
+        [AQ_REDIS_CLOSED] = AQ_STORE_ERROR_CONNECTION, [AQ_REDIS_PROTOCOL] = AQ_STORE_ERROR_ANSWER,
+        [AQ_REDIS_NOSCRIPT] = AQ_STORE_ERROR_OTHER,    [AQ_REDIS_OOM] = AQ_STORE_ERROR_FULL,
+        [AQ_REDIS_MISCONF] = AQ_STORE_ERROR_READONLY,  [AQ_REDIS_READONLY] = AQ_STORE_ERROR_READONLY,
+        [AQ_REDIS_LOADING] = AQ_STORE_ERROR_LOADING,   [AQ_REDIS_NOAUTH] = AQ_STORE_ERROR_REFUSED,
+        [AQ_REDIS_WRONGTYPE] = AQ_STORE_ERROR_ANSWER,  [AQ_REDIS_BUSY] = AQ_STORE_ERROR_OTHER,
+        [AQ_REDIS_OTHER] = AQ_STORE_ERROR_OTHER,       [AQ_REDIS_MARK] = AQ_STORE_ERROR_OTHER,
+    };
+
+    return errors[failure];
+}
+
 void aq_redis_failure_note(aq_redis_link_t *link, aq_redis_failure_t failure)
 {
+    aq_store_error_count(error_of(failure));
     const int64_t now_ms = aq_clock_boot_ms();
     int64_t logged_ms = atomic_load(&link->shared->logged_ms);
 

@@ -45,6 +45,9 @@ typedef struct {
     unsigned unread; /* answers that nobody waits for */
 } aq_redis_connection_t;
 
+/* Prepares how answers are bounded. Before threads start. 0: no memory. */
+int aq_redis_bounds_prepare(void);
+
 /* Milliseconds since boot at which the budget of a call that begins now is used up. */
 static inline aq_time_ms_t aq_redis_deadline(const aq_redis_link_t *link)
 {

@@ -11,8 +11,11 @@
 #define BUCKET_UNIT_BITS 25
 #define MONTH_STARTS 5
 
-static const char *const verbs[] = {
-    [AQ_REDIS_TAKE] = "take", [AQ_REDIS_LOOK] = "look", [AQ_REDIS_BACK] = "back", [AQ_REDIS_RENEW] = "renew"};
+static const char *const verbs[] = {[AQ_REDIS_TAKE] = "take",
+                                    [AQ_REDIS_LOOK] = "look",
+                                    [AQ_REDIS_BACK] = "back",
+                                    [AQ_REDIS_RENEW] = "renew",
+                                    [AQ_REDIS_RESET] = "reset"};
 
 /* ---- words of a command ----------------------------------------------------------------------------------------- */
 

@@ -20,7 +20,7 @@ typedef struct {
     char sha[AQ_SHA1_HEX_SIZE];
 } aq_redis_script_t;
 
-typedef enum { AQ_REDIS_TAKE, AQ_REDIS_LOOK, AQ_REDIS_BACK, AQ_REDIS_RENEW } aq_redis_verb_t;
+typedef enum { AQ_REDIS_TAKE, AQ_REDIS_LOOK, AQ_REDIS_BACK, AQ_REDIS_RENEW, AQ_REDIS_RESET } aq_redis_verb_t;
 
 /* A call while it is made. It points into itself, so it is not to be copied. */
 typedef struct {

@@ -14,7 +14,7 @@
  * anything, and a TAT is two numbers. A window, its start and its count are what the C side makes its words of.
  *
  *     KEYS   the homes
- *     ARGV   verb ("take", "look", "back", "renew"), now in ms ("": Redis's TIME), cost, slack in ms, life of a member in ms; then
+ *     ARGV   verb ("take", "look", "back", "renew", "reset"), now in ms ("": Redis's TIME), cost, slack in ms, life of a member in ms; then
  *            six for each counter: index of its home, field, kind, capacity (-1: unlimited; "back": what was taken),
  *            and two that its kind explains:
  *
