@@ -8,9 +8,16 @@
 # own and cannot be had without (promtool is in prometheus) is installed without starting it, now or at the next boot.
 #
 # redis-tools, not redis-server: the server's program is in it, as redis-check-rdb, and is a server when called by that name.
+#
+# Of several machines (Vagrantfile) each has a role:
+#   provision.sh redis ADDRESS   a Redis that listens there, and nothing else
+#   provision.sh web ADDRESS     all of it, and behind Debian's apache2 the module, which counts in the Redis at ADDRESS
 set -eu
 
-# One line a purpose; a `release:` in front keeps a line to that release.
+role=${1:-}
+redis_address=${2:-127.0.0.1}
+
+# One line a purpose; a `release:` in front keeps a line to that release, a `role=` to machines of that role.
 packages() {
     cat <<'TABLE'
 build       gcc libc6-dev make pkg-config binutils
@@ -29,6 +36,8 @@ lint        mandoc systemd bash
 package     dpkg-dev debhelper lintian
 demo        iso-codes unicode-data
 bench       valgrind hey wrk
+role=web    apache2
+role=redis  redis-server
 TABLE
 }
 
@@ -39,6 +48,10 @@ fail() {
 
 wanted() {
     packages | while read -r purpose names; do
+        case $purpose in
+        role=*) [ "$purpose" = "role=$role" ] || continue ;;
+        *) [ "$role" != redis ] || continue ;;
+        esac
         case $purpose in
         *:*) [ "${purpose%%:*}" = "$release" ] || continue ;;
         esac
@@ -106,8 +119,46 @@ case $release in
 esac
 
 all=$(wanted)
+redis_configure() {
+    # Reached by the machines of its private network alone, so it asks nobody who he is.
+    sed -i -e "s/^bind .*/bind 127.0.0.1 $redis_address/" -e 's/^protected-mode .*/protected-mode no/' /etc/redis/redis.conf
+    service redis-server restart
+}
+
+# The same file on all machines, for the key aq_vagrant: a request to one of them counts for all.
+web_configure() {
+    make -C "$(dirname "$0")/.." BUILD=/var/tmp/apiquota-build install >/dev/null
+    mkdir -p /etc/apiquota
+    printf '{"tenants": {"acme": {"plan": "basic"}}, "keys": [{"id": "k_vagrant", "sha256": "%s", "tenant": "acme"}]}\n' \
+        "$(printf aq_vagrant | sha256sum | cut -d' ' -f1)" >/etc/apiquota/keys.json
+    chgrp www-data /etc/apiquota/keys.json
+    chmod 640 /etc/apiquota/keys.json
+    cat >/etc/apache2/conf-available/api.conf <<CONF
+APIQuotaStore redis://$redis_address
+<Location "/v1">
+    AuthType APIKey
+    Require valid-user
+    APIQuota On
+</Location>
+CONF
+    mkdir -p /var/www/html/v1
+    echo '{"hello": "world"}' >/var/www/html/v1/hello.json
+    a2enmod -q apiquota
+    a2enconf -q api
+    apachectl restart
+    echo "Ready. Now:  curl -i -H 'Authorization: Bearer aq_vagrant' http://$(hostname -I | awk '{print $NF}')/v1/hello.json"
+}
+
+configure() {
+    case $role in
+    '') ;;
+    redis | web) "${role}_configure" ;;
+    *) fail "$role is no role: allowed are redis and web" ;;
+    esac
+}
+
 lacking=$(missing | tr '\n' ' ')
-[ -n "$lacking" ] || exit 0
+[ -n "$lacking" ] || { configure && exit 0; }
 
 echo "installing: $lacking"
 apt update
@@ -120,3 +171,4 @@ services_disable
 
 lacking=$(missing | tr '\n' ' ')
 [ -z "$lacking" ] || fail "still missing after the install: $lacking"
+configure
