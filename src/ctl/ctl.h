@@ -29,6 +29,7 @@ typedef struct {
     apr_array_header_t *scopes; /* of const char * */
     apr_array_header_t *limits; /* of const char *, "NAME=RATE" */
     const char *status, *older_than;
+    const char *since, *until;
     int is_following;
     const char *format, *key_field;
     const char *argument;         /* the first behind noun and verb; NULL: none */
@@ -41,7 +42,7 @@ typedef aq_ctl_exit_t aq_ctl_command_fn(aq_ctl_t *ctl);
 
 aq_ctl_command_fn aq_ctl_key_create, aq_ctl_key_list, aq_ctl_key_revoke, aq_ctl_key_rotate;
 aq_ctl_command_fn aq_ctl_tenant_set, aq_ctl_tenant_show;
-aq_ctl_command_fn aq_ctl_usage_show, aq_ctl_usage_reset, aq_ctl_usage_top;
+aq_ctl_command_fn aq_ctl_usage_show, aq_ctl_usage_reset, aq_ctl_usage_top, aq_ctl_usage_export;
 aq_ctl_command_fn aq_ctl_batch_list, aq_ctl_batch_show, aq_ctl_batch_cancel, aq_ctl_batch_retry, aq_ctl_batch_purge;
 aq_ctl_command_fn aq_ctl_config_check;
 aq_ctl_command_fn aq_ctl_store_info, aq_ctl_store_verify;
@@ -79,6 +80,9 @@ aq_ctl_exit_t aq_ctl_config_read(aq_ctl_t *ctl);
 
 /* Reads the argument COUNT, 1 to 10,000, where there is one. */
 aq_ctl_exit_t aq_ctl_count_read(const aq_ctl_t *ctl, int *count);
+
+/* The state folder that is meant. */
+const char *aq_ctl_state_dir(const aq_ctl_t *ctl);
 
 /* Reads STATE_DIR/runtime.json into ctl->runtime. Says why it cannot, unless `is_optional`. */
 aq_ctl_exit_t aq_ctl_runtime_load(aq_ctl_t *ctl, int is_optional);

@@ -110,9 +110,14 @@ static apr_status_t json_release(void *json)
     return APR_SUCCESS;
 }
 
+const char *aq_ctl_state_dir(const aq_ctl_t *ctl)
+{
+    return ctl->state_dir ? ctl->state_dir : STATE_DIR_DEFAULT;
+}
+
 aq_ctl_exit_t aq_ctl_runtime_load(aq_ctl_t *ctl, int is_optional)
 {
-    const char *state_dir = ctl->state_dir ? ctl->state_dir : STATE_DIR_DEFAULT, *error;
+    const char *state_dir = aq_ctl_state_dir(ctl), *error;
 
     if (ctl->runtime) {
         return AQ_CTL_DONE;

@@ -6,6 +6,7 @@
  */
 #include "ctl/ctl.h"
 
+#include "limit/daily.h"
 #include "limit/runtime_plans.h"
 
 #include <apr_strings.h>
@@ -61,7 +62,8 @@ static int limit_is_wanted(const usage_t *usage, const aq_limit_t *limit)
     const apr_array_header_t *names = usage->ctl->limits;
 
     /* The keys file knows no addresses, users or endpoints. What a tenant's keys share is not one key's to reset. */
-    if (limit->per > AQ_PER_TENANT || (usage->is_reset && usage->ctl->key && limit->per == AQ_PER_TENANT)) {
+    if (limit->per > AQ_PER_TENANT || aq_daily_is(limit) ||
+        (usage->is_reset && usage->ctl->key && limit->per == AQ_PER_TENANT)) {
         return 0;
     }
     for (int i = 0; i < names->nelts; i++) {

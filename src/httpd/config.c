@@ -28,6 +28,7 @@ void *aq_config_server_create(apr_pool_t *p, server_rec *s)
     main_config->store_failure = AQ_UNSET;
     main_config->spool_max_bytes = AQ_UNSET;
     main_config->ipv6_prefix = AQ_UNSET;
+    main_config->daily_use = AQ_UNSET;
     main_config->spool_tenant_max_bytes = AQ_UNSET;
     main_config->spool_keep_percent = AQ_UNSET;
     main_config->queue_tenant_max = AQ_UNSET;

@@ -53,6 +53,7 @@ typedef struct {
     int has_early;                       /* 1: some location has a limit of phase=early, and its hook is registered */
     int knows_others;                    /* 1: some location counts callers without keys */
     int ipv6_prefix;                     /* bits of an IPv6 address that make one caller; AQ_UNSET */
+    int daily_use;                       /* 1: what tenants use is counted by day; AQ_UNSET, 0: it is not */
     apr_hash_t *expressions;             /* of per=expr=…: text -> const ap_expr_info_t * */
     apr_hash_t *plans;                   /* name -> aq_plan_t *, in the pool of the configuration */
     aq_plan_t *open_plan;                /* while <APIQuotaPlan> is being read, else NULL */

@@ -340,6 +340,12 @@ static const char *free_add(cmd_parms *cmd, void *location_data, const char *tex
     return NULL;
 }
 
+static const char *daily_use_set(cmd_parms *cmd, void *unused, const char *text)
+{
+    (void)unused;
+    return flag_read(cmd, text, &aq_config_server(cmd->server)->daily_use);
+}
+
 #define IN_SERVER RSRC_CONF
 #define IN_LOCATION (RSRC_CONF | ACCESS_CONF)
 
@@ -352,6 +358,8 @@ const command_rec aq_directives[] = {
     AP_INIT_TAKE1("APIQuotaKeyFile", key_file_set, NULL, IN_SERVER, "the JSON file of keys and tenants"),
     AP_INIT_TAKE1("APIQuotaIPv6Prefix", ipv6_prefix_set, NULL, IN_SERVER,
                   "how many bits of an IPv6 address make one caller"),
+    AP_INIT_TAKE1("APIQuotaDailyUse", daily_use_set, NULL, IN_SERVER,
+                  "whether what each tenant uses is kept by day: On or Off"),
     AP_INIT_RAW_ARGS("<APIQuotaPlan", plan_section, NULL, IN_SERVER, "a named set of limits"),
     AP_INIT_RAW_ARGS("APIQuotaLimit", limit_add, NULL, IN_LOCATION,
                      "NAME RATE [algorithm=] [per=] [headers=] [message=]"),

@@ -16,6 +16,7 @@
 #include "base/aq_file.h"
 #include "base/aq_log.h"
 #include "httpd/cache.h"
+#include "httpd/daily.h"
 #include "httpd/deadline.h"
 #include "httpd/httpd_log.h"
 #include "httpd/pages.h"
@@ -151,7 +152,7 @@ int aq_lifecycle_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *p
 
     (void)plog;
     aq_config_server_default_mark(s);
-    if (!sections_check(server, ptemp)) {
+    if (!aq_daily_plans_extend(server, pconf, ptemp) || !sections_check(server, ptemp)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (aq_rules_check(server, s) != OK || aq_pages_check() != OK || (section && aq_cache_check(server, ptemp) != OK)) {
@@ -321,6 +322,7 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
         aq_worker_process_start(pconf, s) != OK || !timers_start(server->runtime, pconf)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    aq_daily_keep(server, ptemp);
     aq_deadline_post_config(pconf, s);
     retained()->generation++;
     return OK;

@@ -11,6 +11,7 @@
 #include "base/aq_json.h"
 #include "httpd/callers.h"
 #include "httpd/phases.h"
+#include "limit/daily.h"
 
 #include <ap_expr.h>
 #include <http_core.h>
@@ -49,7 +50,9 @@ static json_t *usage_json(const aq_request_t *request)
     json_t *limits = json_array();
 
     for (unsigned i = 0; request->charge && i < request->charge->count; i++) {
-        if (json_array_append_new(limits, counter_json(&request->charge->counters[i])) != 0) {
+        const aq_counter_t *counter = &request->charge->counters[i];
+
+        if (!aq_daily_is(counter->limit) && json_array_append_new(limits, counter_json(counter)) != 0) {
             json_decref(limits);
             return NULL;
         }

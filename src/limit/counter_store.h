@@ -68,6 +68,7 @@ typedef struct {
     apr_status_t (*info)(aq_counter_store_t *store, aq_time_ms_t now_ms, aq_counter_store_info_t *info);
     /* May be NULL: */
     apr_status_t (*reset)(aq_counter_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms);
+    apr_status_t (*words)(aq_counter_store_t *store, const aq_counter_t *counter, uint64_t words[AQ_WINDOW_WORDS]);
     apr_status_t (*verify)(aq_counter_store_t *store, aq_time_ms_t now_ms, apr_array_header_t *findings);
 } aq_counter_store_ops_t;
 
@@ -129,6 +130,16 @@ static inline apr_status_t aq_counter_store_info(aq_counter_store_t *store, aq_t
                                                  aq_counter_store_info_t *info)
 {
     return store->ops->info(store, now_ms, info);
+}
+
+/*
+ * The words of a counter as they are, see window.h; zero where it is not there. Not for concurrent limits, nor for subjects
+ * that anyone can invent. APR_ENOTIMPL where the store has no such words.
+ */
+static inline apr_status_t aq_counter_store_words(aq_counter_store_t *store, const aq_counter_t *counter,
+                                                  uint64_t words[AQ_WINDOW_WORDS])
+{
+    return store->ops->words ? store->ops->words(store, counter, words) : APR_ENOTIMPL;
 }
 
 /*

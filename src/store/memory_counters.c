@@ -260,6 +260,21 @@ static apr_status_t memory_reset(aq_counter_store_t *base, aq_counter_t *counter
     return apr_thread_mutex_unlock(store->lock);
 }
 
+static apr_status_t memory_words(aq_counter_store_t *base, const aq_counter_t *counter, uint64_t words[AQ_WINDOW_WORDS])
+{
+    const memory_store_t *store = memory_store(base);
+    apr_status_t rv = apr_thread_mutex_lock(store->lock);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    const memory_counter_t *found = counter_find(store, &counter->key);
+    for (int i = 0; i < AQ_WINDOW_WORDS; i++) {
+        words[i] = found != NULL ? found->words[i] : 0;
+    }
+    return apr_thread_mutex_unlock(store->lock);
+}
+
 static apr_status_t memory_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
     memory_store_t *store = memory_store(base);
@@ -293,6 +308,7 @@ static const aq_counter_store_ops_t memory_ops = {
     .look = memory_look,
     .info = memory_info,
     .reset = memory_reset,
+    .words = memory_words,
 };
 
 apr_status_t aq_memory_counters_create(apr_pool_t *p, uint64_t slots, aq_counter_store_t **store)

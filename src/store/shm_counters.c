@@ -149,6 +149,16 @@ void aq_shm_counters_note(aq_counter_store_t *base, const aq_counter_t *counter,
     }
 }
 
+static apr_status_t shm_words(aq_counter_store_t *base, const aq_counter_t *counter, uint64_t words[AQ_WINDOW_WORDS])
+{
+    const aq_shm_place_t place = aq_shm_table_find(&shm_store(base)->table, aq_shm_counter_tag(counter));
+
+    for (int i = 0; i < AQ_WINDOW_WORDS; i++) {
+        words[i] = place.slot != NULL ? atomic_load(&place.slot->words[i]) : 0;
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t shm_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
     const aq_shm_store_t *store = shm_store(base);
@@ -202,6 +212,7 @@ static const aq_counter_store_ops_t shm_ops = {
     .give_back = shm_give_back,
     .look = shm_look,
     .info = shm_info,
+    .words = shm_words,
     .verify = shm_verify,
     .reset = shm_reset,
 };
@@ -234,6 +245,7 @@ static const aq_counter_store_ops_t readonly_ops = {
     .give_back = readonly_give_back,
     .look = shm_look,
     .info = shm_info,
+    .words = shm_words,
     .verify = shm_verify,
 };
 
@@ -243,6 +255,7 @@ static const aq_counter_store_ops_t reset_ops = {
     .give_back = readonly_give_back,
     .look = shm_look,
     .info = shm_info,
+    .words = shm_words,
     .verify = shm_verify,
     .reset = shm_reset,
 };
