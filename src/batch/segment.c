@@ -164,7 +164,7 @@ static size_t records_take(const char *buffer, size_t size, int64_t offset, aq_s
     return at;
 }
 
-apr_status_t aq_segment_read(int fd, apr_pool_t *ptemp, aq_segment_each_fn *each, void *data, int64_t *whole_bytes)
+apr_status_t aq_segment_read(int fd, aq_segment_each_fn *each, void *data, int64_t *whole_bytes)
 {
     const size_t room = 2 * RECORD_MAX_BYTES;
     char *buffer = malloc(room);
@@ -172,7 +172,6 @@ apr_status_t aq_segment_read(int fd, apr_pool_t *ptemp, aq_segment_each_fn *each
     apr_status_t rv = APR_SUCCESS;
     int is_over = 0;
 
-    (void)ptemp;
     *whole_bytes = 0;
     if (buffer == NULL || lseek(fd, 0, SEEK_SET) < 0) {
         rv = buffer == NULL ? APR_ENOMEM : errno;

@@ -65,7 +65,7 @@ typedef void aq_segment_each_fn(void *data, const aq_segment_record_t *record);
  * Calls `each` for the whole records of the file, from its beginning up to the first that is not whole; `*whole_bytes`:
  * where that begins. An error of reading, or APR_SUCCESS.
  */
-apr_status_t aq_segment_read(int fd, apr_pool_t *ptemp, aq_segment_each_fn *each, void *data, int64_t *whole_bytes);
+apr_status_t aq_segment_read(int fd, aq_segment_each_fn *each, void *data, int64_t *whole_bytes);
 
 /* An item that was tried in vain and is not done. */
 typedef struct {

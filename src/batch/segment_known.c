@@ -78,10 +78,10 @@ static void note_tried(aq_items_known_t *known, const aq_segment_record_t *recor
 
 static void note_done(aq_items_known_t *known, const aq_segment_record_t *record)
 {
-    aq_item_tries_t *tried = tries_find(known, record->line), *last;
+    aq_item_tries_t *tried = tries_find(known, record->line);
 
     if (tried != NULL) {
-        last = apr_array_pop(known->tried);
+        const aq_item_tries_t *last = apr_array_pop(known->tried);
         *tried = *last;
     }
     set(known->done_bits, record->line);
@@ -126,7 +126,7 @@ apr_status_t aq_segments_recover(aq_spool_t *spool, apr_pool_t *ptemp, const cha
         if (rv != APR_SUCCESS) {
             break;
         }
-        rv = aq_segment_read(fd, ptemp, note, known, &whole_bytes);
+        rv = aq_segment_read(fd, note, known, &whole_bytes);
         if (rv == APR_SUCCESS) {
             rv = aq_spool_segment_cut(spool, fd, whole_bytes);
         }

@@ -88,7 +88,7 @@ static apr_status_t places_note(merge_t *merge)
     for (uint32_t i = 1; rv == APR_SUCCESS && i <= (uint32_t)merge->tokens->nelts; i++) {
         rv = segment_open(merge, i);
         if (rv == APR_SUCCESS) {
-            rv = aq_segment_read(merge->segment_fd, merge->pool, note_place, merge, &whole_bytes);
+            rv = aq_segment_read(merge->segment_fd, note_place, merge, &whole_bytes);
         }
         rv = rv == APR_SUCCESS ? merge->failure : rv;
         rv = rv == APR_SUCCESS && is_stopped(merge) ? APR_EINTR : rv;
