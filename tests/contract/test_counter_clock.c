@@ -172,8 +172,8 @@ START_TEST(counts_of_a_far_future_end_with_the_present_window)
     for (int64_t ms = 0; ms < 10 * MINUTE; ms += 500) {
         admitted += (unsigned)counter_take(store, &counter, 1, NOON + ms);
     }
-    ck_assert_uint_ge(admitted, 60 * 7);
-    ck_assert_uint_le(admitted, 60 * 9 + 20);
+    ck_assert_uint_ge(admitted, UINT64_C(60) * 7);
+    ck_assert_uint_le(admitted, UINT64_C(60) * 9 + 20);
 }
 END_TEST
 

@@ -138,7 +138,7 @@ START_TEST(another_rate_rescales_what_is_used_exactly)
     ck_assert_uint_eq(look.used, 320);
     /* A token of the new rate later, exactly. */
     ck_assert_int_eq(aq_bucket_fits_at(&fresh, kept.words, NOON, 320, 1),
-                     NOON + (3600 * 1000 + (int64_t)changes[_i].to - 1) / (int64_t)changes[_i].to);
+                     NOON + (INT64_C(3600000) + (int64_t)changes[_i].to - 1) / (int64_t)changes[_i].to);
     /* Who was charged by the old rate gets as many tokens back. */
     ck_assert_uint_eq(used(&fresh, given_back(&old, kept, after, 320, NOON), NOON), 0);
 }
@@ -191,7 +191,7 @@ START_TEST(step_back_neither_gives_nor_locks_out)
         (void)charge(&bucket, &kept, 5, NOON);
         ck_assert_uint_eq(aq_bucket_look(&bucket, kept.words, NOON - back_ms).used, 5);
         ck_assert_int_le(aq_bucket_fits_at(&bucket, kept.words, NOON - back_ms, 5, 1),
-                         NOON - back_ms + 1000 + AQ_BUCKET_SKEW_S * 1000);
+                         NOON - back_ms + 1000 + AQ_BUCKET_SKEW_S * INT64_C(1000));
     }
 }
 END_TEST
