@@ -33,10 +33,6 @@
 /* A Retry-After of a receiver is honoured up to this. */
 #define AQ_WEBHOOK_WAIT_MAX_MS (INT64_C(24) * 3600 * 1000)
 
-/* What a message is signed with: 24 to 64 bytes. */
-#define AQ_WEBHOOK_SECRET_BYTES_MIN 24
-#define AQ_WEBHOOK_SECRET_BYTES_MAX 64
-
 typedef enum {
     AQ_WEBHOOK_PENDING, /* waits for its next attempt, or is being sent */
     AQ_WEBHOOK_DELIVERED,

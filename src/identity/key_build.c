@@ -8,6 +8,8 @@
  */
 #include "identity/key_set.h"
 
+#include "identity/tenant_webhook.h"
+
 #include <apr_strings.h>
 #include <string.h>
 
@@ -169,6 +171,18 @@ static int tenant_read(build_t *build, const char *place, const json_t *entry, t
     return tenant->limits != NULL;
 }
 
+/* A webhook that cannot be used takes nothing else with it: the tenant and its keys are in force without one. */
+static void webhook_check(build_t *build, const char *place, const json_t *entry)
+{
+    const json_t *member = json_object_get(entry, "webhook");
+    aq_tenant_webhook_t *webhook;
+    const char *reason;
+
+    if (member && aq_tenant_webhook_parse(build->ptemp, member, &webhook, &reason) != APR_SUCCESS) {
+        refuse(build, apr_pstrcat(build->ptemp, place, ".webhook", NULL), "%s", reason);
+    }
+}
+
 /* For callers who are of the tenant by other means than a key. */
 static void tenant_keep(build_t *build, const tenant_t *tenant)
 {
@@ -199,8 +213,10 @@ static void tenants_read(build_t *build, json_t *tenants)
             tenant_t *tenant = apr_pcalloc(build->ptemp, sizeof(*tenant));
             tenant->name = apr_pstrdup(build->p, name);
             tenant->subject = aq_subject_hash(build->secret, AQ_PER_TENANT, name);
-            tenant->is_refused = !tenant_read(build, apr_pstrcat(build->ptemp, "tenants.", name, NULL), entry, tenant);
+            const char *place = apr_pstrcat(build->ptemp, "tenants.", name, NULL);
+            tenant->is_refused = !tenant_read(build, place, entry, tenant);
             if (!tenant->is_refused) {
+                webhook_check(build, place, entry);
                 tenant_keep(build, tenant);
             }
             apr_hash_set(build->tenants, tenant->name, APR_HASH_KEY_STRING, tenant);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Editing a keys file: create and revoke keys, set a tenant's plan. Used by apiquotactl.
+ * Editing a keys file: create and revoke keys, set a tenant's plan and webhook. Used by apiquotactl.
  *
  * Every edit locks the file's lock file (PATH.lock, waiting up to five seconds), loads, changes, and replaces the file
  * atomically and durably with its old mode and owner; of a symbolic link, the target. Members of the JSON that we do
@@ -11,6 +11,7 @@
 #define AQ_KEYEDIT_H
 
 #include "identity/keyfile.h"
+#include "identity/tenant_webhook.h"
 
 typedef struct {
     const char *id; /* NULL: a new one, "k_" and 12 hex digits */
@@ -47,5 +48,20 @@ apr_status_t aq_keyedit_key_rotate(apr_pool_t *p, const char *path, const char *
  */
 apr_status_t aq_keyedit_tenant_set(apr_pool_t *p, const char *path, const char *tenant, const char *plan,
                                    apr_hash_t *limits, const char **error);
+
+/*
+ * Sets where a tenant's messages go; "" takes its webhook away. Where it has none yet, `secret` receives a new secret, the
+ * only time it is seen; else it is empty. APR_NOTFOUND where there is no such tenant, APR_EGENERAL for a URL that is none.
+ */
+apr_status_t aq_keyedit_webhook_set(apr_pool_t *p, const char *path, const char *tenant, const char *url,
+                                    char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE], const char **error);
+
+/*
+ * Makes a secret, which `secret` receives, and puts it before the old ones; they sign until `retires_at_ms` at most, those
+ * whose time is over by `now_ms` go. APR_NOTFOUND where there is no such tenant, or none with a webhook.
+ */
+apr_status_t aq_keyedit_webhook_rotate(apr_pool_t *p, const char *path, const char *tenant, aq_time_ms_t now_ms,
+                                       aq_time_ms_t retires_at_ms, char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE],
+                                       const char **error);
 
 #endif

@@ -114,7 +114,7 @@ END_TEST
 START_TEST(a_signature_is_that_of_the_standard)
 {
     static const char secret_text[] = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    unsigned char secret[AQ_WEBHOOK_SECRET_BYTES_MAX];
+    unsigned char secret[64];
     apr_size_t size;
 
     ck_assert_int_eq(apr_decode_base64_binary(secret, secret_text, APR_ENCODE_STRING, APR_ENCODE_NONE, &size),
