@@ -32,6 +32,34 @@ apr_status_t aq_file_open(const char *path, int flags, int mode, int *fd)
     return *fd < 0 ? last_error() : APR_SUCCESS;
 }
 
+aq_file_version_t aq_file_version(const char *path)
+{
+    struct stat info;
+    aq_file_version_t version;
+
+    memset(&version, 0, sizeof(version)); /* versions are compared with their padding */
+    if (stat(path, &info) == 0) {
+        version.device = info.st_dev;
+        version.inode = info.st_ino;
+        version.size = info.st_size;
+        version.modified = info.st_mtim;
+        version.changed = info.st_ctim;
+    }
+    return version;
+}
+
+int aq_file_version_equal(const aq_file_version_t *a, const aq_file_version_t *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+int aq_file_version_is_young(const aq_file_version_t *version, int64_t now_ms)
+{
+    int64_t age_ms = now_ms - ((int64_t)version->changed.tv_sec * AQ_MS_PER_S + version->changed.tv_nsec / 1000000);
+
+    return age_ms > -AQ_FILE_GRAIN_MS && age_ms < AQ_FILE_GRAIN_MS;
+}
+
 /* A file system that cannot sync a folder at all (EINVAL) has no better way either. */
 static apr_status_t sync_fd(int fd, int is_folder)
 {

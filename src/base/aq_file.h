@@ -8,7 +8,28 @@
 
 #include <apr_errno.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
+
+/* What tells one version of a file from another. All zero: there is no file. */
+typedef struct {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    struct timespec modified, changed;
+} aq_file_version_t;
+
+/*
+ * Looks at the file, following symbolic links. Taken before a file is read, so that whatever happens to it from then on
+ * shows as another version; but for changes within AQ_FILE_GRAIN_MS of the one before, which may not show in its times.
+ */
+#define AQ_FILE_GRAIN_MS 50
+aq_file_version_t aq_file_version(const char *path);
+int aq_file_version_equal(const aq_file_version_t *a, const aq_file_version_t *b);
+
+/* 1 when the file was changed so shortly before `now_ms` (wall time) that another change may not show. */
+int aq_file_version_is_young(const aq_file_version_t *version, int64_t now_ms);
 
 /* fsync of a folder, so that a rename or unlink in it is on disk. */
 apr_status_t aq_file_folder_sync(const char *path);

@@ -109,6 +109,13 @@ apr_status_t aq_hash_random(void *out, size_t size)
     return APR_SUCCESS;
 }
 
+double aq_hash_random_fraction(void)
+{
+    uint32_t random;
+
+    return aq_hash_random(&random, sizeof(random)) == APR_SUCCESS ? (double)random / 4294967296.0 : 0.5;
+}
+
 typedef struct {
     uint64_t v0, v1, v2, v3;
 } sip_t;

@@ -57,6 +57,9 @@ int aq_hash_equal(const void *a, const void *b, size_t size);
 /* `size` random bytes fit for secrets (getrandom). */
 apr_status_t aq_hash_random(void *out, size_t size);
 
+/* A random fraction in [0, 1), to spread waits by; 0.5 where no random bytes are to be had. Thread-safe. */
+double aq_hash_random_fraction(void);
+
 /* The keyed hash of `size` bytes. Thread-safe, never fails. */
 aq_hash128_t aq_hash_keyed(const aq_hash_secret_t *secret, const void *data, size_t size);
 

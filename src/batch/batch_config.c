@@ -4,6 +4,8 @@
  */
 #include "batch/batch_config.h"
 
+#include "batch/webhook_address.h"
+
 #include <apr_strings.h>
 #include <limits.h>
 #include <stddef.h>
@@ -40,6 +42,7 @@ static const member_t location_members[] = {
     {"items_parallel", INT, offsetof(aq_batch_location_t, items_parallel), 1, AQ_ITEMS_PARALLEL_MAX},
     {"items_gap_us", INT64, offsetof(aq_batch_location_t, items_gap_us), 0, INT64_C(86400) * 1000000},
     {"items_timeout_ms", INT, offsetof(aq_batch_location_t, items_timeout_ms), 1, INT_MAX},
+    {"wants_webhook", BOOL, offsetof(aq_batch_location_t, wants_webhook), 0, 1},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -102,11 +105,24 @@ static json_t *locations_json(apr_hash_t *locations, apr_pool_t *ptemp)
     return json;
 }
 
+/* What servers without webhooks do not say. */
+static int webhooks_json(json_t *json, const aq_batch_config_t *config)
+{
+    json_t *allow = json_array();
+    int failed = config->key_file != NULL && json_object_set_new(json, "key_file", json_string(config->key_file)) != 0;
+
+    for (int i = 0; config->webhook_allow != NULL && i < config->webhook_allow->nelts; i++) {
+        failed |= json_array_append_new(allow, json_string(APR_ARRAY_IDX(config->webhook_allow, i, const char *))) != 0;
+    }
+    return json_object_set_new(json, "webhook_allow", allow) != 0 || failed;
+}
+
 json_t *aq_batch_config_json(const aq_batch_config_t *config, apr_pool_t *ptemp)
 {
     json_t *json = members_json(config_members, COUNT(config_members), config);
 
-    if (json_object_set_new(json, "locations", locations_json(config->locations, ptemp)) != 0) {
+    if (webhooks_json(json, config) != 0 ||
+        json_object_set_new(json, "locations", locations_json(config->locations, ptemp)) != 0) {
         json_decref(json);
         return NULL;
     }
@@ -181,6 +197,25 @@ static apr_status_t locations_parse(apr_pool_t *p, json_t *json, apr_hash_t *loc
     return APR_SUCCESS;
 }
 
+static apr_status_t webhooks_parse(apr_pool_t *p, const json_t *json, aq_batch_config_t *config, const char **error)
+{
+    const json_t *allow = json_object_get(json, "webhook_allow"), *item;
+    aq_webhook_network_t network;
+    size_t i;
+
+    config->key_file = apr_pstrdup(p, aq_json_string(json, "key_file"));
+    config->webhook_allow = apr_array_make(p, 4, sizeof(const char *));
+    json_array_foreach(allow, i, item)
+    {
+        if (!json_is_string(item) || aq_webhook_network_parse(json_string_value(item), &network) != APR_SUCCESS) {
+            *error = apr_psprintf(p, "worker: \"webhook_allow\" holds what is no network at %d", (int)i);
+            return APR_EGENERAL;
+        }
+        APR_ARRAY_PUSH(config->webhook_allow, const char *) = apr_pstrdup(p, json_string_value(item));
+    }
+    return APR_SUCCESS;
+}
+
 apr_status_t aq_batch_config_parse(apr_pool_t *p, const json_t *json, aq_batch_config_t **config, const char **error)
 {
     aq_batch_config_t *parsed = apr_pcalloc(p, sizeof(*parsed));
@@ -190,6 +225,7 @@ apr_status_t aq_batch_config_parse(apr_pool_t *p, const json_t *json, aq_batch_c
     *error = NULL;
     parsed->locations = apr_hash_make(p);
     if ((rv = members_parse(p, config_members, COUNT(config_members), json, parsed, "worker", error)) != APR_SUCCESS ||
+        (rv = webhooks_parse(p, json, parsed, error)) != APR_SUCCESS ||
         (rv = locations_parse(p, json_object_get(json, "locations"), parsed->locations, error)) != APR_SUCCESS) {
         return rv;
     }

@@ -11,6 +11,7 @@
 #include "base/aq_json.h"
 
 #include <apr_hash.h>
+#include <apr_tables.h>
 
 /* Items of one batch that may be at the target at a time: each has a connection and a descriptor. */
 #define AQ_ITEMS_PARALLEL_MAX 256
@@ -29,6 +30,7 @@ typedef struct {
     int items_parallel;          /* of a batch of items: so many at a time */
     int64_t items_gap_us;        /* between the starts of two; 0: none */
     int items_timeout_ms;        /* of the sending of one */
+    int wants_webhook;           /* the end of its batches is told to their tenant's webhook */
 } aq_batch_location_t;
 
 typedef struct {
@@ -37,7 +39,9 @@ typedef struct {
     int64_t spool_max_bytes;
     int spool_keep_percent; /* of spool_max_bytes, from which on the oldest results go; 0, 100: none before its time */
     int threads;
-    apr_hash_t *locations; /* name -> aq_batch_location_t * */
+    const char *key_file;              /* whose tenants have webhooks; NULL: there is none */
+    apr_array_header_t *webhook_allow; /* of const char *: networks that may be sent to though they are not public */
+    apr_hash_t *locations;             /* name -> aq_batch_location_t * */
 } aq_batch_config_t;
 
 /* The "worker" member: a new reference; NULL when memory ran out. */

@@ -1,27 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * apiquotactl batch: list, show, cancel, retry and purge, on the queue itself, while httpd and worker run or not.
- *
- * The queue belongs to httpd's user and refuses anybody else, root too. So root becomes the owner of the queue's file
- * before it is opened: nothing that is made beside it belongs to another.
  */
 #include "ctl/ctl.h"
 
 #include "base/aq_units.h"
-#include "batch/batch_config.h"
 #include "batch/spool.h"
-#include "store/sqlite_queue.h"
 
 #include <apr_strings.h>
 #include <apr_time.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define QUEUE_WAIT_MS 5000
 #define LIST_DEFAULT 50
 #define PURGE_PAGE 200
 #define LOOK_EVERY_US 300000
@@ -33,69 +25,15 @@ typedef struct {
     aq_queue_t *queue;
 } batches_t;
 
-static aq_ctl_exit_t fail_with(const char *what, apr_status_t rv)
-{
-    char reason[128];
-
-    return aq_ctl_fail(AQ_CTL_REFUSED, "%s: %s", what, apr_strerror(rv, reason, sizeof(reason)));
-}
-
 static aq_ctl_exit_t fail_unknown(const char *id)
 {
     return aq_ctl_fail(AQ_CTL_REFUSED, "there is no batch %s", id);
 }
 
-static aq_ctl_exit_t owner_become(const char *path)
-{
-    struct stat info;
-
-    if (stat(path, &info) != 0) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "the queue %s: %s", path, strerror(errno));
-    }
-    if (geteuid() == 0 && (setegid(info.st_gid) != 0 || seteuid(info.st_uid) != 0)) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "cannot become the owner of %s: %s", path, strerror(errno));
-    }
-    return AQ_CTL_DONE;
-}
-
-static aq_ctl_exit_t queue_open(aq_ctl_t *ctl, batches_t *batches)
-{
-    aq_batch_config_t *config;
-    const char *error;
-    aq_ctl_exit_t code = aq_ctl_runtime_load(ctl, 0);
-
-    *batches = (batches_t){.ctl = ctl};
-    if (code != AQ_CTL_DONE) {
-        return code;
-    }
-    const json_t *worker = json_object_get(ctl->runtime, "worker");
-    if (!worker) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "no location of the server takes batches");
-    }
-    if (aq_batch_config_parse(ctl->p, worker, &config, &error) != APR_SUCCESS) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
-    }
-    batches->config = config;
-    if ((code = owner_become(config->queue_file)) != AQ_CTL_DONE) {
-        return code;
-    }
-    if (aq_sqlite_queue_open(ctl->p, config->queue_file, QUEUE_WAIT_MS, &batches->queue, &error) != APR_SUCCESS) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
-    }
-    return AQ_CTL_DONE;
-}
-
-/* What is done has a queue. */
 static aq_ctl_exit_t batches_open(aq_ctl_t *ctl, batches_t *batches)
 {
-    aq_ctl_exit_t code = queue_open(ctl, batches);
-
-    return code == AQ_CTL_DONE && !batches->queue ? AQ_CTL_REFUSED : code;
-}
-
-static aq_queue_now_t now_of(const aq_ctl_t *ctl)
-{
-    return (aq_queue_now_t){.wall_ms = ctl->now_ms, .boot_ms = aq_clock_boot_ms()};
+    *batches = (batches_t){.ctl = ctl};
+    return aq_ctl_queue_open(ctl, &batches->config, &batches->queue);
 }
 
 /* As its client sees it, but for the links, and with what is the operator's to know. */
@@ -148,7 +86,7 @@ aq_ctl_exit_t aq_ctl_batch_list(aq_ctl_t *ctl)
     }
     apr_status_t rv = aq_queue_list(batches.queue, ctl->p, &query, &page);
     if (rv != APR_SUCCESS) {
-        return fail_with("the batches cannot be listed", rv);
+        return aq_ctl_fail_with("the batches cannot be listed", rv);
     }
     json_t *rows = json_array();
     for (int i = 0; i < page.batches->nelts; i++) {
@@ -232,7 +170,7 @@ aq_ctl_exit_t aq_ctl_batch_show(aq_ctl_t *ctl)
     apr_status_t rv = ctl->is_following ? follow(&batches, ctl->argument, &batch)
                                         : aq_queue_find(batches.queue, ctl->p, ctl->argument, &batch);
     if (rv != APR_SUCCESS) {
-        return rv == APR_NOTFOUND ? fail_unknown(ctl->argument) : fail_with("the batch cannot be read", rv);
+        return rv == APR_NOTFOUND ? fail_unknown(ctl->argument) : aq_ctl_fail_with("the batch cannot be read", rv);
     }
     json_t *json = batch_json(batch);
     /* For people the same, indented. */
@@ -253,7 +191,7 @@ static aq_ctl_exit_t done_print(const aq_ctl_t *ctl, const char *id, const char 
 
 aq_ctl_exit_t aq_ctl_batch_cancel(aq_ctl_t *ctl)
 {
-    aq_queue_now_t now = now_of(ctl);
+    aq_queue_now_t now = aq_ctl_queue_now(ctl);
     aq_batch_t *batch;
     batches_t batches;
     aq_ctl_exit_t code = batches_open(ctl, &batches);
@@ -267,7 +205,7 @@ aq_ctl_exit_t aq_ctl_batch_cancel(aq_ctl_t *ctl)
     }
     if (rv != APR_SUCCESS) {
         return rv == APR_EINVAL ? aq_ctl_fail(AQ_CTL_REFUSED, "%s is over", ctl->argument)
-                                : fail_with("the batch cannot be canceled", rv);
+                                : aq_ctl_fail_with("the batch cannot be canceled", rv);
     }
     const char *status = aq_batch_status_name(batch->status);
     return done_print(ctl, batch->id, status, apr_psprintf(ctl->p, "%s is %s.", batch->id, status));
@@ -287,12 +225,12 @@ static aq_ctl_exit_t files_remove(const batches_t *batches, const aq_expired_t *
     if (rv == APR_SUCCESS && gone->result_token > 0) {
         rv = aq_spool_result_remove(spool, p, gone->id, gone->result_token);
     }
-    return rv == APR_SUCCESS ? AQ_CTL_DONE : fail_with("a file of the batch cannot be removed", rv);
+    return rv == APR_SUCCESS ? AQ_CTL_DONE : aq_ctl_fail_with("a file of the batch cannot be removed", rv);
 }
 
 aq_ctl_exit_t aq_ctl_batch_retry(aq_ctl_t *ctl)
 {
-    aq_queue_now_t now = now_of(ctl);
+    aq_queue_now_t now = aq_ctl_queue_now(ctl);
     aq_expired_t gone;
     batches_t batches;
     aq_ctl_exit_t code = batches_open(ctl, &batches);
@@ -310,7 +248,7 @@ aq_ctl_exit_t aq_ctl_batch_retry(aq_ctl_t *ctl)
     }
     if (rv != APR_SUCCESS) {
         return rv == APR_EINVAL ? aq_ctl_fail(AQ_CTL_REFUSED, "%s has neither failed nor been canceled", ctl->argument)
-                                : fail_with("the batch cannot be queued again", rv);
+                                : aq_ctl_fail_with("the batch cannot be queued again", rv);
     }
     code = files_remove(&batches, &gone);
     return code == AQ_CTL_DONE
@@ -329,7 +267,7 @@ static aq_ctl_exit_t purge_one(const batches_t *batches, const char *id, int64_t
     }
     if (rv != APR_SUCCESS) {
         return rv == APR_EINVAL ? aq_ctl_fail(AQ_CTL_REFUSED, "%s is not over: cancel it first", id)
-                                : fail_with("the batch cannot be removed", rv);
+                                : aq_ctl_fail_with("the batch cannot be removed", rv);
     }
     ++*removed;
     return files_remove(batches, &gone);
@@ -346,7 +284,7 @@ static aq_ctl_exit_t purge_many(const batches_t *batches, aq_queue_query_t query
     while (code == AQ_CTL_DONE && page.has_more) {
         apr_status_t rv = aq_queue_list(batches->queue, batches->ctl->p, &query, &page);
         if (rv != APR_SUCCESS) {
-            return fail_with("the batches cannot be listed", rv);
+            return aq_ctl_fail_with("the batches cannot be listed", rv);
         }
         for (int i = 0; code == AQ_CTL_DONE && i < page.batches->nelts; i++) {
             const aq_batch_t *batch = APR_ARRAY_IDX(page.batches, i, const aq_batch_t *);

@@ -10,6 +10,8 @@
 #define AQ_CTL_H
 
 #include "base/aq_json.h"
+#include "batch/batch_config.h"
+#include "batch/queue.h"
 #include "identity/keyfile.h"
 #include "limit/counter_store.h"
 
@@ -30,6 +32,7 @@ typedef struct {
     apr_array_header_t *limits; /* of const char *, "NAME=RATE" */
     const char *status, *older_than;
     const char *since, *until;
+    const char *webhook; /* "": none */
     int is_following;
     const char *format, *key_field;
     const char *argument;         /* the first behind noun and verb; NULL: none */
@@ -44,6 +47,8 @@ aq_ctl_command_fn aq_ctl_key_create, aq_ctl_key_list, aq_ctl_key_revoke, aq_ctl_
 aq_ctl_command_fn aq_ctl_tenant_set, aq_ctl_tenant_show;
 aq_ctl_command_fn aq_ctl_usage_show, aq_ctl_usage_reset, aq_ctl_usage_top, aq_ctl_usage_export;
 aq_ctl_command_fn aq_ctl_batch_list, aq_ctl_batch_show, aq_ctl_batch_cancel, aq_ctl_batch_retry, aq_ctl_batch_purge;
+aq_ctl_command_fn aq_ctl_webhook_list, aq_ctl_webhook_show, aq_ctl_webhook_retry, aq_ctl_webhook_test;
+aq_ctl_command_fn aq_ctl_webhook_rotate;
 aq_ctl_command_fn aq_ctl_config_check;
 aq_ctl_command_fn aq_ctl_store_info, aq_ctl_store_verify;
 aq_ctl_command_fn aq_ctl_simulate;
@@ -52,6 +57,9 @@ aq_ctl_command_fn aq_ctl_simulate;
 
 /* Says on standard error what is wrong, one line, and returns `code`. */
 aq_ctl_exit_t aq_ctl_fail(aq_ctl_exit_t code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same for what the system or the queue said of `what`; AQ_CTL_REFUSED. */
+aq_ctl_exit_t aq_ctl_fail_with(const char *what, apr_status_t rv);
 
 /* A column of a table: its heading, and the member of a row that it shows. */
 typedef struct {
@@ -72,6 +80,11 @@ void aq_ctl_table_print(apr_pool_t *p, const json_t *rows, const aq_ctl_column_t
 
 /* Prints an answer: with --json `answer` itself, else `sentence` (NULL: nothing). Takes the reference to `answer`. */
 aq_ctl_exit_t aq_ctl_answer_print(const aq_ctl_t *ctl, json_t *answer, const char *sentence);
+
+/* ---- options ---------------------------------------------------------------------------------------------------- */
+
+/* The time until which --overlap lets an old key or secret go on; 0: no longer. (key_commands.c) */
+aq_ctl_exit_t aq_ctl_overlap_read(const aq_ctl_t *ctl, aq_time_ms_t *retires_at_ms);
 
 /* ---- runtime.c -------------------------------------------------------------------------------------------------- */
 
@@ -97,6 +110,11 @@ aq_ctl_exit_t aq_ctl_key_file_load(aq_ctl_t *ctl, json_t **file);
 aq_ctl_exit_t aq_ctl_plans_load(aq_ctl_t *ctl, const aq_hash_secret_t *secret, apr_hash_t **plans);
 aq_ctl_exit_t aq_ctl_keys_load(aq_ctl_t *ctl, apr_hash_t *plans, const aq_hash_secret_t *secret,
                                const aq_key_set_t **set, aq_keys_report_t *report);
+
+/* The server's queue, as its owner; what else is to be read as somebody else must be read before. */
+aq_ctl_exit_t aq_ctl_queue_open(aq_ctl_t *ctl, const aq_batch_config_t **config, aq_queue_t **queue);
+
+aq_queue_now_t aq_ctl_queue_now(const aq_ctl_t *ctl);
 
 /* The server's counters, to be looked at; or to be looked at and reset. */
 aq_ctl_exit_t aq_ctl_store_open(aq_ctl_t *ctl, aq_counter_store_t **store);

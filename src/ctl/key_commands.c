@@ -83,7 +83,7 @@ aq_ctl_exit_t aq_ctl_key_revoke(aq_ctl_t *ctl)
 #define OVERLAP_DEFAULT "24h"
 
 /* When the old key ends; 0: at once. */
-static aq_ctl_exit_t overlap_parse(const aq_ctl_t *ctl, aq_time_ms_t *retires_at_ms)
+aq_ctl_exit_t aq_ctl_overlap_read(const aq_ctl_t *ctl, aq_time_ms_t *retires_at_ms)
 {
     const char *overlap = ctl->overlap ? ctl->overlap : OVERLAP_DEFAULT;
     int64_t duration_ms;
@@ -105,7 +105,7 @@ aq_ctl_exit_t aq_ctl_key_rotate(aq_ctl_t *ctl)
     char text[AQ_KEY_TEXT_SIZE];
     const char *id, *error;
     aq_time_ms_t retires_at_ms;
-    aq_ctl_exit_t code = overlap_parse(ctl, &retires_at_ms);
+    aq_ctl_exit_t code = aq_ctl_overlap_read(ctl, &retires_at_ms);
 
     if (code == AQ_CTL_DONE) {
         code = aq_ctl_key_file_find(ctl);

@@ -36,6 +36,13 @@ aq_ctl_exit_t aq_ctl_fail(aq_ctl_exit_t code, const char *format, ...)
     return code;
 }
 
+aq_ctl_exit_t aq_ctl_fail_with(const char *what, apr_status_t rv)
+{
+    char reason[128];
+
+    return aq_ctl_fail(AQ_CTL_REFUSED, "%s: %s", what, apr_strerror(rv, reason, sizeof(reason)));
+}
+
 /* A full disk or a closed pipe behind standard output is a failure too. */
 static aq_ctl_exit_t flush(void)
 {

@@ -23,6 +23,27 @@ static aq_ctl_exit_t limits_parse(const aq_ctl_t *ctl, apr_hash_t **limits)
     return AQ_CTL_DONE;
 }
 
+/* Before anything is written: an edit of the plan must not go through where that of the webhook cannot. */
+static aq_ctl_exit_t webhook_check(const aq_ctl_t *ctl)
+{
+    const char *wrong = ctl->webhook && ctl->webhook[0] ? aq_tenant_webhook_url_check(ctl->p, ctl->webhook) : NULL;
+
+    return wrong ? aq_ctl_fail(AQ_CTL_USAGE, "--webhook %s: %s", ctl->webhook, wrong) : AQ_CTL_DONE;
+}
+
+/* What was done, with the secret that was made for a new webhook. */
+static aq_ctl_exit_t set_print(const aq_ctl_t *ctl, const char *secret)
+{
+    const char *done = apr_pstrcat(ctl->p, "Set tenant ", ctl->argument, ".", NULL);
+
+    if (!secret[0]) {
+        return aq_ctl_answer_print(ctl, json_pack("{s:s}", "tenant", ctl->argument), done);
+    }
+    return aq_ctl_answer_print(
+        ctl, json_pack("{s:s, s:s}", "tenant", ctl->argument, "webhook_secret", secret),
+        apr_pstrcat(ctl->p, done, "\nThe secret of its webhook, shown this once:\n\n    ", secret, "\n", NULL));
+}
+
 /* A tenant of an unknown plan would be refused by the server, with all its keys: where we can know, we say so first. */
 static aq_ctl_exit_t plan_check(aq_ctl_t *ctl)
 {
@@ -35,14 +56,15 @@ static aq_ctl_exit_t plan_check(aq_ctl_t *ctl)
 
 aq_ctl_exit_t aq_ctl_tenant_set(aq_ctl_t *ctl)
 {
+    char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE] = "";
     const char *error;
     apr_hash_t *limits;
 
-    if (!ctl->plan && ctl->limits->nelts == 0) {
-        return aq_ctl_fail(AQ_CTL_USAGE, "nothing to set: give --plan PLAN or --limit LIMIT=RATE");
+    if (!ctl->plan && ctl->limits->nelts == 0 && !ctl->webhook) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "nothing to set: give --plan PLAN, --limit LIMIT=RATE or --webhook URL");
     }
     aq_ctl_exit_t code = limits_parse(ctl, &limits);
-    if (code == AQ_CTL_DONE) {
+    if (code == AQ_CTL_DONE && (code = webhook_check(ctl)) == AQ_CTL_DONE) {
         code = plan_check(ctl);
     }
     if (code == AQ_CTL_DONE) {
@@ -51,11 +73,13 @@ aq_ctl_exit_t aq_ctl_tenant_set(aq_ctl_t *ctl)
     if (code != AQ_CTL_DONE) {
         return code;
     }
-    if (aq_keyedit_tenant_set(ctl->p, ctl->key_file, ctl->argument, ctl->plan, limits, &error) != APR_SUCCESS) {
+    if (((ctl->plan || ctl->limits->nelts > 0) &&
+         aq_keyedit_tenant_set(ctl->p, ctl->key_file, ctl->argument, ctl->plan, limits, &error) != APR_SUCCESS) ||
+        (ctl->webhook &&
+         aq_keyedit_webhook_set(ctl->p, ctl->key_file, ctl->argument, ctl->webhook, secret, &error) != APR_SUCCESS)) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
-    return aq_ctl_answer_print(ctl, json_pack("{s:s}", "tenant", ctl->argument),
-                               apr_pstrcat(ctl->p, "Set tenant ", ctl->argument, ".", NULL));
+    return set_print(ctl, secret);
 }
 
 static json_t *limits_text(const json_t *tenant)
@@ -70,7 +94,7 @@ static json_t *limits_text(const json_t *tenant)
     return texts;
 }
 
-/* What of a tenant is shown: never its webhook, which holds a secret. */
+/* What of a tenant is shown: of its webhook the URL, never a secret. */
 static json_t *tenant_row(const char *name, const json_t *tenant, const json_t *keys)
 {
     const json_t *key, *max_keys = json_object_get(tenant, "max_keys");
@@ -82,16 +106,17 @@ static json_t *tenant_row(const char *name, const json_t *tenant, const json_t *
         const char *of = aq_json_string(key, "tenant");
         count += of && strcmp(of, name) == 0;
     }
-    return json_pack("{s:s, s:s?, s:I, s:I, s:o}", "tenant", name, "plan", aq_json_string(tenant, "plan"), "keys",
+    return json_pack("{s:s, s:s?, s:I, s:I, s:o, s:s*}", "tenant", name, "plan", aq_json_string(tenant, "plan"), "keys",
                      count, "max_keys",
                      max_keys ? json_integer_value(max_keys) : (json_int_t)AQ_KEYS_PER_TENANT_DEFAULT, "limits",
-                     limits_text(tenant));
+                     limits_text(tenant), "webhook", aq_json_string(json_object_get(tenant, "webhook"), "url"));
 }
 
 aq_ctl_exit_t aq_ctl_tenant_show(aq_ctl_t *ctl)
 {
     static const aq_ctl_column_t columns[] = {{"TENANT", "tenant"}, {"PLAN", "plan"},     {"KEYS", "keys"},
-                                              {"MAX", "max_keys"},  {"LIMITS", "limits"}, {.heading = NULL}};
+                                              {"MAX", "max_keys"},  {"LIMITS", "limits"}, {"WEBHOOK", "webhook"},
+                                              {.heading = NULL}};
     json_t *file, *tenant, *rows;
     const char *name;
 

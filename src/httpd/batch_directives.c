@@ -6,6 +6,7 @@
 #include "httpd/batch_directives.h"
 
 #include "base/aq_units.h"
+#include "batch/webhook_address.h"
 #include "httpd/phases.h"
 #include "limit/rate.h"
 
@@ -202,6 +203,26 @@ const char *aq_batch_directive_worker_program(cmd_parms *cmd, void *unused, cons
     return config->worker_program ? NULL : not_allowed(cmd, path, "the path of a program");
 }
 
+const char *aq_batch_directive_webhook_allow(cmd_parms *cmd, void *unused, const char *network)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    aq_server_config_t *config = aq_config_server(cmd->server);
+    aq_webhook_network_t parsed;
+
+    (void)unused;
+    if (error) {
+        return error;
+    }
+    if (aq_webhook_network_parse(network, &parsed) != APR_SUCCESS) {
+        return not_allowed(cmd, network, AQ_WEBHOOK_NETWORK_FORM);
+    }
+    if (!config->webhook_allow) {
+        config->webhook_allow = apr_array_make(cmd->pool, 4, sizeof(const char *));
+    }
+    *(const char **)apr_array_push(config->webhook_allow) = network;
+    return NULL;
+}
+
 const char *aq_batch_directive_batch(cmd_parms *cmd, void *location, const char *flag)
 {
     aq_server_config_t *server = aq_config_server(cmd->server);
@@ -396,6 +417,14 @@ const char *aq_batch_directive_items(cmd_parms *cmd, void *location, const char 
     error = duration_parse(cmd, option + 8, 1, TIMEOUT_MAX_MS, &timeout_ms);
     batch->items_timeout_ms = (int)timeout_ms;
     return error;
+}
+
+const char *aq_batch_directive_webhook(cmd_parms *cmd, void *location, const char *flag)
+{
+    aq_location_config_t *config = (aq_location_config_t *)location;
+    const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
+
+    return error ? error : flag_parse(cmd, flag, &config->batch.wants_webhook);
 }
 
 int aq_batch_header_is_private(const char *name)

@@ -15,6 +15,7 @@ const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *t
 const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, int count, char *const words[]);
 const char *aq_batch_directive_worker(cmd_parms *cmd, void *unused, const char *flag, const char *option);
 const char *aq_batch_directive_worker_program(cmd_parms *cmd, void *unused, const char *path);
+const char *aq_batch_directive_webhook_allow(cmd_parms *cmd, void *unused, const char *network);
 
 /* Location settings: in <Location> and <LocationMatch>; `location` is an aq_location_config_t. */
 const char *aq_batch_directive_batch(cmd_parms *cmd, void *location, const char *flag);
@@ -30,6 +31,7 @@ const char *aq_batch_directive_mode(cmd_parms *cmd, void *location, const char *
 const char *aq_batch_directive_max_items(cmd_parms *cmd, void *location, const char *count);
 const char *aq_batch_directive_items(cmd_parms *cmd, void *location, const char *option);
 const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const char *header);
+const char *aq_batch_directive_webhook(cmd_parms *cmd, void *location, const char *flag);
 
 #define AQ_BATCH_DIRECTIVES                                                                                            \
     AP_INIT_TAKE12("APIQuotaQueue", aq_batch_directive_queue, NULL, RSRC_CONF,                                         \
@@ -40,6 +42,8 @@ const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const cha
                        "whether httpd starts and watches apiquota-worker: on|off [threads=4]"),                        \
         AP_INIT_TAKE1("APIQuotaWorkerProgram", aq_batch_directive_worker_program, NULL, RSRC_CONF,                     \
                       "the path of apiquota-worker"),                                                                  \
+        AP_INIT_ITERATE("APIQuotaWebhookAllow", aq_batch_directive_webhook_allow, NULL, RSRC_CONF,                     \
+                        "networks that webhooks may have their address in though they are not public"),                \
         AP_INIT_TAKE1("APIQuotaBatch", aq_batch_directive_batch, NULL, ACCESS_CONF,                                    \
                       "whether uploads to this location become batches: On, Off or Prefer"),                           \
         AP_INIT_TAKE1("APIQuotaBatchTarget", aq_batch_directive_target, NULL, ACCESS_CONF,                             \
@@ -65,7 +69,9 @@ const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const cha
         AP_INIT_ITERATE("APIQuotaBatchItems", aq_batch_directive_items, NULL, ACCESS_CONF,                             \
                         "how the items of a batch are sent: [parallel=4] [rate=N/s] [timeout=30s]"),                   \
         AP_INIT_ITERATE("APIQuotaBatchForward", aq_batch_directive_forward, NULL, ACCESS_CONF,                         \
-                        "further request headers that the target gets")
+                        "further request headers that the target gets"),                                               \
+        AP_INIT_TAKE1("APIQuotaBatchWebhook", aq_batch_directive_webhook, NULL, ACCESS_CONF,                           \
+                      "whether the end of a batch is told to its tenant's webhook: On or Off (default)")
 
 /*
  * 1 for a header that is never kept with a batch nor sent to its target, whatever APIQuotaBatchForward says:

@@ -185,6 +185,7 @@ static aq_batch_location_t *location_make(apr_pool_t *pconf, const aq_location_b
         .items_parallel = (int)aq_config_value(batch->items_parallel, AQ_BATCH_ITEMS_PARALLEL_DEFAULT),
         .items_gap_us = aq_config_value(batch->items_gap_us, 0),
         .items_timeout_ms = (int)aq_config_value(batch->items_timeout_ms, AQ_BATCH_ITEM_TIMEOUT_MS_DEFAULT),
+        .wants_webhook = (int)aq_config_value(batch->wants_webhook, 0),
     };
     return location;
 }
@@ -217,7 +218,8 @@ static int items_check(const aq_location_batch_t *batch, const char *path)
 }
 
 /* Names a section that takes batches and adds it to the worker's locations. 0: a configuration error, logged. */
-static int batch_section_add(apr_pool_t *pconf, const server_rec *s, section_t *section, apr_hash_t *locations)
+static int batch_section_add(apr_pool_t *pconf, const server_rec *s, section_t *section, const char *key_file,
+                             apr_hash_t *locations)
 {
     aq_location_batch_t *batch = &ours_of(section)->batch;
     section_t *status = status_section_find(s);
@@ -240,6 +242,13 @@ static int batch_section_add(apr_pool_t *pconf, const server_rec *s, section_t *
     }
     batch->name = name_make(pconf, s, section, locations);
     batch->base_url = base_url_make(pconf, status);
+    if (batch->wants_webhook == 1 && !key_file) {
+        AQ_LOG(
+            AQ_LOG_WARNING, 1260, 0,
+            "<Location %s>: APIQuotaBatchWebhook On tells nobody without an APIQuotaKeyFile, which names the tenants' "
+            "webhooks",
+            path);
+    }
     request_limit_check(s, section, aq_config_value(batch->max_body_bytes, AQ_BATCH_MAX_BODY_DEFAULT));
     aq_batch_location_t *location = location_make(pconf, batch);
     apr_hash_set(locations, location->name, APR_HASH_KEY_STRING, location);
@@ -252,15 +261,16 @@ static int is_idle(const aq_location_batch_t *batch)
     return batch->target || batch->max_body_bytes != AQ_UNSET || batch->timeout_ms != AQ_UNSET ||
            batch->attempts != AQ_UNSET || batch->retention_ms != AQ_UNSET || batch->target_is_idempotent != AQ_UNSET ||
            batch->max_wait_ms != AQ_UNSET || batch->concurrency != AQ_UNSET || batch->is_items != AQ_UNSET ||
-           has_items_settings(batch) || batch->forward;
+           has_items_settings(batch) || batch->wants_webhook != AQ_UNSET || batch->forward;
 }
 
-static int section_setup(apr_pool_t *pconf, const server_rec *s, section_t *section, apr_hash_t *locations)
+static int section_setup(apr_pool_t *pconf, const server_rec *s, section_t *section, const char *key_file,
+                         apr_hash_t *locations)
 {
     const aq_location_config_t *ours = ours_of(section);
 
     if (ours && ours->batch.mode > AQ_BATCH_MODE_OFF) {
-        return ours->batch.name || batch_section_add(pconf, s, section, locations);
+        return ours->batch.name || batch_section_add(pconf, s, section, key_file, locations);
     }
     if (ours && is_idle(&ours->batch)) {
         AQ_LOG(AQ_LOG_CRIT, 1204, 0,
@@ -281,7 +291,7 @@ int aq_batch_setup(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
     for (; s; s = s->next) {
         const apr_array_header_t *sections = sections_of(s);
         for (int i = 0; i < sections->nelts; i++) {
-            if (!section_setup(pconf, s, APR_ARRAY_IDX(sections, i, section_t *), locations)) {
+            if (!section_setup(pconf, s, APR_ARRAY_IDX(sections, i, section_t *), server->key_file, locations)) {
                 return HTTP_INTERNAL_SERVER_ERROR;
             }
         }
@@ -293,6 +303,8 @@ int aq_batch_setup(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
     server->batch->spool_max_bytes = aq_config_value(server->spool_max_bytes, AQ_SPOOL_MAX_DEFAULT);
     server->batch->spool_keep_percent = (int)aq_config_value(server->spool_keep_percent, AQ_SPOOL_KEEP_DEFAULT);
     server->batch->threads = (int)aq_config_value(server->worker_threads, AQ_WORKER_THREADS_DEFAULT);
+    server->batch->key_file = server->key_file;
+    server->batch->webhook_allow = server->webhook_allow;
     server->batch->locations = locations;
     return OK;
 }

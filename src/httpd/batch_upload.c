@@ -205,6 +205,7 @@ static int batch_describe(request_rec *r, const aq_location_config_t *location, 
     batch->location = settings->name;
     batch->max_attempts = settings->max_attempts;
     batch->never_repeat = !settings->target_is_idempotent;
+    batch->wants_webhook = settings->wants_webhook;
     batch->retention_ms = settings->retention_ms;
     batch->result_retention_ms = settings->result_retention_ms;
     batch->method = r->method;

@@ -65,6 +65,7 @@ static void location_init(aq_location_config_t *location)
     location->batch.items_parallel = AQ_UNSET;
     location->batch.items_gap_us = AQ_UNSET;
     location->batch.items_timeout_ms = AQ_UNSET;
+    location->batch.wants_webhook = AQ_UNSET;
 }
 
 void *aq_config_location_create(apr_pool_t *p, char *section)
@@ -128,6 +129,7 @@ static void batch_merge(aq_location_batch_t *merged, const aq_location_batch_t *
     merged->items_parallel = (int)inner_or_outer(inner->items_parallel, outer->items_parallel);
     merged->items_gap_us = inner_or_outer(inner->items_gap_us, outer->items_gap_us);
     merged->items_timeout_ms = (int)inner_or_outer(inner->items_timeout_ms, outer->items_timeout_ms);
+    merged->wants_webhook = (int)inner_or_outer(inner->wants_webhook, outer->wants_webhook);
     merged->forward = inner->forward ? inner->forward : outer->forward;
     merged->name = named->name;
     merged->base_url = named->base_url;

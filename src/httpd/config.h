@@ -67,11 +67,12 @@ typedef struct {
     int64_t queue_tenant_max; /* batches of one tenant that may be queued */
     int worker;               /* 0, 1 or AQ_UNSET (on where a location takes batches) */
     int worker_threads;
-    const char *worker_program; /* NULL: the one that was installed with the module */
-    aq_batch_config_t *batch;   /* made in post_config: all batch locations; empty where there are none */
-    int has_deadlines;          /* a location has APIQuotaRequestTimeout */
-    int has_cache;              /* mod_cache is on somewhere */
-    aq_runtime_t *runtime;      /* NULL before post_config */
+    apr_array_header_t *webhook_allow; /* of const char *: networks; NULL: none */
+    const char *worker_program;        /* NULL: the one that was installed with the module */
+    aq_batch_config_t *batch;          /* made in post_config: all batch locations; empty where there are none */
+    int has_deadlines;                 /* a location has APIQuotaRequestTimeout */
+    int has_cache;                     /* mod_cache is on somewhere */
+    aq_runtime_t *runtime;             /* NULL before post_config */
 } aq_server_config_t;
 
 /* One entry of APIQuotaKeyFrom, in the order written. */
@@ -101,6 +102,7 @@ typedef struct {
     int max_items;
     int items_parallel, items_timeout_ms;
     int64_t items_gap_us;
+    int wants_webhook;
     apr_array_header_t *forward; /* of const char *: header names; NULL: none */
     /* set in post_config, for locations that take batches */
     const char *name;     /* as in worker.json: see aq_batch_location_t */

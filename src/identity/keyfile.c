@@ -15,26 +15,14 @@
  */
 #include "identity/key_set.h"
 
+#include "base/aq_file.h"
 #include "base/aq_log.h"
 
 #include <apr_strings.h>
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* One for the current set, others for replaced ones that are still held; place 0 is that of no set, before a load. */
 #define PLACES 32
-
-/* A file that was changed this shortly before it was read may change again without a new time of change. */
-#define CLOCK_GRAIN_MS 50
-
-/* What tells one version of a file from another. All zero: there is no file. */
-typedef struct {
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec modified, changed;
-} version_t;
 
 struct aq_keys_t {
     const char *path;
@@ -45,37 +33,11 @@ struct aq_keys_t {
     _Atomic(aq_time_ms_t) loaded_at_ms;
     atomic_int is_failing; /* the last reading of the file itself came to nothing */
     aq_key_set_t
-        *places[PLACES];     /* read for the current place by all, else by the one thread that loads, as the rest */
-    version_t tried, failed; /* what was last read; what was last complained about, where has_failed */
-    int has_failed;          /* a file that is missing has a version too, the empty one */
-    int is_uncertain;        /* the file may have changed since without telling */
+        *places[PLACES]; /* read for the current place by all, else by the one thread that loads, as the rest */
+    aq_file_version_t tried, failed; /* what was last read; what was last complained about, where has_failed */
+    int has_failed;                  /* a file that is missing has a version too, the empty one */
+    int is_uncertain;                /* the file may have changed since without telling */
 };
-
-static version_t version_of(const char *path)
-{
-    struct stat info;
-    version_t version;
-
-    memset(&version, 0, sizeof(version)); /* versions are compared with their padding */
-    if (stat(path, &info) == 0) {
-        version.device = info.st_dev;
-        version.inode = info.st_ino;
-        version.size = info.st_size;
-        version.modified = info.st_mtim;
-        version.changed = info.st_ctim;
-    }
-    return version;
-}
-
-static int versions_equal(const version_t *a, const version_t *b)
-{
-    return memcmp(a, b, sizeof(*a)) == 0;
-}
-
-static aq_time_ms_t changed_at_ms(const version_t *version)
-{
-    return (aq_time_ms_t)version->changed.tv_sec * AQ_MS_PER_S + version->changed.tv_nsec / 1000000;
-}
 
 /* ---- sets that come and go -------------------------------------------------------------------------------------- */
 
@@ -265,9 +227,8 @@ apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, a
         *report = (aq_keys_report_t){.refusals = apr_array_make(p, 0, sizeof(const char *))};
     }
     /* Before the file is read: whatever happens to it from here on shows as another version. */
-    keys->tried = version_of(keys->path);
-    aq_time_ms_t age_ms = now_ms - changed_at_ms(&keys->tried);
-    keys->is_uncertain = age_ms > -CLOCK_GRAIN_MS && age_ms < CLOCK_GRAIN_MS;
+    keys->tried = aq_file_version(keys->path);
+    keys->is_uncertain = aq_file_version_is_young(&keys->tried, now_ms);
     apr_status_t rv = set_load(keys, keys->path, p, now_ms, report, error);
     atomic_store_explicit(&keys->is_failing, rv != APR_SUCCESS, memory_order_relaxed);
     return rv;
@@ -282,17 +243,17 @@ apr_status_t aq_keys_load_copy(aq_keys_t *keys, const char *path, apr_pool_t *p,
 
 apr_status_t aq_keys_refresh(aq_keys_t *keys, apr_pool_t *ptemp, aq_time_ms_t now_ms, int *is_changed)
 {
-    version_t version = version_of(keys->path);
+    aq_file_version_t version = aq_file_version(keys->path);
     const char *error;
 
     *is_changed = 0;
     replaced_free(keys);
-    if (!keys->is_uncertain && versions_equal(&version, &keys->tried)) {
+    if (!keys->is_uncertain && aq_file_version_equal(&version, &keys->tried)) {
         return APR_SUCCESS;
     }
     apr_status_t rv = aq_keys_load(keys, ptemp, now_ms, NULL, &error);
     *is_changed = rv == APR_SUCCESS;
-    if (rv != APR_SUCCESS && (!keys->has_failed || !versions_equal(&keys->failed, &keys->tried))) {
+    if (rv != APR_SUCCESS && (!keys->has_failed || !aq_file_version_equal(&keys->failed, &keys->tried))) {
         AQ_LOG(AQ_LOG_ERROR, 202, APR_SUCCESS, "%s; the keys read before stay in force", error);
         keys->failed = keys->tried;
     }

@@ -27,14 +27,6 @@ static int64_t took_ms(const aq_attempt_t *attempt)
     return aq_clock_boot_ms() - attempt->began_ms;
 }
 
-static double random_fraction(void)
-{
-    uint32_t random;
-
-    /* Without it all waits are of middle length, which is no harm. */
-    return aq_hash_random(&random, sizeof random) == APR_SUCCESS ? (double)random / 4294967296.0 : 0.5;
-}
-
 /* 1 when a write of the row that ended so is to be tried again. */
 int aq_attempt_try_again(aq_attempt_t *attempt, apr_status_t rv)
 {
@@ -134,7 +126,7 @@ static aq_outcome_t decide(const aq_attempt_t *attempt)
         .target_is_idempotent = !batch->never_repeat && attempt->location->target_is_idempotent,
     };
 
-    return aq_outcome_decide(&end, random_fraction());
+    return aq_outcome_decide(&end, aq_hash_random_fraction());
 }
 
 /* Writes down what the answer, or its absence, means. */

@@ -18,6 +18,7 @@
 #include "store/sqlite_queue.h"
 #include "worker/attempt.h"
 #include "worker/janitor.h"
+#include "worker/webhooks.h"
 
 #include <apr_tables.h>
 #include <apr_thread_proc.h>
@@ -337,6 +338,17 @@ static apr_status_t threads_start(aq_worker_t *worker, apr_array_header_t *threa
     return threads->nelts > 1 ? APR_SUCCESS : rv;
 }
 
+/* Jobs are done without it too: their messages wait. */
+static void webhooks_start(aq_worker_t *worker, apr_array_header_t *threads)
+{
+    apr_status_t rv = apr_thread_create(apr_array_push(threads), NULL, aq_webhooks_run, worker, worker->pool);
+
+    if (rv != APR_SUCCESS) {
+        (void)apr_array_pop(threads);
+        AQ_LOG(AQ_LOG_ERROR, 668, rv, "the thread that delivers to webhooks cannot start");
+    }
+}
+
 static void threads_join(const apr_array_header_t *threads)
 {
     apr_status_t ended;
@@ -364,6 +376,7 @@ int aq_worker_run(const aq_worker_options_t *options, apr_pool_t *p)
     if (has_started) {
         AQ_LOG(AQ_LOG_NOTICE, 600, APR_SUCCESS, "worker %s started: %d threads, %u batch locations",
                worker->presence.name, threads->nelts - 1, apr_hash_count(worker->settings.config->locations));
+        webhooks_start(worker, threads);
         keep_house(worker, &signals);
     }
     if (!stop_threads(worker)) {

@@ -5,6 +5,7 @@
 #include "worker/settings.h"
 
 #include "base/aq_log.h"
+#include "batch/webhook_address.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -125,4 +126,20 @@ void aq_settings_limits(aq_settings_t *settings, apr_pool_t *p, aq_queue_limits_
         }
     }
     (void)pthread_mutex_unlock(&settings->mutex);
+}
+
+void aq_settings_webhooks(aq_settings_t *settings, apr_pool_t *p, const char **key_file,
+                          const apr_array_header_t **allowed)
+{
+    apr_array_header_t *networks = apr_array_make(p, 4, sizeof(aq_webhook_network_t));
+
+    (void)pthread_mutex_lock(&settings->mutex);
+    const apr_array_header_t *texts = settings->config->webhook_allow;
+    *key_file = apr_pstrdup(p, settings->config->key_file);
+    for (int i = 0; i < texts->nelts; i++) {
+        /* They were parsed when the configuration was read. */
+        (void)aq_webhook_network_parse(APR_ARRAY_IDX(texts, i, const char *), apr_array_push(networks));
+    }
+    (void)pthread_mutex_unlock(&settings->mutex);
+    *allowed = networks;
 }

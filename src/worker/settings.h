@@ -34,6 +34,13 @@ void aq_settings_limits(aq_settings_t *settings, apr_pool_t *p, aq_queue_limits_
 /* From how many bytes on the spool the oldest results go; 0: none goes before its time. Thread-safe. */
 int64_t aq_settings_keep_bytes(aq_settings_t *settings);
 
+/*
+ * What deliveries to webhooks need, copied into `p`: the keys file (NULL: there is none), and the networks that may be sent
+ * to, of aq_webhook_network_t. Thread-safe.
+ */
+void aq_settings_webhooks(aq_settings_t *settings, apr_pool_t *p, const char **key_file,
+                          const apr_array_header_t **allowed);
+
 /* A copy, in `p`, of the location of this name; NULL where there is none. Thread-safe. */
 const aq_batch_location_t *aq_settings_location(aq_settings_t *settings, apr_pool_t *p, const char *name);
 

@@ -8,10 +8,11 @@
  *   target.c     the call of the target                        answer.c     which headers of an answer are kept
  *   janitor.c    recovery; janitor_spool.c: expiry, orphans    exec.c       a program as target; keeper.c ends it
  *   tally.c      what is counted for metrics                    items.c      the lines of a batch, one by one
- *   request.c    what all requests to targets share
+ *   request.c    what all requests to targets share            webhooks.c   messages to tenants' webhooks
+ *   sending.c    one of them                                   receivers.c  where they go
  *
  * Threads claim one job at a time. One more thread renews the leases of all jobs in hand and nothing else, so that no
- * slow disk walk makes a job lose its lease; the main thread takes signals and keeps house.
+ * slow disk walk makes a job lose its lease; one delivers to webhooks; the main thread takes signals and keeps house.
  */
 #ifndef AQ_WORKER_H
 #define AQ_WORKER_H

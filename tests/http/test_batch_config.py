@@ -43,6 +43,7 @@ WRONG_IN_LOCATION = [
     ("APIQuotaBatchForward", "cookie", "credentials"),
     ("APIQuotaBatchForward", "APIQuota-Tenant", "APIQuota-"),
     ("APIQuotaBatchForward", "X:Y", "names of headers"),
+    ("APIQuotaBatchWebhook", "https://example.com/", "On, Off"),
 ]
 WRONG_IN_SERVER = [
     ("APIQuotaQueue", "redis://127.0.0.1", "sqlite, sqlite:FILE"),
@@ -59,6 +60,9 @@ WRONG_IN_SERVER = [
     ("APIQuotaWorker", "on threads=0", "from 1 to 256"),
     ("APIQuotaWorker", "on threads=257", "from 1 to 256"),
     ("APIQuotaWorker", "on many", "on|off [threads=N]"),
+    ("APIQuotaWebhookAllow", "private", "a network as in 10.0.0.0/8"),
+    ("APIQuotaWebhookAllow", "10.0.0.0/8 10.0.0.1/8", "no bit set behind its prefix"),
+    ("APIQuotaWebhookAllow", "localhost", "a network as in 10.0.0.0/8"),
 ]
 
 
@@ -97,10 +101,12 @@ def test_password_of_a_target_is_not_shown(refusing):
     assert "APIQuotaBatchTarget" in said and "opensesame" not in said
 
 
-SERVER_LINES = ["APIQuotaQueue sqlite", "APIQuotaSpool spool", "APIQuotaWorker on", "APIQuotaWorkerProgram x"]
+SERVER_LINES = ["APIQuotaQueue sqlite", "APIQuotaSpool spool", "APIQuotaWorker on", "APIQuotaWorkerProgram x",
+                "APIQuotaWebhookAllow 127.0.0.1"]
 LOCATION_LINES = ["APIQuotaBatch On", f"APIQuotaBatchTarget {TARGET}", "APIQuotaBatchMaxBody 1m",
                   "APIQuotaBatchTimeout 1s", "APIQuotaBatchAttempts 1", "APIQuotaBatchRetention 1d",
-                  "APIQuotaBatchMaxWait 1d", "APIQuotaBatchConcurrency 2", "APIQuotaBatchTargetIdempotent On", "APIQuotaBatchForward X-Trace"]
+                  "APIQuotaBatchMaxWait 1d", "APIQuotaBatchConcurrency 2", "APIQuotaBatchTargetIdempotent On", "APIQuotaBatchForward X-Trace",
+                  "APIQuotaBatchWebhook Off"]
 
 
 @pytest.mark.parametrize("line", SERVER_LINES)
@@ -167,6 +173,16 @@ def test_limitrequestbody_below_the_largest_batch_is_a_warning(server):
     web.expect_log(r"AQ01201: <Location /v1/imports>: LimitRequestBody 1000 .* 2048 allows", must=True)
     server(batches.conf(TARGET, "LimitRequestBody 0"), worker=False)
     server("LimitRequestBody 2048\n" + batches.conf(TARGET, "APIQuotaBatchMaxBody 2k"), worker=False)
+
+
+def test_webhooks_without_a_keys_file_are_a_warning(server):
+    conf = (f'APIQuotaStateDir "${{ROOT}}/state"\nAPIQuotaWorker off\n{batches.PLAN}'
+            '<Location /v1/batches>\nSetHandler apiquota-batches\n</Location>\n<Location /v1/imports>\n'
+            'APIQuota On\nAPIQuotaPrincipal ip\nAPIQuotaDefaultPlan basic\nAPIQuotaAnonymousPlan basic\n'
+            f'APIQuotaBatch On\nAPIQuotaBatchTarget {TARGET}\nAPIQuotaBatchWebhook On\n</Location>\n')
+    web = server(conf, preset=False, start=False)
+    web.expect_log("AQ01260: <Location /v1/imports>: APIQuotaBatchWebhook On tells nobody", must=True)
+    web.start()
 
 
 def test_values_are_taken_in_either_form_of_units(server):

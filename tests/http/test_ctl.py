@@ -11,6 +11,8 @@ import pytest
 from harness import checks, confs, keys as keys_of, paths
 from harness.waiting import keys_file_is_read
 
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
 
 @pytest.fixture(name="web")
 def fixture_web(server, keys):
@@ -70,13 +72,13 @@ def test_key_is_printed_once_and_stored_nowhere(web):
 
 def test_keys_file_keeps_owner_mode_and_what_we_do_not_know(web):
     document = json.loads(web.root.keys_file.read_text())
-    document["tenants"]["acme"]["webhook"] = {"url": "https://example.com", "secret": "whsec_1"}
+    document["tenants"]["acme"]["webhook"] = {"url": "https://example.com", "secret": WEBHOOK_SECRET}
     web.root.keys_file.write_text(json.dumps(document))
     before = os.stat(web.root.keys_file)
     ctl(web, "key", "create", "--tenant", "acme")
     after = os.stat(web.root.keys_file)
     assert (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
-    assert json.loads(web.root.keys_file.read_text())["tenants"]["acme"]["webhook"]["secret"] == "whsec_1"
+    assert json.loads(web.root.keys_file.read_text())["tenants"]["acme"]["webhook"]["secret"] == WEBHOOK_SECRET
     assert "whsec" not in ctl(web, "tenant", "show")
 
 

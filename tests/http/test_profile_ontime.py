@@ -5,7 +5,8 @@ import calendar
 
 import pytest
 
-from harness import checks, profiles
+from harness import checks, profiles, webhooks
+from harness.backend import Backend
 
 FILE = "/v1/item.json"
 DAY_S = 86400
@@ -111,6 +112,26 @@ def test_row_N4_refusal_has_retry_after_beside_the_same_headers(api):
     answer = api.get(FILE, key=key)
     assert_refused(answer, DAY_S // 2)
     assert checks.trio(answer, "-Daily") == (1000, 0, FIRST_OF_FEBRUARY)
+
+
+def test_row_N5_the_end_of_a_batch_is_pushed(server, backend):
+    receiver, secret = Backend(), webhooks.new_secret()
+    try:
+        web = profiles.serve(server, "ontime", backend, start=False)
+        web.write_conf(web.spec.conf + webhooks.ALLOW)
+        web.keys.tenant("grow-account", plan="grow", webhook=webhooks.webhook(receiver, secret))
+        web.save_keys()
+        web.start()
+        answer = web.post("/v1/imports", body=b"one\ntwo\n", key=web.keys["grow"])
+        assert answer.status == 202, answer
+        (seen,) = webhooks.wait_seen(receiver)
+        message = webhooks.verified(seen, secret)
+        assert (message["type"], message["data"]["id"]) == ("batch.succeeded", answer.json()["id"])
+        assert web.access_log() and not [line for line in web.access_log() if '"GET ' in line], "nobody had to poll"
+        result = web.get(answer.headers["Location"] + "/result", key=web.keys["grow"])
+        assert result.json() == {"received": 2, "imported": 2}
+    finally:
+        receiver.close()
 
 
 def test_every_key_of_an_account_uses_its_budget(api):

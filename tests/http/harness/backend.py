@@ -17,6 +17,7 @@ import hashlib
 import http.server
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -34,15 +35,24 @@ Scripted = collections.namedtuple("Scripted", "status headers body")
 
 
 class Backend:
-    """A threaded server on a free loopback port; close() ends it and its threads."""
+    """A threaded server on a free loopback port; close() ends it and its threads.
 
-    def __init__(self, database=":memory:"):
+    certificate: a PEM file with key and certificate; it then speaks TLS.
+    """
+
+    def __init__(self, database=":memory:", certificate=None):
         self.store = ImportStore(database)
         self.requests, self.scripts = [], {}
         self._hold_after, self._held, self._go_on = None, threading.Event(), threading.Event()
         self._lease = PortLease()
         self._server = _Server(("127.0.0.1", self._lease.port), _Handler)
         self._server.backend = self
+        self._scheme = "https" if certificate else "http"
+        if certificate:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            # Each handshake in its connection's thread: one that is broken off must not end the server.
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
@@ -52,7 +62,7 @@ class Backend:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self.port}"
 
     def script(self, path, status=200, headers=None, body=b"scripted\n", times=None):
         """Answers `path` so, `times` times (None: always), one script after the other."""

@@ -23,15 +23,20 @@ static json_t *sample(void)
                              .concurrency_is_of_all = 1,
                              .items_parallel = 8,
                              .items_gap_us = 50000,
-                             .items_timeout_ms = 30000};
+                             .items_timeout_ms = 30000,
+                             .wants_webhook = 1};
     aq_batch_location_t b = a;
     aq_batch_config_t config = {.queue_file = "/s/queue.db",
                                 .spool_folder = "/s/spool",
                                 .spool_max_bytes = INT64_C(10) << 30,
                                 .spool_keep_percent = 80,
                                 .threads = 4,
+                                .key_file = "/s/keys.json",
+                                .webhook_allow = apr_array_make(fixture_pool, 2, sizeof(const char *)),
                                 .locations = apr_hash_make(fixture_pool)};
 
+    APR_ARRAY_PUSH(config.webhook_allow, const char *) = "127.0.0.0/8";
+    APR_ARRAY_PUSH(config.webhook_allow, const char *) = "fd00::/8";
     b.name = "b:80/two";
     b.target_is_idempotent = 0;
     apr_hash_set(config.locations, b.name, APR_HASH_KEY_STRING, &b);
@@ -66,6 +71,25 @@ START_TEST(what_is_written_is_read)
     ck_assert_int_eq(b->items_parallel, 8);
     ck_assert_int_eq(b->items_gap_us, 50000);
     ck_assert_int_eq(b->items_timeout_ms, 30000);
+    ck_assert_int_eq(b->wants_webhook, 1);
+    ck_assert_str_eq(config->key_file, "/s/keys.json");
+    ck_assert_int_eq(config->webhook_allow->nelts, 2);
+    ck_assert_str_eq(APR_ARRAY_IDX(config->webhook_allow, 1, const char *), "fd00::/8");
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(a_server_without_webhooks_says_nothing_of_them)
+{
+    aq_batch_config_t *config;
+    const char *error;
+    json_t *json = sample();
+
+    ck_assert_int_eq(json_object_del(json, "key_file"), 0);
+    ck_assert_int_eq(json_object_del(json, "webhook_allow"), 0);
+    ck_assert_int_eq(aq_batch_config_parse(fixture_pool, json, &config, &error), APR_SUCCESS);
+    ck_assert_ptr_null(config->key_file);
+    ck_assert_int_eq(config->webhook_allow->nelts, 0);
     json_decref(json);
 }
 END_TEST
@@ -113,6 +137,9 @@ static const struct {
     {"items_timeout_ms", "0", 1},
     {"concurrency", "-1", 1},
     {"concurrency_is_of_all", "\"no\"", 1},
+    {"wants_webhook", "1", 1},
+    {"webhook_allow", "[\"127.0.0.0/8\", \"all\"]", 0},
+    {"webhook_allow", "[7]", 0},
 };
 
 START_TEST(what_is_missing_or_wrong_is_named)
@@ -154,6 +181,7 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, what_is_written_is_read);
+    tcase_add_test(tests, a_server_without_webhooks_says_nothing_of_them);
     tcase_add_test(tests, the_text_does_not_depend_on_the_order_of_a_hash);
     tcase_add_loop_test(tests, what_is_missing_or_wrong_is_named, 0, sizeof SPOILT / sizeof SPOILT[0]);
     tcase_add_test(tests, members_of_later_versions_are_passed_over);
