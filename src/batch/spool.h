@@ -7,6 +7,7 @@
  *   SPOOL/result/<id>.<token>          the answer of one attempt; the row names the token that counts
  *   SPOOL/segment/<id>.<token>         what a worker noted of a batch's items under that lease (segment.h); a growing file,
  *                                      its room reserved ahead by its size
+ *   SPOOL/uploading                    locks of idempotency keys (upload_lock.h)
  *   SPOOL/usage                        8 bytes, mapped: bytes in body/, result/ and segment/, for admission; each sweep counts
  *                                      anew
  *

@@ -14,7 +14,7 @@ from harness.wire import request_bytes
 
 UPLOADS = 500
 DECLARED = 60000
-BODY_S = 8
+BODY_S = 12
 ROOMY = ("StartServers 6\nServerLimit 6\nThreadLimit 100\nThreadsPerChild 100\nMinSpareThreads 25\nMaxSpareThreads 600\n"
          "MaxRequestWorkers 600\n")
 TIMEOUTS = f"RequestReadTimeout header=20 body={BODY_S},MinRate=500\n"
