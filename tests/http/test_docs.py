@@ -14,6 +14,7 @@ README = paths.REPOSITORY / "README.md"
 CONF = paths.REPOSITORY / "conf" / "apiquota.conf"
 MODS_CONF = paths.REPOSITORY / "conf" / "mods-available" / "apiquota.conf"
 DIRECTIVES = sorted((paths.REPOSITORY / "docs").glob("directives*.md"))
+GUIDES = [paths.REPOSITORY / "docs" / name for name in ("moving.md", "security.md")]
 NEEDED = ("proxy_http", "deflate", "cache")
 
 
@@ -85,7 +86,9 @@ def test_uncommenting_puts_every_documented_directive_in_force():
 def test_documented_examples_pass_configtest(server):
     plans = confs.plan("professional", "minute 300/minute")
     httpd = with_error_bodies(server(modules=NEEDED, worker=False, start=False))
-    for example in [block for path in DIRECTIVES for block in code_blocks(path, "apache")]:
+    examples = [block for path in [*GUIDES, *DIRECTIVES] for block in code_blocks(path, "apache")]
+    assert len(examples) > len(GUIDES)
+    for example in examples:
         text = at_home(example) if "<APIQuotaPlan professional>" in example else plans + at_home(example)
         assert_accepted(httpd.configtest(text))
 

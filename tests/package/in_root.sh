@@ -86,12 +86,17 @@ expect "the result is there" [ "$(cat /root/result)" = "$(printf 'a\nb')" ]
 echo "== upgrade"
 before=$(used)
 cp /etc/apiquota/keys.json keys.before
-parent=$(cat /run/apache2/apache2.pid)
 sed -i 's/60\/minute/600\/minute/' /etc/apache2/mods-available/apiquota.conf
+# A bare system has no init that would restart httpd: what it is asked to do is noted, and done here.
+printf '#!/bin/sh\necho "$*" >>/root/asked\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
 install_quietly ./new/*.deb
 expect "the new version is installed" sh -c '[ "$(dpkg-query -W -f "\${Version}" libapache2-mod-apiquota)" != 0.0.1 ]'
+expect "httpd was to be restarted" grep -q '^apache2 restart' /root/asked
+apachectl stop
 sleep 2
-expect "httpd runs, anew" sh -c "kill -0 \$(cat /run/apache2/apache2.pid) && [ \$(cat /run/apache2/apache2.pid) != $parent ]"
+apachectl start
+sleep 2
 expect "counters are kept ($before of the day)" [ "$(used)" = "$before" ]
 expect "keys are kept" cmp keys.before /etc/apiquota/keys.json
 expect "batches are kept" sh -c "apiquotactl batch list | grep -q $id"
