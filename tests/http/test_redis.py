@@ -123,18 +123,24 @@ def test_password_is_not_said_where_the_address_is_wrong(server):
     assert status != 0 and "hushhush" not in output
 
 
-def test_apiquotactl_sees_the_counters(machine, redis, key):
+def ctl(web, *words):
+    ran = subprocess.run([paths.CTL, *words, "--json", "--state-dir", web.root.path / "state"], capture_output=True,
+                         text=True, check=True)
+    return json.loads(ran.stdout)
+
+
+def test_apiquotactl_sees_and_resets_the_counters(machine, redis, key):
     web = machine(conf(redis.url))
     web.get(ITEM, key=key)
     web.get(ITEM, key=key)
-    state = str(web.root.path / "state")
-    shown = json.loads(subprocess.run([paths.BUILD / "apiquotactl", "usage", "show", "--json", "--state-dir", state],
-                                      capture_output=True, text=True, check=True).stdout)
-    used = {row["limit"]: row["used"] for row in shown["usage"]}
+    used = {row["limit"]: row["used"] for row in ctl(web, "usage", "show")["usage"]}
     assert used["minute"] == 2 and used["day"] == 2 and used["all"] == 2 and used["running"] == 0
-    info = json.loads(subprocess.run([paths.BUILD / "apiquotactl", "store", "info", "--json", "--state-dir", state],
-                                     capture_output=True, text=True, check=True).stdout)
+    info = ctl(web, "store", "info")
     assert info["kind"] == "redis" and info["live"] == redis.counters() and info["id"]
+    ctl(web, "usage", "reset", "--tenant", "acme")
+    answer = web.get(ITEM, key=key)
+    assert checks.trio(answer).remaining == 59
+    assert answer.headers["X-RateLimit-Remaining-Daily"] == "99"
 
 
 def test_eviction_is_warned_of(machine, redis_started, key):
