@@ -92,7 +92,7 @@ printf '#!/bin/sh\necho "$*" >>/root/asked\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 install_quietly ./new/*.deb
 expect "the new version is installed" sh -c '[ "$(dpkg-query -W -f "\${Version}" libapache2-mod-apiquota)" != 0.0.1 ]'
-expect "httpd was to be restarted" grep -q '^apache2 restart' /root/asked
+expect "httpd was to be restarted" sh -c 'grep -q "^apache2 .*restart" /root/asked || { cat /root/asked /root/apt.log; exit 1; }'
 apachectl stop
 sleep 2
 apachectl start
