@@ -123,6 +123,11 @@ redis_configure() {
     # Reached by the machines of its private network alone, so it asks nobody who he is.
     sed -i -e "s/^bind .*/bind 127.0.0.1 $redis_address/" -e 's/^protected-mode .*/protected-mode no/' /etc/redis/redis.conf
     service redis-server restart
+    for _ in 1 2 3 4 5; do
+        redis-cli -h 127.0.0.1 ping >/dev/null 2>&1 && return
+        sleep 1
+    done
+    fail "Redis does not answer; see /var/log/redis"
 }
 
 # The same file on all machines, for the key aq_vagrant: a request to one of them counts for all.
