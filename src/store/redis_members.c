@@ -176,6 +176,17 @@ static const char *list_write(const held_t *held, uint64_t newest, apr_pool_t *p
     return apr_psprintf(p, "%" PRIu64 ":%s", newest, apr_array_pstrcat(p, parts, ','));
 }
 
+/* The last one takes its place. */
+static void held_drop(aq_redis_members_t *members, unsigned i)
+{
+    const unsigned last = members->count - 1;
+
+    free(members->all[i].ids);
+    members->all[i] = members->all[last];
+    members->all[last] = (held_t){.ids = NULL};
+    members->count = last;
+}
+
 apr_array_header_t *aq_redis_members_list(aq_redis_members_t *members, apr_pool_t *p)
 {
     apr_array_header_t *list = apr_array_make(p, 8, sizeof(aq_redis_held_t));
@@ -183,18 +194,12 @@ apr_array_header_t *aq_redis_members_list(aq_redis_members_t *members, apr_pool_
     (void)apr_thread_mutex_lock(members->lock);
     (void)own(members);
     for (unsigned i = 0; i < members->count;) {
-        held_t *held = &members->all[i];
+        const held_t *held = &members->all[i];
 
         APR_ARRAY_PUSH(list, aq_redis_held_t) = (aq_redis_held_t){
             .key = held->key, .home = apr_pstrdup(p, held->home), .list = list_write(held, members->newest, p)};
         if (held->count == 0) {
-            held_t *last = &members->all[--members->count];
-
-            free(held->ids);
-            held->ids = NULL;
-            if (last != held) {
-                *held = *last;
-            }
+            held_drop(members, i);
         } else {
             i++;
         }
