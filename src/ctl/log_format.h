@@ -27,6 +27,7 @@ typedef struct {
     int is_request;        /* 0: the connection ended before there was one; httpd then writes "-" for %r */
     aq_log_text_t user;    /* size 0: none */
     aq_log_text_t address; /* size 0: none */
+    aq_log_text_t target;  /* of the request line: "/v1/x?y=1"; size 0: none */
 } aq_log_line_t;
 
 typedef struct aq_log_format_t aq_log_format_t;

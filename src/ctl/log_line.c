@@ -60,6 +60,15 @@ static int status_read(aq_log_text_t value, int *status)
     return value.size == 3 || is_dash(value);
 }
 
+/* What is between the spaces of "GET /v1 HTTP/1.1"; in HTTP/0.9 the last one is missing. */
+static aq_log_text_t target_of(aq_log_text_t request)
+{
+    const char *end = request.at + request.size, *space = memchr(request.at, ' ', request.size);
+    const char *at = space ? space + 1 : end, *stop = at < end ? memchr(at, ' ', (size_t)(end - at)) : NULL;
+
+    return (aq_log_text_t){at, (size_t)((stop ? stop : end) - at)};
+}
+
 static const char *value_take(const aq_log_field_t *field, aq_log_text_t value, aq_log_line_t *parsed)
 {
     aq_time_ms_t time_ms;
@@ -82,6 +91,7 @@ static const char *value_take(const aq_log_field_t *field, aq_log_text_t value, 
         break;
     case AQ_ROLE_REQUEST:
         parsed->is_request = !is_dash(value);
+        parsed->target = target_of(value);
         break;
     case AQ_ROLE_NONE:
     case AQ_ROLE_COUNT:

@@ -4,18 +4,20 @@
  *
  * So that limits can be tried before a server has them. Understood are comments, continued lines, quotes, Define and
  * ${NAME}, Include and IncludeOptional (also of a folder or a pattern), <APIQuotaPlan> with its APIQuotaLimit lines,
- * APIQuotaKeyFile, APIQuotaFree, APIQuotaDefaultPlan; all other directives are passed over, and conditional sections
- * (<IfModule>, <IfDefine>, <If>) are taken to hold. Limits go through aq_limit_parse, as the server's do.
+ * APIQuotaLimit and APIQuotaCost of sections (section_reader.h tells of which), APIQuotaKeyFile, APIQuotaFree,
+ * APIQuotaDefaultPlan; all other directives are passed over, and conditional sections (<IfModule>, <IfDefine>) are taken
+ * to hold. Limits go through aq_limit_parse, as the server's do.
  */
 #ifndef AQ_PLAN_FILE_H
 #define AQ_PLAN_FILE_H
 
-#include "limit/plan.h"
+#include "ctl/sections.h"
 
 #define AQ_PLAN_FILE_FREE_MAX 8
 
 typedef struct {
     apr_hash_t *plans;        /* name -> aq_plan_t *, sealed and identified */
+    aq_sections_t *sections;  /* NULL: none says anything of ours */
     const char *key_file;     /* APIQuotaKeyFile; NULL: none */
     const char *default_plan; /* APIQuotaDefaultPlan; NULL: none */
     int free_statuses[AQ_PLAN_FILE_FREE_MAX];

@@ -44,21 +44,28 @@ static void refusals_tally(const aq_charge_t *charge, aq_replay_subject_t *const
     aq_tally_refuse(&plan->tally, charge->now_ms);
 }
 
+/* What one line is charged to, and how much. */
+typedef struct {
+    aq_replay_subject_t *subjects[AQ_LIMITS_MAX];
+    unsigned count;
+    uint32_t cost;
+} charged_t;
+
 /* The limits as they are. */
-static apr_status_t limits_charge(aq_replay_t *replay, aq_replay_subject_t *const *subjects, unsigned count,
-                                  aq_replay_plan_t *plan, int is_free_status, aq_time_ms_t now_ms)
+static apr_status_t limits_charge(aq_replay_t *replay, const charged_t *of, aq_replay_plan_t *plan, int is_free_status,
+                                  aq_time_ms_t now_ms)
 {
     aq_charge_t *charge = charge_begin(replay->charge);
 
-    for (unsigned i = 0; i < count; i++) {
-        counter_add(charge, subjects[i]->limit->limit, subjects[i]->key);
-        subjects[i]->tally.requests++;
-        subjects[i]->limit->tally.requests++;
+    for (unsigned i = 0; i < of->count; i++) {
+        counter_add(charge, of->subjects[i]->limit->limit, of->subjects[i]->key);
+        of->subjects[i]->tally.requests++;
+        of->subjects[i]->limit->tally.requests++;
     }
     plan->tally.requests++;
-    apr_status_t rv = aq_charge_take(charge, replay->settings.store, 1, now_ms);
+    apr_status_t rv = aq_charge_take(charge, replay->settings.store, of->cost, now_ms);
     if (rv == APR_SUCCESS && charge->state == AQ_CHARGE_DENIED) {
-        refusals_tally(charge, subjects, plan);
+        refusals_tally(charge, of->subjects, plan);
     } else if (rv == APR_SUCCESS && is_free_status) {
         replay->result.free_of_charge++;
         rv = aq_charge_settle(charge, replay->settings.store, 1, now_ms);
@@ -67,21 +74,20 @@ static apr_status_t limits_charge(aq_replay_t *replay, aq_replay_subject_t *cons
 }
 
 /* The same without a bound. An unlimited counter never refuses. */
-static apr_status_t needs_charge(aq_replay_t *replay, aq_replay_subject_t *const *subjects, unsigned count,
-                                 int is_free_status, aq_time_ms_t now_ms)
+static apr_status_t needs_charge(aq_replay_t *replay, const charged_t *of, int is_free_status, aq_time_ms_t now_ms)
 {
     aq_charge_t *charge = charge_begin(replay->needs_charge);
     aq_replay_limit_t *limits[AQ_LIMITS_MAX] = {NULL};
 
-    for (unsigned i = 0; i < count; i++) {
-        aq_replay_limit_t *limit = subjects[i]->limit;
+    for (unsigned i = 0; i < of->count; i++) {
+        aq_replay_limit_t *limit = of->subjects[i]->limit;
         if (limit->unbounded) {
             limits[charge->count] = limit;
-            aq_hash128_t subject = aq_hash_join(subjects[i]->key, limit->limit->identity);
+            aq_hash128_t subject = aq_hash_join(of->subjects[i]->key, limit->limit->identity);
             counter_add(charge, limit->unbounded, aq_hash_join(subject, limit->unbounded->identity));
         }
     }
-    apr_status_t rv = aq_charge_take(charge, replay->settings.store, 1, now_ms);
+    apr_status_t rv = aq_charge_take(charge, replay->settings.store, of->cost, now_ms);
     for (unsigned i = 0; rv == APR_SUCCESS && i < charge->count; i++) {
         aq_needs_add(&limits[i]->needs, charge->counters[i].used);
     }
@@ -92,15 +98,15 @@ static apr_status_t pending_charge(void *data, const aq_pending_t *pending)
 {
     aq_replay_t *replay = data;
     const aq_caller_t *caller = pending->caller;
-    aq_replay_subject_t *subjects[AQ_LIMITS_MAX];
-    unsigned count = aq_replay_subjects_of(replay, caller, pending->address, subjects);
+    charged_t charged = {.cost = caller->under && caller->under->cost > 0 ? caller->under->cost : 1};
     int is_free_status = is_free(replay, pending->status);
 
+    charged.count = aq_replay_subjects_of(replay, caller, pending->address, charged.subjects);
     replay->result.first_ms = replay->result.replayed == 0 ? pending->time_ms : replay->result.first_ms;
     replay->result.last_ms = pending->time_ms;
     replay->result.replayed++;
-    apr_status_t rv = limits_charge(replay, subjects, count, caller->limits->plan, is_free_status, pending->time_ms);
-    return rv == APR_SUCCESS ? needs_charge(replay, subjects, count, is_free_status, pending->time_ms) : rv;
+    apr_status_t rv = limits_charge(replay, &charged, caller->limits->plan, is_free_status, pending->time_ms);
+    return rv == APR_SUCCESS ? needs_charge(replay, &charged, is_free_status, pending->time_ms) : rv;
 }
 
 /* ---- from outside ----------------------------------------------------------------------------------------------- */

@@ -16,6 +16,7 @@
 
 #include "ctl/log_format.h"
 #include "ctl/tally.h"
+#include "ctl/sections.h"
 #include "identity/keyfile.h"
 #include "limit/counter_store.h"
 
@@ -23,6 +24,7 @@ typedef struct {
     aq_counter_store_t *store; /* empty; plans and keys are identified for its secret */
     apr_hash_t *plans;         /* name -> aq_plan_t * */
     const aq_key_set_t *keys;  /* NULL: no keys file */
+    aq_sections_t *sections;   /* what they say of limits; NULL: nothing */
     const char *default_plan;  /* whose plan others get; NULL: they are not identified */
     const int *free_statuses;
     int free_count;
@@ -33,13 +35,14 @@ typedef struct {
     aq_tally_t tally; /* a request is refused once, whichever limits refuse it */
 } aq_replay_plan_t;
 
-/* A limit of a plan with one rate: those whom an override gives another rate have a row of their own. */
+/* A limit with one rate of a plan, or of a section for those who have that plan: overrides have a row of their own. */
 typedef struct {
     aq_replay_plan_t *plan;
     const aq_limit_t *limit;
     const aq_limit_t *unbounded; /* NULL where the algorithm has no count that a need could be told from */
     aq_tally_t tally;            /* refusals by this limit, alone or among others */
     aq_needs_t needs;
+    int is_bound; /* what needs tell is enough, and less might be: requests cost more, or others share the counters */
     uint64_t subjects, subjects_refused;
 } aq_replay_limit_t;
 

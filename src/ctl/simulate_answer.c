@@ -63,16 +63,23 @@ static json_t *limit_for(const aq_replay_limit_t *row, unsigned per_mille)
     if (limit == 0) {
         return json_null();
     }
-    is_exact = is_exact && row->limit->window.algorithm != AQ_ALGORITHM_SLIDING;
+    is_exact = is_exact && !row->is_bound && row->limit->window.algorithm != AQ_ALGORITHM_SLIDING;
     return json_pack("{s:I, s:b}", "limit", (json_int_t)limit, "is_exact", is_exact);
+}
+
+/* The section that carries a limit: its path, "" for the server's own level, null for a limit of the plan. */
+static json_t *section_of(apr_pool_t *p, const aq_limit_t *limit)
+{
+    return limit->section ? text_of(p, limit->section) : json_null();
 }
 
 static json_t *limit_row(apr_pool_t *p, const aq_replay_limit_t *row)
 {
     json_t *wanted = json_object();
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s}", "plan", row->plan->name, "limit", row->limit->name, "rate",
-                             aq_rate_text(p, &row->limit->rate), "algorithm",
-                             aq_algorithm_name(row->limit->window.algorithm), "per", aq_per_name(row->limit->per));
+    json_t *json =
+        json_pack("{s:s, s:s, s:o, s:s, s:s, s:s}", "plan", row->plan->name, "limit", row->limit->name, "section",
+                  section_of(p, row->limit), "rate", aq_rate_text(p, &row->limit->rate), "algorithm",
+                  aq_algorithm_name(row->limit->window.algorithm), "per", aq_per_name(row->limit->per));
 
     (void)tally_add(json, &row->tally);
     for (size_t i = 0; i < SHARE_COUNT; i++) {
@@ -115,9 +122,9 @@ static json_t *subject_rows(apr_pool_t *p, apr_hash_t *subjects)
     for (int i = 0; i < refused->nelts; i++) {
         const aq_replay_subject_t *subject = APR_ARRAY_IDX(refused, i, const aq_replay_subject_t *);
         const aq_limit_t *limit = subject->limit->limit;
-        json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:o}", "plan", subject->limit->plan->name, "limit", limit->name,
-                                "rate", aq_rate_text(p, &limit->rate), "per", aq_per_name(limit->per), "subject",
-                                text_of(p, subject->name));
+        json_t *row = json_pack("{s:s, s:s, s:o, s:s, s:s, s:o}", "plan", subject->limit->plan->name, "limit",
+                                limit->name, "section", section_of(p, limit), "rate", aq_rate_text(p, &limit->rate),
+                                "per", aq_per_name(limit->per), "subject", text_of(p, subject->name));
         (void)json_array_append_new(rows, tally_add(row, &subject->tally));
     }
     return rows;

@@ -117,6 +117,7 @@ static aq_ctl_exit_t replay_make(simulation_t *simulation)
     const aq_plan_file_t *conf = simulation->conf;
     aq_replay_settings_t settings = {.store = simulation->store,
                                      .plans = conf->plans,
+                                     .sections = conf->sections,
                                      .default_plan = ctl->plan ? ctl->plan : conf->default_plan,
                                      .free_statuses = conf->free_statuses,
                                      .free_count = conf->free_count};

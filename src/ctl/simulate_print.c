@@ -39,9 +39,10 @@ static json_t *row_shorten(apr_pool_t *p, json_t *row)
     return copy;
 }
 
+/* A section's own limit is shown with its path. */
 static void limit_row_extend(apr_pool_t *p, json_t *row)
 {
-    const char *share;
+    const char *share, *section = aq_json_string(row, "section");
     json_t *wanted;
 
     json_object_foreach(json_object_get(row, "limit_for"), share, wanted)
@@ -52,6 +53,9 @@ static void limit_row_extend(apr_pool_t *p, json_t *row)
                 ? apr_psprintf(p, "%s%" APR_INT64_T_FMT, is_exact ? "" : "<=", (apr_int64_t)number(wanted, "limit"))
                 : "-";
         (void)json_object_set_new(row, share, json_string(text));
+    }
+    if (section && *section) {
+        (void)json_object_set_new(row, "limit", json_sprintf("%s of %s", aq_json_string(row, "limit"), section));
     }
     (void)json_object_set_new(row, "who",
                               json_sprintf("%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,

@@ -81,27 +81,6 @@ void *aq_config_location_create(apr_pool_t *p, char *section)
     return location;
 }
 
-apr_array_header_t *aq_config_limits_merge(apr_pool_t *p, apr_array_header_t *outer, apr_array_header_t *inner)
-{
-    apr_array_header_t *merged;
-
-    if (!outer || !inner) {
-        return inner ? inner : outer;
-    }
-    merged = apr_array_copy(p, inner);
-    for (int i = 0; i < outer->nelts; i++) {
-        aq_limit_t *limit = APR_ARRAY_IDX(outer, i, aq_limit_t *);
-        int is_replaced = 0;
-        for (int j = 0; j < inner->nelts && !is_replaced; j++) {
-            is_replaced = strcmp(limit->name, APR_ARRAY_IDX(inner, j, aq_limit_t *)->name) == 0;
-        }
-        if (!is_replaced) {
-            APR_ARRAY_PUSH(merged, aq_limit_t *) = limit;
-        }
-    }
-    return merged;
-}
-
 static int64_t inner_or_outer(int64_t inner, int64_t outer)
 {
     return inner == AQ_UNSET ? outer : inner;
@@ -147,7 +126,7 @@ AQ_APART static aq_location_config_t *location_merge(apr_pool_t *p, const aq_loc
         memcpy(merged->free_statuses, outer->free_statuses, sizeof(merged->free_statuses));
         merged->free_count = outer->free_count;
     }
-    merged->limits = aq_config_limits_merge(p, outer->limits, inner->limits);
+    merged->limits = aq_limits_merge(p, outer->limits, inner->limits);
     batch_merge(&merged->batch, &outer->batch, &inner->batch);
     merged->options = aq_options_merge(p, outer->options, inner->options);
     merged->rules = aq_rules_merge(p, outer->rules, inner->rules);

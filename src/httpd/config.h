@@ -170,9 +170,6 @@ static inline aq_location_config_t *aq_config_location(const request_rec *r)
 /* A copy that outlives the pool of a subrequest, in which sections were merged; without its limits, which are charged. */
 aq_location_config_t *aq_config_location_copy(apr_pool_t *p, const aq_location_config_t *location);
 
-/* Both lists (either may be NULL); a limit of the inner section takes the place of the outer one of its name. */
-apr_array_header_t *aq_config_limits_merge(apr_pool_t *p, apr_array_header_t *outer, apr_array_header_t *inner);
-
 /* Notes for each server whether its own level sets anything of ours. Once, when the configuration is complete. */
 void aq_config_server_default_mark(server_rec *s);
 

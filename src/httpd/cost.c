@@ -9,18 +9,6 @@
 #include <apr_strings.h>
 #include <string.h>
 
-apr_status_t aq_cost_parse(const char *text, int64_t *cost)
-{
-    size_t digits = strspn(text, "0123456789");
-    apr_int64_t value = digits > 0 && digits <= 10 && !text[digits] ? apr_atoi64(text) : 0;
-
-    if (value < 1 || value > (apr_int64_t)AQ_RATE_COUNT_MAX) {
-        return APR_EGENERAL;
-    }
-    *cost = value;
-    return APR_SUCCESS;
-}
-
 int aq_cost_of(request_rec *r, const aq_location_config_t *location, uint32_t *cost)
 {
     const aq_location_rules_t *rules = location->rules;

@@ -7,9 +7,6 @@
 
 #include "httpd/request.h"
 
-/* Parses a whole number from 1 to AQ_RATE_COUNT_MAX, all of `text`. APR_EGENERAL else, `*cost` unchanged. Pure. */
-apr_status_t aq_cost_parse(const char *text, int64_t *cost);
-
 /*
  * What a request costs at this location. OK, or where its expression gives no such number, which is logged, the status
  * of the refusal: what cannot be priced must not be free.

@@ -51,7 +51,7 @@ aq_location_rules_t *aq_rules_merge(apr_pool_t *p, aq_location_rules_t *outer, a
         merged->is_exempt_set = outer->is_exempt_set;
     }
     merged->sets_environment = inner->sets_environment == AQ_UNSET ? outer->sets_environment : inner->sets_environment;
-    merged->early = aq_config_limits_merge(p, outer->early, inner->early);
+    merged->early = aq_limits_merge(p, outer->early, inner->early);
     return merged;
 }
 

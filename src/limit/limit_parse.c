@@ -337,3 +337,15 @@ apr_status_t aq_limit_parse(apr_pool_t *p, const char *const *arguments, int cou
     *limit = *error == NULL ? parsed : NULL;
     return *error == NULL ? APR_SUCCESS : APR_EGENERAL;
 }
+
+apr_status_t aq_cost_parse(const char *text, int64_t *cost)
+{
+    size_t digits = strspn(text, "0123456789");
+    apr_int64_t value = digits > 0 && digits <= 10 && !text[digits] ? apr_atoi64(text) : 0;
+
+    if (value < 1 || value > (apr_int64_t)AQ_RATE_COUNT_MAX) {
+        return APR_EGENERAL;
+    }
+    *cost = value;
+    return APR_SUCCESS;
+}

@@ -312,3 +312,24 @@ apr_array_header_t *aq_limits_anchor(apr_pool_t *p, apr_array_header_t *limits, 
     }
     return anchored;
 }
+
+apr_array_header_t *aq_limits_merge(apr_pool_t *p, apr_array_header_t *outer, apr_array_header_t *inner)
+{
+    apr_array_header_t *merged;
+
+    if (!outer || !inner) {
+        return inner ? inner : outer;
+    }
+    merged = apr_array_copy(p, inner);
+    for (int i = 0; i < outer->nelts; i++) {
+        aq_limit_t *limit = APR_ARRAY_IDX(outer, i, aq_limit_t *);
+        int is_replaced = 0;
+        for (int j = 0; j < inner->nelts && !is_replaced; j++) {
+            is_replaced = strcmp(limit->name, APR_ARRAY_IDX(inner, j, aq_limit_t *)->name) == 0;
+        }
+        if (!is_replaced) {
+            APR_ARRAY_PUSH(merged, aq_limit_t *) = limit;
+        }
+    }
+    return merged;
+}

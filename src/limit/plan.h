@@ -151,4 +151,13 @@ apr_status_t aq_limits_override(apr_pool_t *p, const apr_array_header_t *limits,
 apr_array_header_t *aq_limits_anchor(apr_pool_t *p, apr_array_header_t *limits, int billing_day,
                                      const aq_hash_secret_t *secret);
 
+/*
+ * The limits of two sections, one within the other, of aq_limit_t *: a limit of `inner` takes the place of the one of
+ * its name in `outer`. Either may be NULL; the result is one of them, or new in `p`.
+ */
+apr_array_header_t *aq_limits_merge(apr_pool_t *p, apr_array_header_t *outer, apr_array_header_t *inner);
+
+/* Parses a whole number from 1 to AQ_RATE_COUNT_MAX, all of `text`. APR_EGENERAL else, `*cost` unchanged. Pure. */
+apr_status_t aq_cost_parse(const char *text, int64_t *cost);
+
 #endif

@@ -82,7 +82,7 @@ def test_numbers_are_those_computed_by_hand(two_keys):
          "last": moment("10:02:11"), "worst_minute": moment("10:00:00"), "worst_minute_refused": 2}]
     minute, day = answer["limits"]
     assert minute == {
-        "plan": "small", "limit": "minute", "rate": "3/1m", "algorithm": "fixed", "per": "key",
+        "plan": "small", "limit": "minute", "section": None, "rate": "3/1m", "algorithm": "fixed", "per": "key",
         "requests": 15, "refused": 3, "share": 0.2, "first": moment("10:00:03"), "last": moment("10:01:07"),
         "worst_minute": moment("10:00:00"), "worst_minute_refused": 2, "subjects": 2, "subjects_refused": 2, "peak": 5,
         "limit_for": {share: {"limit": 5, "is_exact": True} for share in ("0.1 %", "1 %", "5 %")}}
@@ -201,6 +201,61 @@ def test_refusals_are_those_of_a_real_server(server, keys, tmp_path, limits):
     assert answer["plans"][0]["refused"] == real[429]
 
 
+# Below one another, beside one another, by all that can be counted by, a plan's limit replaced, and dearer ones.
+SECTIONS = (
+    confs.location("/v1", "APIQuotaLimit search 8/minute per=endpoint", "APIQuotaLimit own 5/minute per=tenant+endpoint")
+    + "<Location /v1/sub>\nAPIQuotaLimit minute 4/minute\nAPIQuotaLimit own 3/minute per=tenant+endpoint\n"
+      "APIQuotaCost 2\n</Location>\n"
+    + "<Location /v1/*/deep>\nAPIQuotaLimit address 1/20s per=ip\nAPIQuotaCost 1\n</Location>\n"
+    + confs.location("/v2/", "APIQuotaLimit search 5/minute per=endpoint"))
+TARGETS = ["/v1", "/v1/item.json", "/v1/item.json?x=/v2/", "//v1/./item.json", "/v1/x/../sub/a", "/v1/%73ub", "/v1/subs",
+           "/v1/sub/deep", "/v1/other/deep", "/v1/sub/x/deep", "/v2/", "/v2/a/b", "/v2//c", "/x/..//v2/d"]
+
+
+def test_refusals_in_sections_are_those_of_a_real_server(server, keys, tmp_path):
+    plan = confs.plan("small", "minute 7/minute", "all 11/minute algorithm=fixed per=tenant", "here 3/20s per=endpoint")
+    (tmp_path / "try.conf").write_text(plan + SECTIONS)
+    for tenant in ("acme", "other"):
+        keys.tenant(tenant, plan="small")
+    trio = [keys.add("acme"), keys.add("acme"), keys.add("other")]
+    web = server(plan + SECTIONS + 'LogFormat "%h %l %u %t \\"%r\\" %>s %{APIQUOTA_DECISION}e %{APIQUOTA_LIMIT}e" replayed\n'
+                 'CustomLog "${ROOT}/logs/replayed.log" replayed\n', keys=keys, faketime="+0")
+    random.seed(4)
+    second, statuses = 0, []
+    for _ in range(400):
+        web.clock.freeze(NOON + second)
+        statuses.append(web.get(random.choice(TARGETS), key=random.choice(trio)).status)
+        second += random.choice((0, 0, 0, 0, 0, 1, 2, 11))
+    web.stop()
+    log = (web.root.path / "logs/replayed.log").read_text()
+    answer = simulate(tmp_path, "--conf", "try.conf", "--key-file", web.root.keys_file, web.root.path / "logs/replayed.log")
+    assert answer["notes"] == []
+    refused = {(row["limit"], row["section"]): row["refused"] for row in answer["limits"]}
+    assert min(refused.values()) > 0, f"the traffic is no test: {refused}"
+    assert set(refused) == {("minute", None), ("all", None), ("here", None), ("search", "/v1"), ("own", "/v1"),
+                            ("minute", "/v1/sub"), ("own", "/v1/sub"), ("address", "/v1/*/deep"), ("search", "/v2/")}
+    assert len(log.splitlines()) == answer["lines"]["replayed"] == 400
+    assert answer["plans"][0]["refused"] == statuses.count(429)
+
+
+def test_each_line_is_refused_as_the_server_refused_it(server, keys, tmp_path):
+    """A log cut behind any request tells as many refusals as there were until then."""
+    plan = confs.plan("small", "minute 5/minute")
+    (tmp_path / "try.conf").write_text(plan + SECTIONS)
+    key = keys.tenant("acme", plan="small").add("acme")
+    web = server(plan + SECTIONS + LOGGED, keys=keys, faketime="+0")
+    random.seed(5)
+    for i in range(30):
+        web.clock.freeze(NOON + i * 3)
+        web.get(random.choice(TARGETS), key=key)
+    web.stop()
+    lines = (web.root.path / "logs/replayed.log").read_text().splitlines(True)
+    for count in range(1, len(lines) + 1):
+        answer = simulate(tmp_path, "--conf", "try.conf", "--key-file", web.root.keys_file,
+                          stdin="".join(lines[:count]).encode())
+        assert answer["plans"][0]["refused"] == sum(" 429 " in line for line in lines[:count]), lines[count - 1]
+
+
 def test_refusals_of_a_running_clock_differ_by_what_the_log_blurs(server, keys, tmp_path):
     """
     The log dates a request when its first line was read, the server charges it when it has all of it, some milliseconds
@@ -219,6 +274,37 @@ def test_refusals_of_a_running_clock_differ_by_what_the_log_blurs(server, keys, 
     passed = answer["plans"][0]["requests"] - answer["plans"][0]["refused"]
     assert real.count(429) > 0
     assert abs(passed - real.count(200)) <= max(3, real.count(200) // 20)
+
+
+# ---- sections ------------------------------------------------------------------------------------
+
+def test_a_sections_limits_are_shown_with_it_and_what_is_left_out_is_named(folder):
+    (folder / "try.conf").write_text(
+        confs.plan("small", "minute 3/minute", "here 9/minute per=endpoint")
+        + "<Location /v1>\nAPIQuotaLimit own 2/minute per=tenant+endpoint\nAPIQuotaCost 2\n</Location>\n"
+        + '<LocationMatch "^/v2">\nAPIQuotaLimit own 5/minute\n</LocationMatch>\n')
+    log = "".join(log_line(i, "k_1") for i in range(3)) + log_line(3, "k_1").replace("/v1/item", "/v2")
+    answer = simulate(folder, "--conf", "try.conf", "--plan", "small", stdin=log.encode())
+    own, = (row for row in answer["limits"] if row["limit"] == "own")
+    assert (own["section"], own["requests"], own["refused"], own["peak"]) == ("/v1", 3, 2, 6)
+    assert own["limit_for"]["1 %"] == {"limit": 6, "is_exact": False}  # each costs two
+    assert [(row["subject"], row["section"]) for row in answer["subjects"] if row["limit"] == "own"] == [
+        ("k_1 /v1", "/v1")]
+    match, here = answer["notes"]
+    assert match.endswith("try.conf:10: the limit \"own\" is left out: it stands in <LocationMatch> (try.conf:9), of which a "
+                          "log does not tell which requests it is for")
+    assert here == 'plan "small", limit "here" (per=endpoint): left out, since no <Location> is known that requests came to'
+    text = run(folder, "--conf", "try.conf", "--plan", "small", stdin=log.encode()).stdout.decode()
+    assert re.search(r"^small  own of /v1 +2/1m +tenant\+endpoint +2 ", text, re.M), text
+
+
+def test_a_format_without_a_path_is_noted_where_sections_have_limits(folder):
+    (folder / "try.conf").write_text(confs.plan("small", "minute 3/minute")
+                                     + "<Location /v1>\nAPIQuotaLimit own 2/minute\n</Location>\n")
+    answer = simulate(folder, "--conf", "try.conf", "--plan", "small", "--format", '%h %l %u %t "%x" %>s %b',
+                      stdin=log_line(0, "k").encode())
+    assert [row["limit"] for row in answer["limits"]] == ["minute"]
+    assert answer["notes"] == ["some lines tell no path (the one in %r): no <Location> holds for them"]
 
 
 # ---- any input -----------------------------------------------------------------------------------

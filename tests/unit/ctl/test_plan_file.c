@@ -83,16 +83,165 @@ START_TEST(includes_defines_and_paths_are_followed)
 }
 END_TEST
 
-START_TEST(what_belongs_to_sections_is_noted)
+static void notes_begin_with(const aq_plan_file_t *file, const char *const *wanted, int count)
 {
-    const aq_plan_file_t *file = file_read("<Location /a>\nAPIQuotaLimit own 5/minute\nAPIQuotaFree 304 404\n"
+    ck_assert_int_eq(file->notes->nelts, count);
+    for (int i = 0; i < count; i++) {
+        const char *note = APR_ARRAY_IDX(file->notes, i, const char *);
+        ck_assert_msg(strstr(note, wanted[i]) != NULL, "%s", note);
+    }
+}
+
+START_TEST(another_free_is_noted)
+{
+    static const char *const notes[] = {"httpd.conf:5: another APIQuotaFree"};
+    const aq_plan_file_t *file = file_read("<Location /a>\nAPIQuotaFree 304 404\n"
                                            "</Location>\n<Location /b>\nAPIQuotaFree none\n</Location>\n");
 
     ck_assert_int_eq(file->free_count, 2);
     ck_assert_int_eq(file->free_statuses[1], 404);
-    ck_assert_int_eq(file->notes->nelts, 2);
-    ck_assert_ptr_nonnull(strstr(APR_ARRAY_IDX(file->notes, 0, const char *), "httpd.conf:2: the limit \"own\""));
-    ck_assert_ptr_nonnull(strstr(APR_ARRAY_IDX(file->notes, 1, const char *), "httpd.conf:6: another APIQuotaFree"));
+    notes_begin_with(file, notes, 1);
+}
+END_TEST
+
+/* ---- sections --------------------------------------------------------------------------------------------------- */
+
+static const aq_section_set_t *set_of(const aq_plan_file_t *file, const char *target)
+{
+    return aq_sections_find(file->sections, target, strlen(target));
+}
+
+/* The set as "name: limit=count ... cost=n", limits by name. */
+static const char *set_text(const aq_plan_file_t *file, const char *target)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    const aq_section_set_t *set = set_of(file, target);
+    const char *text = set ? apr_pstrcat(fixture_pool, set->name ? set->name : "(server)", ":", NULL) : "none";
+
+    for (size_t n = 0; set && n < sizeof(names) / sizeof(*names); n++) {
+        for (int i = 0; set->limits && i < set->limits->nelts; i++) {
+            const aq_limit_t *limit = APR_ARRAY_IDX(set->limits, i, const aq_limit_t *);
+            if (strcmp(limit->name, names[n]) == 0) {
+                text = apr_psprintf(fixture_pool, "%s %s=%d", text, limit->name, (int)limit->rate.count);
+            }
+        }
+    }
+    return set && set->cost ? apr_psprintf(fixture_pool, "%s cost=%u", text, set->cost) : text;
+}
+
+START_TEST(sections_hold_for_paths_as_httpd_takes_them)
+{
+    static const struct {
+        const char *target, *set;
+    } rows[] = {
+        {"/v1", "/v1: a=1"},
+        {"/v1/", "/v1: a=1"},
+        {"/v1?x=/v2/", "/v1: a=1"},
+        {"/v1x", "none"},
+        {"/V1", "none"},
+        {"/", "none"},
+        {"", "none"},
+        {"*", "none"},
+        {"?", "none"},
+        {"/v1/search", "/v1/search: a=2 cost=5"},
+        {"//v1///search/x", "/v1/search: a=2 cost=5"},
+        {"/./v1/./search", "/v1/search: a=2 cost=5"},
+        {"/x/../v1/y/../search", "/v1/search: a=2 cost=5"},
+        {"/../../v1", "/v1: a=1"},
+        {"/v1/search/..", "/v1: a=1"},
+        {"/v1/..", "none"},
+        {"/%76%31/s%65arch", "/v1/search: a=2 cost=5"},
+        {"/v1%2fsearch", "none"},
+        {"/v1/%", "/v1: a=1"},
+        {"/v1/%zz%4", "/v1: a=1"},
+        {"/v1%3fx", "none"},
+        {"/v1/%2e%2e/v1/search", "/v1/search: a=2 cost=5"},
+        {"http://host.example/v1/search?q", "/v1/search: a=2 cost=5"},
+        {"http://host.example", "none"},
+        {"/v2", "none"},
+        {"/v2/x", "/v2/: b=3"},
+        {"/users/7/export", "/users/*/export: c=4"},
+        {"/users/7/8/export", "none"},
+    };
+    const aq_plan_file_t *file = file_read("<Location /v1>\nAPIQuotaLimit a 1/minute\n</Location>\n"
+                                           "<location \"/v1/search\">\n<IfModule x>\nAPIQuotaLimit a 2/minute\n"
+                                           "APIQuotaCost 5\n</IfModule>\n</LOCATION>\n"
+                                           "<Location /v2/>\nAPIQuotaLimit b 3/minute\n</Location>\n"
+                                           "<Location /users/*/export>\nAPIQuotaLimit c 4/minute\n</Location>\n");
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        ck_assert_msg(strcmp(set_text(file, rows[i].target), rows[i].set) == 0, "%s: %s", rows[i].target,
+                      set_text(file, rows[i].target));
+    }
+    ck_assert_int_eq(file->notes->nelts, 0);
+    ck_assert_ptr_eq(set_of(file, "/v1/x"), set_of(file, "/v1"));
+}
+END_TEST
+
+START_TEST(a_target_of_any_length_is_matched)
+{
+    const aq_plan_file_t *file = file_read("<Location /v1>\nAPIQuotaLimit a 1/minute\n</Location>\n");
+    char *target = apr_palloc(fixture_pool, 300000);
+
+    memset(target, '/', 300000);
+    ck_assert_ptr_null(aq_sections_find(file->sections, target, 300000));
+    memcpy(target, "/v1", 3);
+    for (size_t size = 8180; size < 8200; size++) {
+        ck_assert_ptr_nonnull(aq_sections_find(file->sections, target, size));
+    }
+    memset(target + 4, 'x', 299996);
+    ck_assert_ptr_nonnull(aq_sections_find(file->sections, target, 300000));
+}
+END_TEST
+
+START_TEST(sections_are_merged_in_the_order_of_httpd)
+{
+    const aq_plan_file_t *file = file_read("<VirtualHost *>\n"
+                                           "<Location />\nAPIQuotaLimit a 1/minute\nAPIQuotaCost 2\n</Location>\n"
+                                           "APIQuotaLimit c 9/day\n"
+                                           "</VirtualHost>\n"
+                                           "<Location /v1/deep>\nAPIQuotaLimit a 2/minute\n"
+                                           "APIQuotaLimit b 2/minute\n</Location>\n"
+                                           "<Location /v1>\nAPIQuotaLimit b 3/minute\n"
+                                           "APIQuotaCost expr=%{HTTP:X}\n</Location>\n"
+                                           "APIQuotaLimit c 8/day\nAPIQuotaLimit a 8/day\n");
+    static const char *const notes[] = {"httpd.conf:14: APIQuotaCost is taken to be 1"};
+
+    ck_assert_str_eq(set_text(file, "/v1/deep"), "/: a=1 b=3 c=9 cost=2");
+    ck_assert_str_eq(set_text(file, "/x"), "/: a=1 c=9 cost=2");
+    ck_assert_str_eq(set_text(file, "*"), "(server): a=8 c=9");
+    notes_begin_with(file, notes, 1);
+}
+END_TEST
+
+START_TEST(sections_that_a_log_cannot_tell_are_noted)
+{
+    static const char *const notes[] = {
+        "httpd.conf:2: the limit \"a\" is left out: it stands in <Directory> (",
+        "httpd.conf:5: APIQuotaCost is left out: it stands in <LocationMatch> (",
+        "httpd.conf:8: the limit \"b\" is left out: it stands in <Location> (",
+        "httpd.conf:12: the limit \"b\" is left out: it stands in <If> (",
+        "httpd.conf:15: the limit \"c\" is left out: phase=early",
+        "httpd.conf:23: the limit \"a\" is left out: it stands in another virtual host",
+    };
+    const aq_plan_file_t *file = file_read("<Directory /srv>\nAPIQuotaLimit a 1/minute\n</Directory>\n"
+                                           "<LocationMatch ^/x>\nAPIQuotaCost 4\n</LocationMatch>\n"
+                                           "<Location ~ \"^/y\">\nAPIQuotaLimit b 1/minute\n</Location>\n"
+                                           "<Location /v1>\n<If \"%{QUERY_STRING} > 1\">\nAPIQuotaLimit b 1/minute\n"
+                                           "</If>\nAPIQuotaLimit a 7/minute\n"
+                                           "APIQuotaLimit c 9/minute per=ip phase=early\n</Location>\n"
+                                           "<VirtualHost *:80>\n<Location /v1>\nAPIQuota On\n</Location>\n"
+                                           "</VirtualHost>\n<VirtualHost *:443>\nAPIQuotaLimit a 6/minute\n"
+                                           "</VirtualHost>\n");
+
+    notes_begin_with(file, notes, 6);
+    ck_assert_str_eq(set_text(file, "/v1"), "/v1: a=7");
+}
+END_TEST
+
+START_TEST(without_sections_of_ours_there_are_none)
+{
+    ck_assert_ptr_null(file_read("<Location /v1>\nRequire all granted\n</Location>\n")->sections);
 }
 END_TEST
 
@@ -113,6 +262,9 @@ static const struct {
     {"Include none.conf\n", "httpd.conf:1: there is no file"},
     {"Include httpd.conf\n", "more than 20 deep"},
     {"Include\n", "httpd.conf:1: Include: it has no argument"},
+    {"<Location /a>\nAPIQuotaLimit x 1/day\nAPIQuotaLimit x 2/day\n</Location>\n", "httpd.conf:3: "},
+    {"<Location /a>\nAPIQuotaLimit x 1/month anchor=tenant\n</Location>\n", "anchor=tenant is for limits of a plan"},
+    {"<Location /a>\nAPIQuotaCost 0\n</Location>\n", "httpd.conf:2: APIQuotaCost: allowed are"},
     {"APIQuotaFree 304 nine\n", "httpd.conf:1: APIQuotaFree: allowed are"},
 };
 
@@ -138,7 +290,12 @@ static void tests_add(TCase *tests)
 {
     tcase_add_test(tests, plans_are_read_as_httpd_reads_them);
     tcase_add_test(tests, includes_defines_and_paths_are_followed);
-    tcase_add_test(tests, what_belongs_to_sections_is_noted);
+    tcase_add_test(tests, another_free_is_noted);
+    tcase_add_test(tests, sections_hold_for_paths_as_httpd_takes_them);
+    tcase_add_test(tests, a_target_of_any_length_is_matched);
+    tcase_add_test(tests, sections_are_merged_in_the_order_of_httpd);
+    tcase_add_test(tests, sections_that_a_log_cannot_tell_are_noted);
+    tcase_add_test(tests, without_sections_of_ours_there_are_none);
     tcase_add_loop_test(tests, errors_name_file_and_line, 0, sizeof(ERRORS) / sizeof(ERRORS[0]));
     tcase_add_test(tests, a_file_that_is_not_there_is_named);
 }
