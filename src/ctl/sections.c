@@ -46,13 +46,13 @@ static const char *path_begin(const char *target, const char *end)
     return target;
 }
 
-/* Decodes up to the query into `path`, which has PATH_SIZE bytes. How many were written. */
+/* Decodes up to the query, or a zero byte, into `path`, which has PATH_SIZE bytes. How many were written, none a zero. */
 static size_t path_decode(const char *target, size_t size, char *path)
 {
     const char *end = target + size, *at = size > 0 ? path_begin(target, end) : end;
     size_t length = 0;
 
-    while (at < end && *at != '?' && *at != '#' && length < PATH_SIZE - 2) {
+    while (at < end && *at && *at != '?' && *at != '#' && length < PATH_SIZE - 2) {
         int byte = escaped_byte(at, end);
         path[length] = *at++;
         if (byte >= 0) {

@@ -327,8 +327,10 @@ def test_malformed_lines_are_counted_and_shown_and_the_rest_goes_on(folder):
 
 
 def test_changed_bytes_crash_nothing(folder):
+    with (folder / "try.conf").open("a") as conf:
+        conf.write("<Location /v1>\nAPIQuotaLimit own 5/minute per=endpoint\n</Location>\n")
     random.seed(11)
-    lines = []
+    lines = [log_line(1).replace("/v1/item", target).encode() for target in ("/v1\0/x", "\0", "", "/%00", "http://", "/..")]
     for _ in range(5000):
         line = bytearray(log_line(random.randrange(9), random.choice(("k_1", "-", 'q\\"', "\x7f"))).encode())
         for _ in range(random.randrange(4)):

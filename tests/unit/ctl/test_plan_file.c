@@ -6,6 +6,7 @@
 #include "unit/fixture.h"
 
 #include <apr_strings.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const aq_hash_secret_t secret;
@@ -178,6 +179,25 @@ START_TEST(sections_hold_for_paths_as_httpd_takes_them)
 }
 END_TEST
 
+START_TEST(a_target_of_any_bytes_is_matched)
+{
+    const aq_plan_file_t *file = file_read("<Location /v1>\nAPIQuotaLimit a 1/minute\n</Location>\n");
+    static const char zero[] = "/v1\0/x", alphabet[] = {'/', '.', '%', '2', 'f', '\0', '?', '\xff', ':', 'v', '1'};
+    char target[24];
+    unsigned seed = 3;
+
+    ck_assert_ptr_nonnull(aq_sections_find(file->sections, zero, sizeof(zero) - 1));
+    for (int i = 0; i < 200000; i++) {
+        size_t size = (size_t)rand_r(&seed) % sizeof(target);
+        for (size_t j = 0; j < size; j++) {
+            target[j] = alphabet[(size_t)rand_r(&seed) % sizeof(alphabet)];
+        }
+        const aq_section_set_t *set = aq_sections_find(file->sections, target, size);
+        ck_assert(!set || strcmp(set->name, "/v1") == 0);
+    }
+}
+END_TEST
+
 START_TEST(a_target_of_any_length_is_matched)
 {
     const aq_plan_file_t *file = file_read("<Location /v1>\nAPIQuotaLimit a 1/minute\n</Location>\n");
@@ -292,6 +312,7 @@ static void tests_add(TCase *tests)
     tcase_add_test(tests, includes_defines_and_paths_are_followed);
     tcase_add_test(tests, another_free_is_noted);
     tcase_add_test(tests, sections_hold_for_paths_as_httpd_takes_them);
+    tcase_add_test(tests, a_target_of_any_bytes_is_matched);
     tcase_add_test(tests, a_target_of_any_length_is_matched);
     tcase_add_test(tests, sections_are_merged_in_the_order_of_httpd);
     tcase_add_test(tests, sections_that_a_log_cannot_tell_are_noted);
