@@ -135,6 +135,11 @@ json_t *aq_json_time(int64_t time_ms)
 
 apr_status_t aq_json_file_replace(const char *path, const json_t *json, int mode, apr_pool_t *ptemp)
 {
+    return aq_json_file_replace_as(path, json, mode, (gid_t)-1, ptemp);
+}
+
+apr_status_t aq_json_file_replace_as(const char *path, const json_t *json, int mode, gid_t gid, apr_pool_t *ptemp)
+{
     char *text = json_dumps(json, JSON_INDENT(2));
 
     if (!text) {
@@ -142,5 +147,5 @@ apr_status_t aq_json_file_replace(const char *path, const json_t *json, int mode
     }
     const char *line = apr_pstrcat(ptemp, text, "\n", NULL);
     free(text);
-    return aq_file_replace(path, line, strlen(line), mode);
+    return aq_file_replace_as(path, line, strlen(line), mode, (uid_t)-1, gid);
 }

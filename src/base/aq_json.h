@@ -34,4 +34,7 @@ json_t *aq_json_time(int64_t time_ms);
  */
 apr_status_t aq_json_file_replace(const char *path, const json_t *json, int mode, apr_pool_t *ptemp);
 
+/* The same, as a file of that group, (gid_t)-1: of the caller's. Whoever may read it may do so from its first moment. */
+apr_status_t aq_json_file_replace_as(const char *path, const json_t *json, int mode, gid_t gid, apr_pool_t *ptemp);
+
 #endif

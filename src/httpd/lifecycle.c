@@ -253,12 +253,11 @@ static int runtime_file_write(const aq_server_config_t *server, apr_pool_t *ptem
 {
     const char *path = apr_pstrcat(ptemp, server->state_dir, "/" AQ_RUNTIME_FILE, NULL);
     json_t *json = runtime_json(server, ptemp);
-    apr_status_t rv = json ? aq_json_file_replace(path, json, 0640, ptemp) : APR_ENOMEM;
+    /* The worker may read it at any moment, also the one that is starting while httpd restarts. */
+    const gid_t group = geteuid() == 0 ? ap_unixd_config.group_id : (gid_t)-1;
+    apr_status_t rv = json ? aq_json_file_replace_as(path, json, 0640, group, ptemp) : APR_ENOMEM;
 
     json_decref(json);
-    if (rv == APR_SUCCESS && geteuid() == 0 && chown(path, (uid_t)-1, ap_unixd_config.group_id) != 0) {
-        rv = APR_FROM_OS_ERROR(errno);
-    }
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_CRIT, 1017, rv, "%s cannot be written", path);
     }

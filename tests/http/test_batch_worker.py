@@ -230,6 +230,7 @@ def test_worker_learns_of_queue_spool_and_targets_from_a_file_that_others_cannot
     assert told["locations"] == {"127.0.0.1/v1/imports": {
         "target": backend.url + "/import", "timeout_ms": 90000, "max_attempts": 7, "target_is_idempotent": False,
         "retention_ms": 2 * 86400000, "result_retention_ms": 0,
-        "max_wait_ms": 86400000, "concurrency": 0, "concurrency_is_of_all": False}}
+        "max_wait_ms": 86400000, "concurrency": 0, "concurrency_is_of_all": False, "wants_webhook": False,
+        "items_parallel": 4, "items_gap_us": 0, "items_timeout_ms": 30000}}
     assert told["spool_folder"] == str(web.root.path / "spool") and told["spool_max_bytes"] == 1 << 30
     assert told["threads"] == 4 and told["spool_keep_percent"] == 90

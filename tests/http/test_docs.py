@@ -111,8 +111,9 @@ def test_documented_lines_pass_configtest(server, keys):
         text = confs.plan("professional", "minute 300/minute") + confs.plan("enterprise", "minute 900/minute")
         if context == "server":
             text += line + "\n"
-        elif context == "`<Location>`":
-            text += confs.batch("/v1/import", "http://127.0.0.1:9000/import", line)
+        elif context.startswith("`<Location>`"):
+            mode = re.findall(r"with `(APIQuotaBatchMode items)`", context)
+            text += confs.batch("/v1/import", "http://127.0.0.1:9000/import", *mode, line)
         else:
             text += confs.location("/v1", line)
         assert_accepted(httpd.configtest(at_home(text)))

@@ -22,7 +22,7 @@ def run(*options):
 @pytest.fixture
 def state(tmp_path):
     """A state folder with an empty spool and the settings of a worker."""
-    for folder in ("incoming", "body", "result"):
+    for folder in ("incoming", "body", "result", "segment"):
         (tmp_path / "spool" / folder).mkdir(mode=0o700, parents=True)
     for folder in (tmp_path, tmp_path / "spool"):
         folder.chmod(0o700)
@@ -34,13 +34,19 @@ def state(tmp_path):
 
 
 @pytest.mark.parametrize("options", [
-    [], ["--help"], ["--state-dir"], ["--state-dir", "/nowhere", "surplus"], ["--state-dir", "/nowhere", "--parent-pid", "x"],
+    [], ["--state-dir"], ["--state-dir", "/nowhere", "surplus"], ["--state-dir", "/nowhere", "--parent-pid", "x"],
     ["--state-dir", "/nowhere", "--parent-pid", "0"], ["--state-dir", "/nowhere", "--log-level", "loud"],
     ["--state-dir", "/nowhere", "--lease-ms", "1e3"]])
 def test_wrong_options_are_answered_with_the_usage(options):
     done = run(*options)
     assert done.returncode == 2
     assert "usage: apiquota-worker --state-dir DIR" in done.stderr
+
+
+def test_help_is_no_mistake():
+    done = run("--help")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("usage: apiquota-worker --state-dir DIR")
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"worker": 1}', '{"worker": {"threads": 2}}'])
