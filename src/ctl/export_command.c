@@ -41,8 +41,8 @@ static aq_ctl_exit_t days_keep(aq_ctl_t *ctl, const char *folder)
 {
     const char *error;
     aq_counter_store_t *store;
-    apr_hash_t *plans;
-    json_t *key_file;
+    apr_hash_t *plans = NULL;
+    json_t *key_file = NULL;
     aq_ctl_exit_t code = aq_ctl_store_open(ctl, &store);
 
     if (code == AQ_CTL_DONE) {
