@@ -136,7 +136,8 @@ def test_many_batches_of_one_tenant_delay_anothers_single_one_by_one_job_at_most
         batches.submit(web, key)
     eventually(lambda: backend.seen())
     url = batches.submit(web, other)
-    begun = len(backend.seen())
+    # As the queue has it: a job that was claimed already may not have reached the backend.
+    begun = sum(row["status"] != "queued" for row in batches.rows(web))
     batches.wait_over(web, other, url)
     tenants = [request.headers["APIQuota-Batch-Tenant"] for request in backend.seen()]
     assert begun < 12 and tenants.index("globex") <= begun + 1, tenants

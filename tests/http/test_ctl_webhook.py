@@ -26,7 +26,9 @@ def web(server, keys, backend, receiver):
     keys.tenant("failing", webhook=webhooks.webhook(receiver, SECRET, path="/status/500"))
     for tenant in ("acme", "failing", "globex"):
         keys.add(tenant, id="k_" + tenant)
-    return server(webhooks.conf(backend.url + "/import"), keys=keys)
+    started = server(webhooks.conf(backend.url + "/import"), keys=keys)
+    started.log.wait_for(r"AQ00600")  # the worker makes the queue
+    return started
 
 
 def test_a_test_message_is_sent_by_the_worker_and_its_end_is_told(web, receiver):
