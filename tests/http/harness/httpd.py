@@ -106,8 +106,7 @@ class Httpd(Client):
         """Ends httpd by SIGTERM, or gracefully by SIGWINCH; fails if a process stays behind."""
         self._meant_to_end = True
         self.guard.expect(CLOSED_BY_STOP)
-        # event looks at the socket of a connection that ends at that moment, which may be gone: its child crashes.
-        wait_until(lambda: not connection_is_open(self.port), IDLE_TIMEOUT_S)
+        self._wait_for_connections()
         # Prefork's children end inside their signal handler, which crashes amid the threads of mod_http2.
         gently = graceful or (self.spec.mpm == "prefork" and "http2" in self.spec.modules)
         os.kill(self.pid, signal.SIGWINCH if gently else signal.SIGTERM)
@@ -125,6 +124,7 @@ class Httpd(Client):
     def restart(self, **how):
         """A restart (SIGHUP); see _reload."""
         self.guard.expect(CLOSED_BY_STOP)
+        self._wait_for_connections()
         self._reload(signal.SIGHUP, **how)
 
     def kill9_parent(self):
@@ -265,6 +265,10 @@ class Httpd(Client):
             return False
         with socket.create_connection(("127.0.0.1", self.port), 5):
             return True
+
+    def _wait_for_connections(self):
+        """event looks at the socket of a connection that ends as its child does, which may be gone: the child crashes."""
+        wait_until(lambda: not connection_is_open(self.port), IDLE_TIMEOUT_S)
 
     def _reload(self, number, wait_for_old=True, timeout_s=20.0):
         """Signals the parent and waits until it serves again and, unless told not to, until the
