@@ -210,7 +210,7 @@ run-check-long: all test-programs
 
 .PHONY: check-bare
 check-bare:
-	tests/guards/bare_root.sh
+	SUITE='$(RELEASE)' tests/guards/bare_root.sh
 
 .PHONY: format
 format:
@@ -263,7 +263,7 @@ help:
 	@echo '     check-unit, check-contract, check-http, lint: one suite of it; T= narrows'
 	@echo 'make check-long   the same with the long tests: 1,000 kills, 600 power cuts, leases of 30 s; T= narrows'
 	@echo 'make format       clang-format in place; T= names the files'
-	@echo 'make check-bare   README'\''s commands in a bare Debian (root, debootstrap)'
+	@echo 'make check-bare   README'\''s commands in a bare Debian: RELEASE=bookworm|trixie (root, debootstrap)'
 	@echo 'make bench        the measurements'
 	@echo 'make install      into $$(DESTDIR); prefix=/usr'
 	@echo 'make deb          Debian packages, into $$(BUILD)'

@@ -8,7 +8,6 @@ import os
 import pathlib
 import re
 import stat
-import subprocess
 
 import pytest
 
@@ -248,22 +247,6 @@ def test_upload_with_expect_gets_its_100_when_it_is_wanted(taking, key):
 
 
 # ---- the spool -------------------------------------------------------------------------------------
-
-@pytest.fixture
-def small_tmpfs(tmp_path_factory):
-    """A file system of 1 MB, ours to fill."""
-    if not paths.AS_ROOT:
-        pytest.skip("mounting a tmpfs takes root")
-    point = pathlib.Path(f"/tmp/apiquota-tmpfs-{os.getpid()}")
-    point.mkdir(mode=0o755)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", str(point)], check=False)
-    if mounted.returncode != 0:
-        point.rmdir()
-        pytest.skip("this system lets nobody mount a tmpfs")
-    yield point
-    subprocess.run(["umount", "-l", str(point)], check=True)
-    point.rmdir()
-
 
 @pytest.mark.parametrize("how", ["declared", "chunked"])
 def test_f44_full_disk_is_507_leaves_nothing_and_works_again_with_space(server, keys, key, dead_backend,

@@ -7,17 +7,16 @@ is faked, or the test sees that the day has changed and takes another key.
 
 import collections
 import concurrent.futures
-import http.client
 import os
 import pathlib
 import re
 import signal
-import threading
 import time
 
 import pytest
 
 from harness import confs, load
+from harness.callers import Callers
 from harness.client import statuses
 from harness.processes import send_signal
 from harness.waiting import eventually
@@ -143,55 +142,6 @@ def test_counts_are_exact_after_parallel_200s_and_304s(server, keys, key, mpm):
 
 
 # ---- children that die or stand still ------------------------------------------------------------
-
-class Callers:
-    """Clients that ask again and again, each on a connection of its own, until they are told to end.
-
-    answered: how many answers of 200 came; others: other answers; lost: requests whose connection ended without an
-    answer; hung: requests that had none after half a minute.
-    """
-
-    def __init__(self, web, key, count):
-        self._web, self._key = web, key
-        self._end, self._lock = threading.Event(), threading.Lock()
-        self.answered = self.lost = self.hung = 0
-        self.others = []
-        self._threads = [threading.Thread(target=self._call) for _ in range(count)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _call(self):
-        while not self._end.is_set():
-            with self._web.session(timeout_s=30) as session:
-                self._use(session)
-
-    def _use(self, session):
-        while not self._end.is_set():
-            try:
-                answer = session.get(ITEM, key=self._key)
-            except TimeoutError:
-                self._note("hung")
-                return
-            except (OSError, http.client.HTTPException):
-                self._note("lost")
-                return
-            if answer.status == 200:
-                self._note("answered")
-            else:
-                self.others.append(answer)
-
-    def _note(self, what):
-        with self._lock:
-            setattr(self, what, getattr(self, what) + 1)
-
 
 KILLS = 100
 # Enough processes that some are always left, and that killed ones are soon replaced.

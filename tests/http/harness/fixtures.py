@@ -6,10 +6,13 @@ conftest.py imports all of it; `pytest -p harness.fixtures` serves a folder with
 
 import dataclasses
 import os
+import pathlib
+import subprocess
+import tempfile
 
 import pytest
 
-from . import processes
+from . import paths, processes
 from .backend import Backend, DeadBackend
 from .httpd import Httpd
 from .keys import Keys
@@ -125,6 +128,22 @@ def redis_started():
 def redis(redis_started):
     """A Redis that keeps nothing on disk."""
     return redis_started()
+
+
+@pytest.fixture
+def small_tmpfs(request):
+    """A file system of 1 MB, or what its parameter says, ours to fill. Ask for it before `server`, whose end it must outlive."""
+    if not paths.AS_ROOT:
+        pytest.skip("mounting a tmpfs takes root")
+    point = pathlib.Path(tempfile.mkdtemp(prefix="apiquota-tmpfs-"))
+    options = f"size={getattr(request, 'param', '1m')},mode=755"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(point)], check=False)
+    if mounted.returncode != 0:
+        point.rmdir()
+        pytest.skip("this system lets nobody mount a tmpfs")
+    yield point
+    subprocess.run(["umount", "-l", str(point)], check=True)
+    point.rmdir()
 
 
 def _factory(request, mpm, made):
