@@ -54,7 +54,7 @@ static const char *rate_header_find(const apr_table_t *headers)
  * One set, ours: a backend's -Reset must not stay beside our -Limit where we have none to show. What is set then is known
  * to be new: apr_table_setn would search the table for each, and our names look alike to its index.
  */
-static void rate_headers_clear(apr_table_t *headers)
+static inline void rate_headers_clear(apr_table_t *headers)
 {
     const char *name;
 
@@ -107,12 +107,12 @@ static void trio_set(const header_writer_t *writer, const aq_counter_t *counter,
     if (counter->limit->rate.is_unlimited) {
         return;
     }
-    texts = apr_palloc(writer->p, 3 * sizeof(*texts));
-    apr_table_addn(writer->headers, limit_name, decimal(texts[0], counter->limit->capacity));
-    apr_table_addn(writer->headers, remaining_name, decimal(texts[1], counter->remaining));
+    texts = apr_palloc(writer->p, 2 * sizeof(*texts));
+    apr_table_addn(writer->headers, limit_name, counter->limit->capacity_text);
+    apr_table_addn(writer->headers, remaining_name, decimal(texts[0], counter->remaining));
     if (counter->reset_at_ms != AQ_TIME_NEVER) {
         apr_table_addn(writer->headers, reset_name,
-                       decimal(texts[2], seconds_up(counter->reset_at_ms - writer->reset_from_ms)));
+                       decimal(texts[1], seconds_up(counter->reset_at_ms - writer->reset_from_ms)));
     }
 }
 

@@ -224,7 +224,7 @@ static const char *bucket_set(apr_pool_t *p, parsing_t *parsing)
 }
 
 /* What no single option can know; sets what follows from several. */
-static const char *limit_complete(apr_pool_t *p, parsing_t *parsing)
+static const char *limit_settle(apr_pool_t *p, parsing_t *parsing)
 {
     aq_limit_t *limit = parsing->limit;
     const aq_algorithm_t algorithm = limit->window.algorithm;
@@ -247,6 +247,15 @@ static const char *limit_complete(apr_pool_t *p, parsing_t *parsing)
         return bucket_set(p, parsing);
     }
     return parsing->burst == 0 ? NULL : "burst= is for token buckets alone";
+}
+
+static const char *limit_complete(apr_pool_t *p, parsing_t *parsing)
+{
+    const char *error = limit_settle(p, parsing);
+    aq_limit_t *limit = parsing->limit;
+
+    (void)apr_snprintf(limit->capacity_text, sizeof(limit->capacity_text), "%" APR_UINT64_T_FMT, limit->capacity);
+    return error;
 }
 
 /* burst= asks for a token bucket, unless an algorithm was named. */

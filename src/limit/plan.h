@@ -18,6 +18,7 @@
 /* The most limits that may apply to one request. */
 #define AQ_LIMITS_MAX 16
 #define AQ_LIMIT_NAME_MAX 32
+#define AQ_CAPACITY_TEXT_SIZE 21
 #define AQ_LIFE_ENDLESS 31
 
 /* A life that is none of seconds: over when no request is running, see AQ_ALGORITHM_CONCURRENT. */
@@ -64,6 +65,7 @@ typedef struct {
     const char *name;  /* lower-case letters, digits, "-", "_" */
     aq_rate_t rate;    /* what the policy says */
     uint64_t capacity; /* what a store holds it to, and clients see: rate.count; the size of a token bucket */
+    char capacity_text[AQ_CAPACITY_TEXT_SIZE]; /* of a limit that was parsed: in decimal, for headers */
     char window_text[AQ_RATE_TEXT_SIZE]; /* for what time, as clients see it: rate.text; what a bucket takes to fill */
     aq_window_t window;
     aq_per_t per;
