@@ -261,8 +261,10 @@ def proxied_to(server, keys, deaf, parameters="", limit_s=LIMIT_S):
 
 @pytest.mark.parametrize("deaf", ["uwsgi"], indirect=True)
 def test_silent_backend_of_uwsgi_is_504_in_time(server, keys, key, deaf):
+    web = proxied_to(server, keys, deaf)
     with in_time():
-        assert_timed_out(proxied_to(server, keys, deaf).get("/api/x", key=key))
+        answer = web.get("/api/x", key=key)
+    assert_timed_out(answer)
 
 
 @pytest.mark.parametrize("deaf", ["fcgi", "ajp", "scgi"], indirect=True)
