@@ -24,7 +24,7 @@ build       gcc libc6-dev make pkg-config binutils
 build       apache2-dev libapr1-dev libaprutil1-dev libjansson-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev
 build       libhiredis-dev
 run         apache2-bin apache2-utils ca-certificates
-test        check libsubunit-dev python3 python3-pytest python3-pytest-xdist libfaketime faketime
+test        jq check libsubunit-dev python3 python3-pytest python3-pytest-xdist libfaketime faketime
 test        curl sqlite3 nghttp2-client procps iproute2 git redis-tools
 test        python3-yaml python3-jsonschema nodejs npm
 test        prometheus chromium chromium-driver python3-selenium

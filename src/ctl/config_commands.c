@@ -102,8 +102,8 @@ static void members_check(check_t *check, const char *place, json_t *entry, cons
 static void key_file_members_check(check_t *check, json_t *file)
 {
     static const char *const of_tenant[] = {"plan", "limits", "max_keys", "webhook", "billing_day", "comment", NULL};
-    static const char *const of_key[] = {"id",         "sha256",   "tenant",  "scopes", "limits",
-                                         "expires_at", "disabled", "comment", NULL};
+    static const char *const of_key[] = {"id",         "sha256",   "tenant",    "scopes",  "limits",
+                                         "expires_at", "disabled", "counts_as", "comment", NULL};
     static const char *const of_file[] = {"tenants", "keys", "comment", NULL};
     const char *name;
     json_t *entry;

@@ -12,7 +12,6 @@ import pytest
 from harness import confs, keys as keys_of, paths
 
 NOON = 1893499200  # 2030-01-01T12:00:00Z
-GUIDE = paths.REPOSITORY / "docs" / "simulate.md"
 LOGGED = 'LogFormat "%h %l %u %t \\"%r\\" %>s %b" replayed\nCustomLog "${ROOT}/logs/replayed.log" replayed\n'
 LOGGED_MS = LOGGED.replace("%t", "%{msec}t")
 
@@ -359,18 +358,6 @@ def test_changed_bytes_crash_nothing(folder):
 def test_what_cannot_be_done_is_said(folder, words, code, said):
     done = run(folder, *words)
     assert done.returncode == code and said in done.stderr.decode(), done.stderr
-
-
-# ---- the guide -----------------------------------------------------------------------------------
-
-def test_the_guide_shows_what_the_program_prints(tmp_path):
-    text = GUIDE.read_text()
-    blocks = {language: re.search(rf"^```{language}\n(.*?)^```$", text, re.M | re.S).group(1)
-              for language in ("apache", "sh", "text")}
-    (tmp_path / "try.conf").write_text(blocks["apache"])
-    subprocess.run(["sh", "-c", blocks["sh"]], cwd=tmp_path, timeout=30, check=True)
-    done = run(tmp_path, "--conf", "try.conf", "--plan", "basic", "access.log")
-    assert done.stdout.decode() == blocks["text"]
 
 
 def test_memory_does_not_grow_with_lines(folder):

@@ -14,5 +14,6 @@ Layers, each file using only those above it:
     npm                     others' programs and libraries, from the npm registry
     redis                   a private Redis
     checks                  assertions that many tests share
+    guides, reader          the documents' blocks of code; somebody who follows a guide
     fixtures                all of it for pytest
 """
