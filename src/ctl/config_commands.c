@@ -3,10 +3,10 @@
  * apiquotactl config: check. Looks for what the server cannot or will not refuse by itself: entries of the keys file
  * that are not in force, members of it that mean nothing, files that its user cannot use, limits out of reach.
  *
- * Each check adds findings, each with its place. A check whose file cannot be read is a finding too.
+ * What holds at locations is looked at in config_sections.c.
  */
 #include "ctl/access.h"
-#include "ctl/ctl.h"
+#include "ctl/config_check.h"
 #include "ctl/reach.h"
 
 #include "limit/runtime_plans.h"
@@ -16,24 +16,26 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef struct {
-    aq_ctl_t *ctl;
-    json_t *findings;
-} check_t;
-
-__attribute__((format(printf, 3, 4))) static void found(check_t *check, const char *place, const char *format, ...)
+void aq_check_found(aq_check_t *check, const char *place, const char *format, ...)
 {
     va_list arguments;
 
     va_start(arguments, format);
     const char *text = apr_pvsprintf(check->ctl->p, format, arguments);
     va_end(arguments);
-    (void)json_array_append_new(check->findings, json_pack("{s:s, s:s}", "place", place, "finding", text));
+    json_t *finding = json_pack("{s:s, s:s}", "place", place, "finding", text);
+    for (size_t i = 0; i < json_array_size(check->findings); i++) {
+        if (json_equal(json_array_get(check->findings, i), finding)) {
+            json_decref(finding);
+            return;
+        }
+    }
+    (void)json_array_append_new(check->findings, finding);
 }
 
 /* ---- files and folders ------------------------------------------------------------------------------------------ */
 
-static void access_check(check_t *check, const char *path, int mode, const char *wanted)
+static void access_check(aq_check_t *check, const char *path, int mode, const char *wanted)
 {
     const json_t *user = json_object_get(check->ctl->runtime, "user");
     const json_t *uid = json_object_get(user, "uid"), *gid = json_object_get(user, "gid");
@@ -47,7 +49,7 @@ static void access_check(check_t *check, const char *path, int mode, const char 
         (void)aq_ctl_fail(AQ_CTL_DONE, "not checked, since that takes root: whether httpd's user can %s %s", wanted,
                           path);
     } else if (rv != APR_SUCCESS) {
-        found(check, path, "httpd's user cannot %s it: %s", wanted, apr_strerror(rv, reason, sizeof(reason)));
+        aq_check_found(check, path, "httpd's user cannot %s it: %s", wanted, apr_strerror(rv, reason, sizeof(reason)));
     }
 }
 
@@ -59,7 +61,7 @@ static const char *folder_of(apr_pool_t *p, const char *path)
     return slash && slash != path ? apr_pstrmemdup(p, path, (size_t)(slash - path)) : NULL;
 }
 
-static void files_check(check_t *check)
+static void files_check(aq_check_t *check)
 {
     const json_t *runtime = check->ctl->runtime;
     const char *queue = aq_json_string(json_object_get(runtime, "queue"), "path");
@@ -69,7 +71,7 @@ static void files_check(check_t *check)
     access_check(check, aq_json_string(runtime, "spool"), W_OK | X_OK, "write to");
     access_check(check, folder_of(check->ctl->p, queue), W_OK | X_OK, "write to");
     if (store && access(store, F_OK) != 0) {
-        found(check, store, "there is no counter store of that name; httpd makes it when it starts");
+        aq_check_found(check, store, "there is no counter store of that name; httpd makes it when it starts");
     }
 }
 
@@ -86,7 +88,7 @@ static int is_one_of(const char *name, const char *const *names)
 }
 
 /* A misspelt "expires_at" would never expire, and nothing else would tell. */
-static void members_check(check_t *check, const char *place, json_t *entry, const char *const *known)
+static void members_check(aq_check_t *check, const char *place, json_t *entry, const char *const *known)
 {
     const char *name;
     json_t *value;
@@ -94,12 +96,12 @@ static void members_check(check_t *check, const char *place, json_t *entry, cons
     json_object_foreach(entry, name, value)
     {
         if (!is_one_of(name, known)) {
-            found(check, place, "the member \"%s\" means nothing (\"comment\" may hold what you like)", name);
+            aq_check_found(check, place, "the member \"%s\" means nothing (\"comment\" may hold what you like)", name);
         }
     }
 }
 
-static void key_file_members_check(check_t *check, json_t *file)
+static void key_file_members_check(aq_check_t *check, json_t *file)
 {
     static const char *const of_tenant[] = {"plan", "limits", "max_keys", "webhook", "billing_day", "comment", NULL};
     static const char *const of_key[] = {"id",         "sha256",   "tenant",    "scopes",  "limits",
@@ -120,22 +122,22 @@ static void key_file_members_check(check_t *check, json_t *file)
     }
 }
 
-static void refusals_check(check_t *check, const aq_keys_report_t *report)
+static void refusals_check(aq_check_t *check, const aq_keys_report_t *report)
 {
     for (int i = 0; i < report->refusals->nelts; i++) {
         const char *refusal = APR_ARRAY_IDX(report->refusals, i, const char *), *colon = strstr(refusal, ": ");
-        found(check, apr_pstrmemdup(check->ctl->p, refusal, colon ? (size_t)(colon - refusal) : 0), "refused: %s",
-              colon ? colon + 2 : refusal);
+        aq_check_found(check, apr_pstrmemdup(check->ctl->p, refusal, colon ? (size_t)(colon - refusal) : 0),
+                       "refused: %s", colon ? colon + 2 : refusal);
     }
     if (report->refused > (unsigned)report->refusals->nelts) {
-        found(check, check->ctl->key_file, "%u entries more are refused",
-              report->refused - (unsigned)report->refusals->nelts);
+        aq_check_found(check, check->ctl->key_file, "%u entries more are refused",
+                       report->refused - (unsigned)report->refusals->nelts);
     }
 }
 
 /* ---- limits ----------------------------------------------------------------------------------------------------- */
 
-static void limits_check(check_t *check, const char *place, const apr_array_header_t *limits)
+static void limits_check(aq_check_t *check, const char *place, const apr_array_header_t *limits)
 {
     for (int i = 0; i < limits->nelts; i++) {
         for (int j = 0; j < limits->nelts; j++) {
@@ -143,28 +145,28 @@ static void limits_check(check_t *check, const char *place, const apr_array_head
             const aq_limit_t *other = APR_ARRAY_IDX(limits, j, const aq_limit_t *);
             /* Of two that hide each other, the first is the one that counts. */
             if (i != j && aq_reach_is_hidden(limit, other) && !(i < j && aq_reach_is_hidden(other, limit))) {
-                found(check, place, "the limit \"%s\" (%s) can never be reached beside \"%s\" (%s)", limit->name,
-                      aq_rate_text(check->ctl->p, &limit->rate), other->name,
-                      aq_rate_text(check->ctl->p, &other->rate));
+                aq_check_found(check, place, "the limit \"%s\" (%s) can never be reached beside \"%s\" (%s)",
+                               limit->name, aq_rate_text(check->ctl->p, &limit->rate), other->name,
+                               aq_rate_text(check->ctl->p, &other->rate));
             }
         }
     }
 }
 
-static void plans_check(check_t *check, apr_hash_t *plans)
+static void plans_check(aq_check_t *check, apr_hash_t *plans)
 {
     for (apr_hash_index_t *i = apr_hash_first(check->ctl->p, plans); i; i = apr_hash_next(i)) {
         const aq_plan_t *plan = apr_hash_this_val(i);
         const char *place = apr_pstrcat(check->ctl->p, "plan ", plan->name, NULL);
         if (plan->limits->nelts == 0) {
-            found(check, place, "has no limits: its keys may do as much as they like");
+            aq_check_found(check, place, "has no limits: its keys may do as much as they like");
         }
         limits_check(check, place, plan->limits);
     }
 }
 
 /* Overrides make limits of their own: those of a tenant are shared by its keys, and looked at once. */
-static void overrides_check(check_t *check, const aq_key_set_t *set, apr_hash_t *plans)
+static void overrides_check(aq_check_t *check, const aq_key_set_t *set, apr_hash_t *plans)
 {
     const apr_array_header_t *principals = aq_key_set_list(set, check->ctl->p);
     apr_hash_t *seen = apr_hash_make(check->ctl->p);
@@ -184,7 +186,7 @@ static void overrides_check(check_t *check, const aq_key_set_t *set, apr_hash_t 
 
 /* ---- the command ------------------------------------------------------------------------------------------------ */
 
-static aq_ctl_exit_t all_check(check_t *check)
+static aq_ctl_exit_t all_check(aq_check_t *check)
 {
     static const aq_hash_secret_t no_secret = {{0}}; /* nothing is counted here */
     const aq_key_set_t *set;
@@ -208,13 +210,13 @@ static aq_ctl_exit_t all_check(check_t *check)
     refusals_check(check, &report);
     overrides_check(check, set, plans);
     files_check(check);
-    return AQ_CTL_DONE;
+    return aq_check_sections(check, plans, (unsigned)aq_key_set_list(set, check->ctl->p)->nelts);
 }
 
 aq_ctl_exit_t aq_ctl_config_check(aq_ctl_t *ctl)
 {
     static const aq_ctl_column_t columns[] = {{"PLACE", "place"}, {"FINDING", "finding"}, {.heading = NULL}};
-    check_t check = {.ctl = ctl, .findings = json_array()};
+    aq_check_t check = {.ctl = ctl, .findings = json_array()};
     aq_ctl_exit_t code = all_check(&check);
     int is_clean = json_array_size(check.findings) == 0;
 

@@ -185,7 +185,7 @@ static const command_t commands[] = {
     {.noun = "config",
      .verb = "check",
      .usage = "",
-     .help = "look for mistakes in plans, keys file and folders",
+     .help = "look for mistakes in plans, locations, keys file and folders",
      .run = aq_ctl_config_check},
     {.noun = "store", .verb = "info", .usage = "", .help = "show the counter store", .run = aq_ctl_store_info},
     {.noun = "store",

@@ -4,26 +4,36 @@
  */
 #include "ctl/reach.h"
 
-#define MONTH_LONGEST_S (31 * AQ_S_PER_DAY)
-#define MONTH_SHORTEST_S (28 * AQ_S_PER_DAY)
-#define NEVER_S (INT64_MAX / 4)
+#define MONTH_LONGEST_S ((uint64_t)31 * AQ_S_PER_DAY)
+#define MONTH_SHORTEST_S ((uint64_t)28 * AQ_S_PER_DAY)
 
-static int64_t longest_s(const aq_rate_t *rate)
+#define PARTS UINT64_C(6) /* of a sliding window; lengths are told in sixths of a second, as its parts are */
+
+static uint64_t longest_s(const aq_limit_t *limit)
 {
-    return rate->period == AQ_PERIOD_TOTAL   ? NEVER_S
-           : rate->period == AQ_PERIOD_MONTH ? MONTH_LONGEST_S
-                                             : (int64_t)rate->period_s;
+    return limit->rate.period == AQ_PERIOD_MONTH ? MONTH_LONGEST_S : limit->rate.period_s;
 }
 
-static int64_t shortest_s(const aq_rate_t *rate)
+static uint64_t shortest_s(const aq_limit_t *limit)
 {
-    return rate->period == AQ_PERIOD_MONTH ? MONTH_SHORTEST_S : longest_s(rate);
+    return limit->rate.period == AQ_PERIOD_MONTH ? MONTH_SHORTEST_S : limit->rate.period_s;
+}
+
+static int is_of(const aq_limit_t *limit, aq_algorithm_t algorithm)
+{
+    return limit->window.algorithm == algorithm;
 }
 
 static int is_judged(const aq_limit_t *limit)
 {
-    return !limit->rate.is_unlimited && limit->window.algorithm != AQ_ALGORITHM_CONCURRENT &&
-           limit->window.algorithm != AQ_ALGORITHM_TOKEN_BUCKET && limit->per <= AQ_PER_TENANT;
+    return !limit->rate.is_unlimited && !is_of(limit, AQ_ALGORITHM_CONCURRENT) && !limit->is_early &&
+           limit->per <= AQ_PER_TENANT_ENDPOINT && limit->per != AQ_PER_ENDPOINT;
+}
+
+/* All that one counter of `limit` counts, one of `other` does, too. */
+static int is_counted_by(const aq_limit_t *limit, const aq_limit_t *other)
+{
+    return other->per == AQ_PER_TENANT || (limit->per == AQ_PER_KEY && other->per == AQ_PER_KEY);
 }
 
 static int is_same_window(const aq_window_t *a, const aq_window_t *b)
@@ -35,7 +45,7 @@ static int is_same_window(const aq_window_t *a, const aq_window_t *b)
 /* A fixed window of `limit` lies wholly in one of `other`: both begin with the epoch, or the month with a day. */
 static int is_nested(const aq_limit_t *limit, const aq_limit_t *other)
 {
-    if (limit->window.algorithm != AQ_ALGORITHM_FIXED || other->window.algorithm == AQ_ALGORITHM_SLIDING ||
+    if (!is_of(limit, AQ_ALGORITHM_FIXED) || !is_of(other, AQ_ALGORITHM_FIXED) ||
         limit->rate.period != AQ_PERIOD_SECONDS) {
         return 0;
     }
@@ -43,26 +53,55 @@ static int is_nested(const aq_limit_t *limit, const aq_limit_t *other)
                                                    : AQ_S_PER_DAY % limit->rate.period_s == 0;
 }
 
-/* How many windows of `other` a window of `limit` touches at most. */
-static uint64_t windows_touched(const aq_limit_t *limit, const aq_limit_t *other)
+/* The most that `other` lets through within a stretch of so many sixths of a second, wherever it begins. */
+static uint64_t let_through(const aq_limit_t *other, uint64_t sixths)
 {
-    if (other->rate.period == AQ_PERIOD_TOTAL || is_same_window(&limit->window, &other->window) ||
-        is_nested(limit, other)) {
-        return 1;
+    const uint64_t count = other->rate.count, window = PARTS * shortest_s(other);
+    const uint64_t known = (PARTS - 1) * shortest_s(other); /* of a sliding one: five parts are counted whole */
+
+    switch (other->window.algorithm) {
+    case AQ_ALGORITHM_FIXED:
+        return count * (sixths / window + 2);
+    case AQ_ALGORITHM_SLIDING:
+        return count * ((sixths + known - 1) / known);
+    case AQ_ALGORITHM_TOKEN_BUCKET:
+        return other->capacity + (count * sixths + window - 1) / window;
+    case AQ_ALGORITHM_TOTAL:
+    case AQ_ALGORITHM_CONCURRENT:
+        break;
     }
-    int64_t windows = longest_s(&limit->rate) / shortest_s(&other->rate) + 2;
-    return (uint64_t)windows;
+    return count;
+}
+
+/* A bucket refuses once more than its size and what flowed in was asked for, in a stretch of any length. */
+static int is_bucket_hidden(const aq_limit_t *bucket, const aq_limit_t *other)
+{
+    const uint64_t sixths_s = is_of(other, AQ_ALGORITHM_SLIDING) ? PARTS - 1 : PARTS;
+    const uint64_t at_once = is_of(other, AQ_ALGORITHM_TOKEN_BUCKET) ? other->capacity : let_through(other, 1);
+    const int flows_faster = !is_of(other, AQ_ALGORITHM_TOTAL) && PARTS * other->rate.count * bucket->rate.period_s >
+                                                                      sixths_s * bucket->rate.count * shortest_s(other);
+
+    return at_once <= bucket->capacity && !flows_faster;
 }
 
 int aq_reach_is_hidden(const aq_limit_t *limit, const aq_limit_t *other)
 {
-    /* A key's own counter does not hold its tenant's other keys back. */
-    if (!is_judged(limit) || !is_judged(other) || (limit->per == AQ_PER_TENANT && other->per == AQ_PER_KEY)) {
+    if (!is_judged(limit) || !is_judged(other) || !is_counted_by(limit, other)) {
         return 0;
     }
-    uint64_t through = other->rate.count;
-    if (other->window.algorithm == AQ_ALGORITHM_SLIDING && !is_same_window(&limit->window, &other->window)) {
-        through *= 2;
+    if (is_of(other, AQ_ALGORITHM_TOTAL) && !is_of(limit, AQ_ALGORITHM_TOKEN_BUCKET)) {
+        return limit->rate.count >= other->rate.count;
     }
-    return limit->rate.count / windows_touched(limit, other) >= through;
+    if (is_of(limit, AQ_ALGORITHM_TOTAL)) {
+        return 0;
+    }
+    if (is_of(limit, AQ_ALGORITHM_TOKEN_BUCKET)) {
+        return is_bucket_hidden(limit, other);
+    }
+    if (is_same_window(&limit->window, &other->window) || is_nested(limit, other)) {
+        return limit->rate.count >= other->rate.count;
+    }
+    /* What slides out is still counted in part. */
+    const uint64_t parts = is_of(limit, AQ_ALGORITHM_SLIDING) ? PARTS + 1 : PARTS;
+    return limit->rate.count >= let_through(other, parts * longest_s(limit));
 }

@@ -21,10 +21,11 @@
 #include "httpd/httpd_log.h"
 #include "httpd/pages.h"
 #include "httpd/rules.h"
+#include "httpd/section_report.h"
 #include "httpd/store_setup.h"
 #include "httpd/tally.h"
 #include "httpd/watchdog.h"
-#include "limit/runtime_plans.h"
+#include "limit/runtime_sections.h"
 
 #include <apr_strings.h>
 #include <http_core.h>
@@ -234,11 +235,12 @@ static int keys_open(aq_server_config_t *server, apr_pool_t *pconf, apr_pool_t *
     return rv == APR_SUCCESS;
 }
 
-static json_t *runtime_json(const aq_server_config_t *server, apr_pool_t *ptemp)
+static json_t *runtime_json(const aq_server_config_t *server, const server_rec *s, apr_pool_t *ptemp)
 {
-    json_t *json = json_pack("{s:o, s:s*, s:o, s:{s:i, s:i}}", "plans", aq_runtime_plans_write(server->plans),
-                             "key_file", server->key_file, "store", aq_store_json(server, ptemp), "user", "uid",
-                             (int)ap_unixd_config.user_id, "gid", (int)ap_unixd_config.group_id);
+    json_t *json = json_pack("{s:o, s:s*, s:o, s:o, s:{s:i, s:i}}", "plans", aq_runtime_plans_write(server->plans),
+                             "key_file", server->key_file, AQ_RUNTIME_SECTIONS, aq_section_report(s, ptemp), "store",
+                             aq_store_json(server, ptemp), "user", "uid", (int)ap_unixd_config.user_id, "gid",
+                             (int)ap_unixd_config.group_id);
     if (json && server->batch) {
         (void)json_object_set_new(json, "worker", aq_batch_config_json(server->batch, ptemp));
         (void)json_object_set_new(json, "queue",
@@ -249,10 +251,10 @@ static json_t *runtime_json(const aq_server_config_t *server, apr_pool_t *ptemp)
 }
 
 /* For apiquotactl and the worker, which runs as httpd's user: readable for its group, writable for nobody else. */
-static int runtime_file_write(const aq_server_config_t *server, apr_pool_t *ptemp)
+static int runtime_file_write(const aq_server_config_t *server, const server_rec *s, apr_pool_t *ptemp)
 {
     const char *path = apr_pstrcat(ptemp, server->state_dir, "/" AQ_RUNTIME_FILE, NULL);
-    json_t *json = runtime_json(server, ptemp);
+    json_t *json = runtime_json(server, s, ptemp);
     /* The worker may read it at any moment, also the one that is starting while httpd restarts. */
     const gid_t group = geteuid() == 0 ? ap_unixd_config.group_id : (gid_t)-1;
     apr_status_t rv = json ? aq_json_file_replace_as(path, json, 0640, group, ptemp) : APR_ENOMEM;
@@ -317,7 +319,7 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
     }
     limits_identify(server, &server->runtime->store->secret, ptemp);
     aq_tally_open(server, pconf, ptemp, retained()->generation == 0);
-    if (!keys_open(server, pconf, ptemp) || !runtime_file_write(server, ptemp) ||
+    if (!keys_open(server, pconf, ptemp) || !runtime_file_write(server, s, ptemp) ||
         aq_worker_process_start(pconf, s) != OK || !timers_start(server->runtime, pconf)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -88,17 +88,22 @@ static json_t *limit_write(apr_pool_t *ptemp, const aq_limit_t *limit)
     return json;
 }
 
-static json_t *plan_write(apr_pool_t *ptemp, const aq_plan_t *plan)
+json_t *aq_runtime_limits_write(apr_pool_t *ptemp, const apr_array_header_t *limits)
 {
-    json_t *limits = json_array();
+    json_t *json = json_array();
 
-    for (int i = 0; limits && i < plan->limits->nelts; i++) {
-        if (json_array_append_new(limits, limit_write(ptemp, APR_ARRAY_IDX(plan->limits, i, const aq_limit_t *)))) {
-            json_decref(limits);
+    for (int i = 0; json && limits && i < limits->nelts; i++) {
+        if (json_array_append_new(json, limit_write(ptemp, APR_ARRAY_IDX(limits, i, const aq_limit_t *)))) {
+            json_decref(json);
             return NULL;
         }
     }
-    return json_pack("{s:o}", "limits", limits);
+    return json;
+}
+
+static json_t *plan_write(apr_pool_t *ptemp, const aq_plan_t *plan)
+{
+    return json_pack("{s:o}", "limits", aq_runtime_limits_write(ptemp, plan->limits));
 }
 
 json_t *aq_runtime_plans_write(apr_hash_t *plans)
@@ -139,36 +144,49 @@ static apr_status_t limit_read(apr_pool_t *p, const json_t *json, aq_limit_t **l
     return aq_limit_parse(p, arguments, count, limit, error);
 }
 
-static apr_status_t plan_read(apr_pool_t *p, const char *name, const json_t *json, const aq_hash_secret_t *secret,
-                              aq_plan_t **plan, const char **error)
+apr_status_t aq_runtime_limits_read(apr_pool_t *p, const json_t *json, const aq_hash_secret_t *secret,
+                                    apr_array_header_t **limits, const char **error)
 {
-    const json_t *limits = json_object_get(json, "limits"), *item;
+    const json_t *item;
     size_t i;
 
-    apr_status_t rv = aq_plan_create(p, name, plan, error);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (!json_is_array(limits)) {
+    *limits = apr_array_make(p, AQ_LIMITS_MAX, sizeof(const aq_limit_t *));
+    if (!json_is_array(json)) {
         *error = "\"limits\" is no array";
         return APR_EGENERAL;
     }
-    json_array_foreach(limits, i, item)
+    json_array_foreach(json, i, item)
     {
         aq_limit_t *limit;
-        rv = limit_read(p, item, &limit, error);
-        if (rv == APR_SUCCESS && secret) {
-            aq_limit_identify(limit, secret);
-        }
-        if (rv == APR_SUCCESS) {
-            rv = aq_plan_limit_add(p, *plan, limit, error);
-        }
+        apr_status_t rv = limit_read(p, item, &limit, error);
+
         if (rv != APR_SUCCESS) {
             return rv;
         }
+        if (secret) {
+            aq_limit_identify(limit, secret);
+        }
+        APR_ARRAY_PUSH(*limits, aq_limit_t *) = limit;
     }
-    aq_plan_seal(*plan);
     return APR_SUCCESS;
+}
+
+static apr_status_t plan_read(apr_pool_t *p, const char *name, const json_t *json, const aq_hash_secret_t *secret,
+                              aq_plan_t **plan, const char **error)
+{
+    apr_array_header_t *limits;
+    apr_status_t rv = aq_plan_create(p, name, plan, error);
+
+    if (rv == APR_SUCCESS) {
+        rv = aq_runtime_limits_read(p, json_object_get(json, "limits"), secret, &limits, error);
+    }
+    for (int i = 0; rv == APR_SUCCESS && i < limits->nelts; i++) {
+        rv = aq_plan_limit_add(p, *plan, APR_ARRAY_IDX(limits, i, aq_limit_t *), error);
+    }
+    if (rv == APR_SUCCESS) {
+        aq_plan_seal(*plan);
+    }
+    return rv;
 }
 
 apr_status_t aq_runtime_plans_read(apr_pool_t *p, json_t *json, const aq_hash_secret_t *secret, apr_hash_t **plans,

@@ -12,6 +12,7 @@
  *       "queue":    { "kind": "sqlite", "path": PATH },
  *       "spool":    PATH,
  *       "user":     { "uid": 33, "gid": 33 },      who the server's children run as
+ *       "sections": …,                             what holds at which location, see runtime_sections.h
  *       "worker":   … }                            owned by src/worker and src/batch
  *
  * "plans" alone is always there.
@@ -27,6 +28,13 @@
 
 /* The value of "plans" for `plans` (name -> const aq_plan_t *). A new reference; NULL when memory ran out. */
 json_t *aq_runtime_plans_write(apr_hash_t *plans);
+
+/* The same for an array of const aq_limit_t *, also NULL: an array. `ptemp` is for scratch. */
+json_t *aq_runtime_limits_write(apr_pool_t *ptemp, const apr_array_header_t *limits);
+
+/* Reads such an array (not changed) into one of aq_limit_t * in `p`. Errors as below. */
+apr_status_t aq_runtime_limits_read(apr_pool_t *p, const json_t *json, const aq_hash_secret_t *secret,
+                                    apr_array_header_t **limits, const char **error);
 
 /*
  * Reads the value of "plans" (not changed) into a new hash (name -> aq_plan_t *) in `p`: plans are sealed, and their

@@ -161,52 +161,7 @@ def test_store_info_counts_what_lives(web):
     assert f"{after['live']} live" in ctl(web, "store", "info")
 
 
-# ---- config check --------------------------------------------------------------------------------
-
-def findings(web, code=1):
-    done = subprocess.run([str(paths.CTL), "--json", "--state-dir", str(web.root.state), "config", "check"],
-                          capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return {(row["place"], row["finding"]) for row in json.loads(done.stdout)["findings"]}
-
-
-def test_nothing_is_found_where_nothing_is_wrong(web):
-    assert findings(web, code=0) == set()
-    assert ctl(web, "config", "check") == "Nothing found.\n"
-
-
-def test_refused_entries_and_misspelt_members_are_found(web, keys):
-    web.expect_log(r"AQ00200", must=True)
-    keys.tenant("lost", plan="gold")
-    keys.add("lost", id="k_lost")
-    keys.add("acme", id="k_odd", expire_at="2030-01-01T00:00:00Z")
-    web.save_keys()
-    found = findings(web)
-    places = {place for place, _ in found}
-    assert places == {"tenants.lost", "keys[1] (k_lost)", "keys[2]"}
-    assert ("tenants.lost",
-            'refused: the plan "gold" is unknown; the tenant\'s keys are refused with it') in found
-    assert "expire_at" in dict(found)["keys[2]"]
-    table = subprocess.run([str(paths.CTL), "--state-dir", str(web.root.state), "config", "check"],
-                           capture_output=True, text=True, timeout=30, check=False)
-    assert table.returncode == 1 and len(table.stdout.splitlines()) == 4
-    web.log.wait_for("AQ00200")
-
-
-def test_limit_out_of_reach_is_found(server, keys):
-    web = server(confs.plan("basic", "minute 10/minute", "day 100/day", "hour 200/hour") + confs.location("/v1"),
-                 keys=keys)
-    found = findings(web)
-    assert found == {("plan basic", 'the limit "hour" (200/1h) can never be reached beside "day" (100/1d)')}
-
-
-def test_override_out_of_reach_is_found_once_for_a_tenant(web, keys):
-    keys.tenant("acme", limits={"hour": "5000/hour"})
-    keys.add("acme", id="k_other")
-    web.save_keys()
-    assert findings(web) == {("tenants.acme (key k_acme)",
-                              'the limit "hour" (5000/1h) can never be reached beside "day" (1000/1d)')}
-
+# ---- the command line ------------------------------------------------------------------------------
 
 def test_control_characters_of_a_file_reach_no_terminal(web, keys):
     web.expect_log(r"AQ00200")
@@ -216,14 +171,6 @@ def test_control_characters_of_a_file_reach_no_terminal(web, keys):
     for words in (("key", "list"), ("tenant", "show")):
         assert not set(ctl(web, *words)) & {"\x1b", "\x07"}
     assert "\x1b" not in refused(web, "tenant", "show", "\x1b[31m")
-
-
-@pytest.mark.skipif(not paths.AS_ROOT, reason="files that httpd's user cannot use take root to make")
-def test_files_that_httpds_user_cannot_use_are_found(web):
-    os.chmod(web.root.keys_file, 0o600)
-    found = findings(web)
-    os.chmod(web.root.keys_file, 0o640)
-    assert found == {(str(web.root.keys_file), "httpd's user cannot read it: Permission denied")}
 
 
 def test_without_a_server_it_says_what_is_missing(tmp_path):
