@@ -307,10 +307,11 @@ def test_directives(reader, keys):
                                             "RateLimit-Policy": compare_headers, '{"key_id"': compare_use})
 
 
-def test_operations(reader, keys):
+def test_operations(reader, keys, backend):
     guide = reader()
     web = guide.web
-    web.spec.conf += confs.plan("professional", "year 1/366d") + confs.location("/v1", "APIQuotaEnv On")
+    web.spec.conf += (confs.plan("professional", "year 1/366d") + confs.location("/v1", "APIQuotaEnv On")
+                      + confs.batch("/v1/import", f"{backend.url}/import"))
 
     def ask_twice():
         key = keys.tenant("acme", "professional").add("acme")
