@@ -123,6 +123,8 @@ $(O)/obj/%.o: %.c $(O)/stamp-flags
 
 # Style and script of the status page are in it.
 $(O)/obj/src/httpd/status_assets.o: src/httpd/status.css src/httpd/status.js
+# So is the script of the queue in Redis.
+$(O)/obj/src/store/redis_queue_script.o: $(wildcard src/store/redis_queue_*.lua)
 
 archive = @mkdir -p $(@D) && echo "  AR      $@" && rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 

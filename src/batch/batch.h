@@ -76,6 +76,10 @@ typedef struct {
     const char *error_code, *error_detail;                  /* NULL unless failed, or waiting after a failure */
     const char *metadata;                                   /* JSON text; NULL: none */
     int64_t version;                                        /* grows with every visible change; the ETag of the batch */
+
+    const char *home; /* the machine on whose spool its files lie; NULL: on this one's, or all machines' */
+    int is_elsewhere; /* that is another machine */
+    int is_home_down; /* and its worker has not been heard of for a while: it waits, where it is not over */
 } aq_batch_t;
 
 /* "queued" …; never NULL. */

@@ -59,8 +59,8 @@ typedef struct {
 } aq_queue_bounds_t;
 
 /*
- * Called by look with the batch as it is, NULL where there is none. Nobody writes to the queue meanwhile; it must not call
- * the queue itself.
+ * Called by look with the batch as it is, NULL where there is none: then none of that ID is added from here on, or none
+ * while the call lasts. It must not call the queue itself.
  */
 typedef apr_status_t aq_queue_look_fn(void *data, const aq_batch_t *batch);
 
@@ -451,7 +451,10 @@ static inline apr_status_t aq_queue_forget(aq_queue_t *q, const aq_expired_t *go
     return q->ops->forget(q, gone);
 }
 
-/* look: calls `fn` under the write lock, and returns what it returned. APR_EBUSY as submit. */
+/*
+ * look: calls `fn`, and returns what it returned; so that who removes a file that no batch names is not overtaken by one that
+ * would. SQLite holds its write lock meanwhile; Redis holds none, and an ID that was not there stays so. APR_EBUSY as submit.
+ */
 static inline apr_status_t aq_queue_look(aq_queue_t *q, apr_pool_t *ptemp, const char *id, aq_queue_look_fn *fn,
                                          void *data)
 {

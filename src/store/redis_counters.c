@@ -347,7 +347,7 @@ static apr_status_t redis_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq
     const redis_store_t *store = redis_store(base);
     census_t census = {.cursor = "0", .info = info};
     char now_s[24];
-    const char *words[] = {"EVAL", aq_redis_script_census(), "0", census.cursor, "aq:{*", now_s};
+    const char *words[] = {"EVAL", aq_redis_script_census(), "0", census.cursor, "aq:{?:*}", now_s};
     size_t sizes[sizeof(words) / sizeof(words[0])];
     const aq_redis_command_t command = {.count = sizeof(words) / sizeof(words[0]), .words = words, .sizes = sizes};
     aq_redis_failure_t failure;

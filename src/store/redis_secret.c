@@ -4,6 +4,7 @@
 
 #include "base/aq_file.h"
 #include "base/aq_log.h"
+#include "store/redis_info.h"
 
 #include <apr_strings.h>
 #include <errno.h>
@@ -14,24 +15,10 @@
 
 #define SECRET_KEY "aq:secret"
 #define SECRET_HEX_SIZE (2 * sizeof(aq_hash_secret_t) + 1)
-#define ANSWER_SIZE 8192
 
 typedef struct {
     char text[SECRET_HEX_SIZE];
 } secret_text_t;
-
-static aq_redis_failure_t ask(aq_redis_link_t *link, const char *const *words, aq_redis_read_fn *read, void *data)
-{
-    const char *copy[4];
-    size_t sizes[4];
-    aq_redis_command_t command = {.words = copy, .sizes = sizes};
-
-    for (; command.count < 4 && words[command.count] != NULL; command.count++) {
-        copy[command.count] = words[command.count];
-        sizes[command.count] = strlen(words[command.count]);
-    }
-    return aq_redis_ask(link, &command, NULL, read, data);
-}
 
 /* ---- the secret ------------------------------------------------------------------------------------------------- */
 
@@ -67,9 +54,9 @@ static aq_redis_failure_t secret_agree(aq_redis_link_t *link, secret_text_t *sec
 {
     const char *const set[] = {"SETNX", SECRET_KEY, secret->text, NULL};
     const char *const get[] = {"GET", SECRET_KEY, NULL};
-    const aq_redis_failure_t failure = ask(link, set, NULL, NULL);
+    const aq_redis_failure_t failure = aq_redis_words_ask(link, set, NULL, NULL);
 
-    return failure == AQ_REDIS_DONE ? ask(link, get, secret_read, secret) : failure;
+    return failure == AQ_REDIS_DONE ? aq_redis_words_ask(link, get, secret_read, secret) : failure;
 }
 
 static apr_status_t copy_keep(const char *path, const secret_text_t *secret)
@@ -124,7 +111,7 @@ apr_status_t aq_redis_secret_read(apr_pool_t *p, aq_redis_link_t *link, aq_hash_
     const char *const get[] = {"GET", SECRET_KEY, NULL};
     const char *name = aq_redis_link_address(link)->name;
     secret_text_t text = {""};
-    const aq_redis_failure_t failure = ask(link, get, secret_read, &text);
+    const aq_redis_failure_t failure = aq_redis_words_ask(link, get, secret_read, &text);
 
     *error = NULL;
     if (failure == AQ_REDIS_PROTOCOL) {
@@ -139,34 +126,9 @@ apr_status_t aq_redis_secret_read(apr_pool_t *p, aq_redis_link_t *link, aq_hash_
 
 /* ---- the server ------------------------------------------------------------------------------------------------- */
 
-static aq_redis_failure_t text_read(void *data, const redisReply *reply)
-{
-    char *text = data;
-
-    if (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS) {
-        apr_cpystrn(text, reply->str, ANSWER_SIZE);
-    } else if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-               reply->element[1]->type == REDIS_REPLY_STRING) {
-        apr_cpystrn(text, reply->element[1]->str, ANSWER_SIZE);
-    }
-    return AQ_REDIS_DONE;
-}
-
-/* 1 where the answer, of lines "name:value", has that line. */
-static int has_line(const char *answer, const char *line)
-{
-    const char *at = strstr(answer, line);
-
-    return at != NULL && (at == answer || at[-1] == '\n') && strchr("\r\n", at[strlen(line)]) != NULL;
-}
-
 static void memory_check(aq_redis_link_t *link)
 {
-    const char *const memory[] = {"INFO", "memory", NULL};
-    char answer[ANSWER_SIZE] = "";
-
-    if (ask(link, memory, text_read, answer) == AQ_REDIS_DONE && strstr(answer, "maxmemory_policy:") != NULL &&
-        !has_line(answer, "maxmemory_policy:noeviction")) {
+    if (aq_redis_info_may_evict(link)) {
         AQ_LOG(AQ_LOG_WARNING, 424, APR_SUCCESS,
                "%s may throw counters away when its memory is full: set maxmemory-policy noeviction",
                aq_redis_link_address(link)->name);
@@ -175,15 +137,7 @@ static void memory_check(aq_redis_link_t *link)
 
 static void persistence_check(aq_redis_link_t *link)
 {
-    const char *const persistence[] = {"INFO", "persistence", NULL};
-    const char *const save[] = {"CONFIG", "GET", "save", NULL};
-    char answer[ANSWER_SIZE] = "";
-
-    if (ask(link, persistence, text_read, answer) != AQ_REDIS_DONE || !has_line(answer, "aof_enabled:0")) {
-        return;
-    }
-    (void)apr_cpystrn(answer, "?", sizeof(answer));
-    if (ask(link, save, text_read, answer) == AQ_REDIS_DONE && answer[0] == '\0') {
+    if (aq_redis_info_keeps_nothing(link)) {
         AQ_LOG(AQ_LOG_WARNING, 425, APR_SUCCESS,
                "%s keeps nothing on disk: a restart of it begins all counters anew; set appendonly yes, or save",
                aq_redis_link_address(link)->name);

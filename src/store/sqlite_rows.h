@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rows: a batch to and from the columns of its row, by one table in sqlite_rows.c for both ways; and a webhook's message
+ * Rows: a batch to and from the columns of its row, by one table (queue_columns.h) for both ways; and a webhook's message
  * from its row.
  */
 #ifndef AQ_SQLITE_ROWS_H

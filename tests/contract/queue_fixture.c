@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "contract/queue_fixture.h"
 
+#include "store/redis_queue.h"
 #include "store/sqlite_queue.h"
+#include "unit/redis_fixture.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -16,11 +18,58 @@ const aq_job_result_t QUEUE_DONE = {
     .response = {.content_type = "text/plain", .bytes = 5, .sha256 = "2cf2"},
 };
 
-const char *queue_path_new(void)
+static int kind; /* of queue_kinds, of the test that runs */
+
+/* ---- SQLite ----------------------------------------------------------------------------------------------------- */
+
+static const char *sqlite_path_new(void)
 {
     static int count;
 
     return fixture_path(apr_psprintf(fixture_pool, "queue-%ld-%d.db", (long)getpid(), ++count));
+}
+
+static apr_status_t sqlite_open(const char *path, aq_queue_t **q, const char **error)
+{
+    return aq_sqlite_queue_open(fixture_pool, path, 20000, q, error);
+}
+
+/* ---- Redis: a server of its own for each queue, since one holds one queue ---------------------------------------- */
+
+static const char *redis_path_new(void)
+{
+    return redis_fixture_start(NULL).socket;
+}
+
+static apr_status_t redis_open(const char *path, aq_queue_t **q, const char **error)
+{
+    return queue_open_on(path, "machine-a", q, error);
+}
+
+apr_status_t queue_open_on(const char *socket, const char *machine, aq_queue_t **q, const char **error)
+{
+    const char *const words[] = {apr_pstrcat(fixture_pool, "unix:", socket, NULL), "budget=10s"};
+    const aq_redis_queue_options_t options = {.machine = machine, .durability = AQ_REDIS_DURABLE_NONE};
+    aq_redis_address_t *address;
+    apr_status_t rv = aq_redis_queue_address_parse(fixture_pool, words, 2, &address, error);
+
+    return rv == APR_SUCCESS ? aq_redis_queue_open(fixture_pool, address, &options, q, error) : rv;
+}
+
+/* ---- both ------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    const char *(*path_new)(void);
+    apr_status_t (*open)(const char *path, aq_queue_t **q, const char **error);
+} queue_kinds[] = {
+    {"sqlite", sqlite_path_new, sqlite_open},
+    {"redis", redis_path_new, redis_open},
+};
+
+const char *queue_path_new(void)
+{
+    return queue_kinds[kind].path_new();
 }
 
 aq_queue_t *queue_open(const char *path)
@@ -28,8 +77,26 @@ aq_queue_t *queue_open(const char *path)
     const char *error;
     aq_queue_t *q;
 
-    ck_assert_msg(aq_sqlite_queue_open(fixture_pool, path, 20000, &q, &error) == APR_SUCCESS, "%s", error);
+    ck_assert_msg(queue_kinds[kind].open(path, &q, &error) == APR_SUCCESS, "%s", error);
+    ck_assert_str_eq(q->ops->name, queue_kinds[kind].name);
     return q;
+}
+
+static void kind_sqlite(void)
+{
+    kind = 0;
+}
+
+static void kind_redis(void)
+{
+    kind = 1;
+}
+
+int queue_fixture_run(const char *name, void (*add)(TCase *tests))
+{
+    static void (*const choose[])(void) = {kind_sqlite, kind_redis};
+
+    return fixture_run_each(name, 2, choose, add);
 }
 
 aq_batch_t queue_batch(const char *tenant, int n)

@@ -458,5 +458,5 @@ static void add_tests(TCase *tests)
 
 int main(void)
 {
-    return fixture_run("queue", add_tests);
+    return queue_fixture_run("queue", add_tests);
 }

@@ -552,5 +552,5 @@ static void add_tests(TCase *tests)
 
 int main(void)
 {
-    return fixture_run("queue_batches", add_tests);
+    return queue_fixture_run("queue_batches", add_tests);
 }

@@ -139,5 +139,5 @@ static void add_tests(TCase *tests)
 
 int main(void)
 {
-    return fixture_run("queue_items", add_tests);
+    return queue_fixture_run("queue_items", add_tests);
 }

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The script of the queue in Redis: each call of the queue is one call of it, so that each change is whole. It is written
+ * in Lua, in four files (redis_queue_rows.lua and the three beside it) that make one text.
+ *
+ * Layout. All keys begin with "aq:{q}:", whose tag keeps them in one slot of a Cluster; one database has one queue.
+ * Names joined to one key (as tenant and location) have the first's length before them. A batch is also its job:
+ *
+ *     b:ID            hash: the columns of queue_columns.h (none for 0 and NULL), and seq, home, token, worker, the lease
+ *                     (machine, lease_boot_id, lease_until_ms, lease_ms, beat), the names of its last claim and end
+ *     l  ls:STATUS  tl:TENANT  ts:STATUS TENANT     sorted sets of IDs, for lists
+ *     n  n:TENANT     hash: how many of each status, and bytes on the spool
+ *     r:HOME TENANT LOCATION    the line of jobs that are ready, by seq (the order they came in)
+ *     tr:HOME TENANT  the locations where a tenant has a line      t:HOME   tenants that have one, by their turn
+ *     d:HOME          jobs that wait, by the time until when       o        queued ones, by the time they may wait until
+ *     u               hash: how many run, of a tenant, at a location, of a tenant there
+ *     w:WORKER        what a worker has in hand                    ep:WORKER  its epoch (see verbs.settle)
+ *     e:HOME  er:HOME  f:HOME   batches by when they expire, by when their result does, and those with files, by their end
+ *     k  kx           hash: tenant and idempotency key -> ID; those kept longer than their batch, by until when
+ *     x:ID            nothing of this ID is added (see verbs.look)
+ *     homes  h:HOME   all homes; a home at work: it expires a minute after its worker was last heard of
+ *     m:ID            hash: a message to a webhook; ml mls: mt: mts: for lists, md mdt: due, mx mxt: claimed, me expiring,
+ *                     mw: tenants by turn
+ *     c               hash: the counters behind seq and turns
+ *
+ * Nothing but x:, h: and ep: goes by itself: what is not over is never trimmed. What a verb looks at is indexed by state, so
+ * that finished batches cost nothing; a claim reads the tenants that have jobs ready, up to the first that may run.
+ *
+ *     KEYS    "aq:{q}:"
+ *     ARGV    verb, then what is said above each verb
+ *     reply   a code (aq_redis_code_t), then what the verb says
+ */
+#ifndef AQ_REDIS_QUEUE_SCRIPT_H
+#define AQ_REDIS_QUEUE_SCRIPT_H
+
+#include <apr_pools.h>
+
+#define AQ_REDIS_QUEUE_PREFIX "aq:{q}:"
+
+typedef enum {
+    AQ_REDIS_CODE_DONE,
+    AQ_REDIS_CODE_NONE,
+    AQ_REDIS_CODE_EXISTS,
+    AQ_REDIS_CODE_FULL,
+    AQ_REDIS_CODE_QUOTA,
+    AQ_REDIS_CODE_WRONG,
+    AQ_REDIS_CODE_GONE,
+    AQ_REDIS_CODE_BUSY,
+    AQ_REDIS_CODES
+} aq_redis_code_t;
+
+/* Its text, in `p`. */
+const char *aq_redis_queue_script(apr_pool_t *p);
+
+#endif

@@ -1,0 +1,154 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- The queue in Redis: messages to webhooks. save() makes one when a batch is over; here they are claimed and ended, like jobs.
+
+local function message_find(id)
+  return load(K .. 'm:' .. id)
+end
+
+local function message_told(id)
+  return call('HMGET', K .. 'm:' .. id, unpack(MESSAGE))
+end
+
+-- id, tenant, now
+function verbs.webhook_test()
+  local id, tenant, wall = ARGV[2], ARGV[3], num(ARGV[4])
+  if call('EXISTS', K .. 'm:' .. id) == 1 then
+    return {EXISTS}
+  end
+  local row = {id = id, tenant = tenant, status = 'succeeded', state = 'pending', finished_at_ms = field(wall)}
+  row.seq = int(next_number('message'))
+  message_save(id, row, {})
+  return {DONE}
+end
+
+-- id
+function verbs.webhook_find()
+  if call('EXISTS', K .. 'm:' .. ARGV[2]) == 0 then
+    return {NONE}
+  end
+  return {DONE, message_told(ARGV[2])}
+end
+
+-- "t" and a tenant, or ""; a state or ""; the number before the page or ""; how many: the number to go on before or "", rows
+function verbs.webhook_list()
+  local of_tenant, tenant, state, limit = ARGV[2] ~= '', string.sub(ARGV[2], 2), ARGV[3], num(ARGV[5])
+  local key
+  if of_tenant then
+    key = state ~= '' and K .. 'mts:' .. join(state, tenant) or K .. 'mt:' .. tenant
+  else
+    key = state ~= '' and K .. 'mls:' .. state or K .. 'ml'
+  end
+  local from = ARGV[4] ~= '' and '(' .. ARGV[4] or '+inf'
+  local ids = call('ZREVRANGEBYSCORE', key, from, '-inf', 'LIMIT', 0, limit)
+  local reply = {DONE, #ids == limit and call('HGET', K .. 'm:' .. ids[limit], 'seq') or ''}
+  for _, id in ipairs(ids) do
+    reply[#reply + 1] = message_told(id)
+  end
+  return reply
+end
+
+-- id
+function verbs.webhook_retry()
+  local id = ARGV[2]
+  local row, was = message_find(id)
+  if not row then
+    return {NONE}
+  end
+  if row.worker then
+    return {BUSY}
+  end
+  row.state, row.attempts, row.next_attempt_at_ms, row.delivered_at_ms, row.expires_at_ms = 'pending', nil, nil, nil, nil
+  message_save(id, row, was)
+  return {DONE}
+end
+
+local function next_message(wall, tenant_most)
+  if #call('ZRANGEBYSCORE', K .. 'md', '-inf', int(wall), 'LIMIT', 0, 1) == 0 then
+    return nil
+  end
+  for _, tenant in ipairs(call('ZRANGE', K .. 'mw', 0, -1)) do
+    local due_first = call('ZRANGEBYSCORE', K .. 'mdt:' .. tenant, '-inf', int(wall), 'LIMIT', 0, 1)[1]
+    if due_first and call('ZCARD', K .. 'mxt:' .. tenant) < tenant_most then
+      return string.sub(due_first, 17), tenant
+    end
+  end
+end
+
+-- worker, now, lease until, boot, machine, lease, most of a tenant
+function verbs.webhook_claim()
+  local wall = num(ARGV[3])
+  local id, tenant = next_message(wall, num(ARGV[8]))
+  if not id then
+    return {NONE}
+  end
+  local row, was = message_find(id)
+  row.worker, row.last_attempt_at_ms = ARGV[2], field(wall)
+  row.token, row.attempts = int(num(row.token) + 1), int(num(row.attempts) + 1)
+  lease(row, ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+  message_save(id, row, was)
+  call('ZADD', K .. 'mw', next_number('message_turn'), tenant)
+  return {DONE, row.token, message_told(id)}
+end
+
+local function message_end(row)
+  row.worker, row.lease_until_ms, row.lease_boot_id, row.machine, row.lease_ms = nil, nil, nil, nil, nil
+end
+
+-- id, token, state, attempts to take back, when next, when delivered, when it expires, then last_status and last_error
+function verbs.webhook_finish()
+  local id = ARGV[2]
+  local row, was = message_find(id)
+  if not row or not row.worker or row.token ~= ARGV[3] then
+    return {NONE}
+  end
+  message_end(row)
+  row.state, row.attempts = ARGV[4], field(num(row.attempts) - num(ARGV[5]))
+  row.next_attempt_at_ms, row.delivered_at_ms = field(num(ARGV[6])), field(num(ARGV[7]))
+  row.expires_at_ms, row.last_status, row.last_error = field(num(ARGV[8])), nil, nil
+  for i = 9, #ARGV, 2 do
+    row[ARGV[i]] = ARGV[i + 1]
+  end
+  message_save(id, row, was)
+  return {DONE}
+end
+
+-- The claim ended with its worker, at the last attempt or before.
+local function message_lost(id, row, was, attempts_most, expires)
+  message_end(row)
+  row.last_error, row.next_attempt_at_ms = 'worker-lost', nil
+  if num(row.attempts) >= attempts_most then
+    row.state, row.expires_at_ms = 'failed', expires
+  end
+  message_save(id, row, was)
+end
+
+-- machine, dead worker or "", boot, now by the boot clock, most attempts, when what is given up expires: those of other
+-- machines, to be watched: id, token, lease
+function verbs.webhook_lapsed()
+  local reply = {DONE}
+  for _, id in ipairs(call('ZRANGE', K .. 'mx', 0, 499)) do
+    local row, was = message_find(id)
+    local over = row and has_lapsed(row, ARGV[2], ARGV[3], ARGV[4], num(ARGV[5]))
+    if not row then
+      call('ZREM', K .. 'mx', id)
+    elseif over then
+      message_lost(id, row, was, num(ARGV[6]), ARGV[7])
+    elseif over == nil then
+      reply[#reply + 1] = {id, row.token, row.lease_ms or '0'}
+    end
+  end
+  return reply
+end
+
+-- id, token, most attempts, when what is given up expires: ends a claim of another machine
+function verbs.webhook_end()
+  local row, was = message_find(ARGV[2])
+  if not row or not row.worker or row.token ~= ARGV[3] then
+    return {NONE}
+  end
+  message_lost(ARGV[2], row, was, num(ARGV[4]), ARGV[5])
+  return {DONE}
+end
+
+return verbs[ARGV[1]]()
