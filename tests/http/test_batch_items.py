@@ -7,51 +7,10 @@ import subprocess
 import pytest
 
 from harness import batches, checks, items_backend, paths
-from harness.items_backend import Answer, ItemsBackend
+from harness.items import NDJSON, PATH, key, ndjson, result, segments, serve, submit, target  # noqa: F401
+from harness.items_backend import Answer
 from harness.own_worker import OwnWorker
 from harness.waiting import eventually
-
-NDJSON = {"Content-Type": "application/x-ndjson"}
-PATH = "/v1/items"
-
-
-@pytest.fixture
-def key(keys):
-    return keys.add("acme")
-
-
-@pytest.fixture
-def target():
-    backend = ItemsBackend()
-    yield backend
-    backend.close()
-
-
-@pytest.fixture
-def serve(server, keys, key, target):
-    """serve(*lines, **fields of Spec): a server with its worker and one location of items for `target`."""
-    def make(*lines, **fields):
-        return server(batches.conf(target.url, "APIQuotaBatchMode items", *lines, path=PATH), keys=keys, **fields)
-    return make
-
-
-def ndjson(count):
-    return b"".join(b'{"n":%d}\n' % number for number in range(1, count + 1))
-
-
-def submit(web, key, body, **how):
-    return batches.submit(web, key, body=body, path=PATH, headers=NDJSON, **how)
-
-
-def result(web, key, url):
-    answer = web.get(url + "/result", key=key)
-    assert answer.status == 200 and answer.headers["Content-Type"] == "application/x-ndjson", answer
-    return items_backend.results(answer.body)
-
-
-def left(web):
-    """The names of segments on the spool."""
-    return sorted(file.name for file in (batches.folder(web) / "spool" / "segment").iterdir())
 
 
 def test_each_line_is_a_request_and_the_result_has_them_in_order(serve, key, target):
@@ -67,7 +26,7 @@ def test_each_line_is_a_request_and_the_result_has_them_in_order(serve, key, tar
     assert sent["idempotency-key"] == f"{batch['id']}-7" and sent["apiquota-batch-id"] == batch["id"]
     assert sent["content-type"] == "application/json" and sent["apiquota-batch-line"] == "7"
     assert "authorization" not in sent
-    assert left(web) == [] and batches.left(web).incoming == []
+    assert segments(web) == [] and batches.left(web).incoming == []
 
 
 def test_result_tells_what_each_item_was_answered(serve, key, target):
@@ -220,9 +179,9 @@ def test_cancel_keeps_what_was_done(serve, key, target):
     lines = result(web, key, url)
     assert 10 <= len(lines) == batch["progress"]["done"] < 1000
     assert [line["line"] for line in lines][:10] == list(range(1, 11))
-    assert len(left(web)) == 1
+    assert len(segments(web)) == 1
     assert web.request("DELETE", url, key=key).status == 204
-    assert left(web) == [] and batches.left(web) == batches.NOTHING_LEFT
+    assert segments(web) == [] and batches.left(web) == batches.NOTHING_LEFT
 
 
 def test_time_of_the_batch_bounds_all_of_its_items(serve, key, target):
@@ -246,7 +205,7 @@ def test_retry_goes_on_behind_what_was_done(serve, key, target):
     assert batch["status"] == "succeeded" and batch["progress"] == {"done": 12, "total": 12, "failed": 0}
     assert [line["line"] for line in result(web, key, url)] == list(range(1, 13))
     assert sum(count > 1 for count in target.sent.values()) <= 1, "only what was on its way is sent again"
-    assert left(web) == []
+    assert segments(web) == []
 
 
 @pytest.mark.parametrize("sent, body, status, code", [

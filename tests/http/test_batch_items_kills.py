@@ -6,51 +6,14 @@ import time
 
 import pytest
 
-from harness import batches, items_backend
-from harness.items_backend import Answer, ItemsBackend
+from harness import batches
+from harness.items import key, ndjson, result, segments, serve, submit, target  # noqa: F401
+from harness.items_backend import Answer
 from harness.own_worker import OwnWorker
 from harness.waiting import eventually
 
-NDJSON = {"Content-Type": "application/x-ndjson"}
-PATH = "/v1/items"
 KILLS = 25
 KB = 1024
-
-
-@pytest.fixture
-def key(keys):
-    return keys.add("acme")
-
-
-@pytest.fixture
-def target():
-    backend = ItemsBackend()
-    yield backend
-    backend.close()
-
-
-@pytest.fixture
-def serve(server, keys, key, target):
-    """serve(*lines, **fields of Spec): a server with one location of items for `target`."""
-    def make(*lines, **fields):
-        return server(batches.conf(target.url, "APIQuotaBatchMode items", *lines, path=PATH), keys=keys, **fields)
-    return make
-
-
-def submit(web, key, body, **how):
-    return batches.submit(web, key, body=body, path=PATH, headers=NDJSON, **how)
-
-
-def ndjson(count):
-    return b"".join(b'{"n":%d}\n' % number for number in range(1, count + 1))
-
-
-def result(web, key, url):
-    return items_backend.results(web.get(url + "/result", key=key).body)
-
-
-def segments(web):
-    return sorted(file.name for file in (batches.folder(web) / "spool" / "segment").iterdir())
 
 
 def kill_while_it_runs(worker, target, kills, until):

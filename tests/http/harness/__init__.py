@@ -11,6 +11,7 @@ Layers, each file using only those above it:
     serverroot, httpd       the folder of a private httpd; its life
     openapi                 our endpoints' responses against docs/openapi.yaml
     import_store, backend   the target of proxies and batches
+    items                   batches of items: their location, target, uploads and results
     npm                     others' programs and libraries, from the npm registry
     redis                   a private Redis
     checks                  assertions that many tests share
