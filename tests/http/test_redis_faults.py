@@ -1,36 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Catalogue lines 32 to 36 and 39: a Redis that is away, stopped, full or hostile, and two machines on one."""
+"""Catalogue lines 32 to 35 and 39: a Redis that is away, stopped or hostile, and two machines on one."""
 
 import collections
 import concurrent.futures
 import contextlib
 import http.client
 import os
-import re
 import socket
 import threading
 import time
 
 import pytest
 
-from harness import checks, confs, exposition, redis as redis_server
+from harness import checks, confs, exposition
 from harness.client import statuses
+from harness.counted import DAY, ITEM, SAID, conf, counts_in_redis, remaining
 from harness.ports import PortLease
 from harness.waiting import eventually
 
-ITEM = "/v1/item.json"
-DAY = confs.plan("basic", "day 100000/day headers=primary")
 LONG = os.environ.get("AQ_LONG") == "1"
-# What a Redis that fails, and its return, may say.
-SAID = (redis_server.NOT_PERSISTED, redis_server.FAILED)
-# One process, so that what it knows of Redis is what the next request meets.
-ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadLimit 32\nThreadsPerChild 32\nMaxRequestWorkers 32\n" \
-            "MinSpareThreads 1\nMaxSpareThreads 32\n"
-
-
-def conf(where, *more, plan=DAY, budget="50ms"):
-    lines = "".join(f"{line}\n" for line in more)
-    return f"APIQuotaStore {where} budget={budget}\n{lines}{ONE_CHILD}{plan}{confs.location('/v1')}"
 
 
 @pytest.fixture
@@ -41,21 +29,6 @@ def key(keys):
 @pytest.fixture
 def machine(redis_started, server, keys, key):  # pylint: disable=unused-argument
     return lambda text, allow=(), **how: server(text, keys=keys, allow=SAID + tuple(allow), **how)
-
-
-def remaining(web, key):
-    return checks.trio(web.get(ITEM, key=key)).remaining
-
-
-def counts_in_redis(redis, web, key):
-    """True where a request of now is counted in Redis."""
-    before = redis.say("INFO", "commandstats")
-    web.get(ITEM, key=key)
-    return calls(redis.say("INFO", "commandstats")) > calls(before)
-
-
-def calls(stats):
-    return sum(int(found) for found in re.findall(r"cmdstat_eval(?:sha)?:calls=(\d+)", stats))
 
 
 def seconds_of(web, key, requests, session=None):
@@ -277,51 +250,6 @@ def test_f35_late_reply_is_never_taken_for_anothers(machine, redis, keys, key):
             mine = checks.trio(session.get(ITEM, key=key)).remaining
             theirs = checks.trio(session.get(ITEM, key=other)).remaining
             assert mine < 99980 < 99990 < theirs
-
-
-# ---- 36 ------------------------------------------------------------------------------------------
-
-def broken_script_cache(redis):
-    redis.say("SCRIPT", "FLUSH")
-
-
-def full_memory(redis):
-    redis.say("CONFIG", "SET", "maxmemory", "1")
-
-
-def replica_of_nobody(redis):
-    redis.say("REPLICAOF", "127.0.0.1", "1")
-
-
-def wrong_type(redis):
-    for home in redis.say("KEYS", "aq:{*"):
-        redis.say("DEL", home)
-        redis.say("SET", home, "text")
-
-
-def password_set(redis):
-    redis.say("CONFIG", "SET", "requirepass", "x")
-    redis.say("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", auth=("x",))
-
-
-@pytest.mark.parametrize("breaks, reason", [
-    (full_memory, "oom"), (replica_of_nobody, "readonly"), (wrong_type, "wrongtype"), (password_set, "noauth"),
-], ids=["oom", "readonly", "wrongtype", "noauth"])
-def test_f36_error_of_the_server_is_a_failure_with_its_reason(machine, redis, key, breaks, reason):
-    web = machine(conf(redis.url, budget="5s"))
-    assert remaining(web, key) == 99999
-    breaks(redis)
-    assert [checks.trio(web.get(ITEM, key=key)).remaining for _ in range(3)] == [99998, 99997, 99996]
-    web.log.wait_for(rf"AQ00420.*{reason}")
-
-
-def test_f36_forgotten_script_is_sent_again_and_charged_once(machine, redis, key):
-    web = machine(conf(redis.url, budget="5s"))
-    left = []
-    for _ in range(5):
-        left.append(remaining(web, key))
-        broken_script_cache(redis)
-    assert left == [99999, 99998, 99997, 99996, 99995]
 
 
 # ---- 39 ------------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class Redis:
 
     def __init__(self, *options):
         self._folder = tempfile.mkdtemp(prefix="apiquota-redis-")
+        self.folder = f"{self._folder}/data"
         self._lease, self._options, self._process = PortLease(), options, None
         self.port = self._lease.port
         self.start()
@@ -50,12 +51,13 @@ class Redis:
     def url(self):
         return f"redis://127.0.0.1:{self.port}"
 
-    def start(self):
-        """Starts it, empty unless it persists, and waits until it answers."""
+    def start(self, *more):
+        """Starts it, empty unless it persists or saved, and waits until it listens. `more` options for this time."""
+        os.makedirs(self.folder, exist_ok=True)
         with open(f"{self._folder}/log", "ab") as log:
             self._process = subprocess.Popen(
                 [_program(self._folder), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-                 "--appendonly", "no", "--dir", self._folder, *self._options],
+                 "--appendonly", "no", "--dir", self.folder, *self._options, *more],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         eventually(self._listens, START_TIMEOUT_S, what="Redis")
 
@@ -77,12 +79,21 @@ class Redis:
         self._lease.release()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def say(self, *words, auth=None):
+    def say(self, *words, auth=None, timeout_s=10):
         """Says one command and returns its answer."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as connection, connection.makefile("rwb") as stream:
+        with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection, \
+                connection.makefile("rwb") as stream:
             if auth:
                 _ask(stream, ("AUTH", *auth))
             return _ask(stream, words)
+
+    def error_of(self, *words):
+        """The error that a command is answered with; "" where it is none."""
+        try:
+            self.say(*words)
+        except RedisError as error:
+            return str(error)
+        return ""
 
     def counters(self):
         """How many counters it holds."""
