@@ -4,9 +4,8 @@
 
 #include "base/aq_file.h"
 #include "base/aq_units.h"
+#include "store/redis_url.h"
 
-#include <apr_escape.h>
-#include <apr_lib.h>
 #include <apr_strings.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,109 +16,9 @@
 
 #define PASSWORD_MAX 512
 
-static const struct {
-    const char *scheme;
-    int is_tls, is_socket;
-} schemes[] = {
-    {"redis://", 0, 0}, {"rediss://", 1, 0}, {"redis+unix:", 0, 1}, {"unix:", 0, 1}, {NULL, 0, 0},
-};
-
-static int scheme_find(const char *word)
-{
-    int i = 0;
-
-    while (schemes[i].scheme != NULL && strncmp(word, schemes[i].scheme, strlen(schemes[i].scheme)) != 0) {
-        i++;
-    }
-    return i;
-}
-
 int aq_redis_address_is(const char *word)
 {
-    return schemes[scheme_find(word)].scheme != NULL;
-}
-
-/* A number from 0 to `most`, or -1. */
-static int number_parse(const char *text, int most)
-{
-    char *end;
-    const apr_int64_t number = apr_strtoi64(text, &end, 10);
-
-    return apr_isdigit(*text) && *end == '\0' && number <= most ? (int)number : -1;
-}
-
-/* USER, :PASSWORD or USER:PASSWORD, percent-encoded as URLs are. */
-static const char *credentials_parse(apr_pool_t *p, char *text, aq_redis_address_t *address)
-{
-    char *colon = strchr(text, ':');
-    const char *user;
-    const char *password = NULL;
-
-    if (colon != NULL) {
-        *colon = '\0';
-        password = apr_punescape_url(p, colon + 1, "", "", 0);
-        if (password == NULL) {
-            return "the password in the address is not percent-encoded as it must be in a URL";
-        }
-    }
-    user = apr_punescape_url(p, text, "", "", 0);
-    if (user == NULL) {
-        return "the user in the address is not percent-encoded as it must be in a URL";
-    }
-    address->user = *user != '\0' ? user : NULL;
-    address->password = password != NULL && *password != '\0' ? password : NULL;
-    return NULL;
-}
-
-/* HOST, HOST:PORT or [IPv6]:PORT. */
-static const char *host_parse(char *text, aq_redis_address_t *address)
-{
-    char *end = text + strcspn(text, ":");
-
-    if (*text == '[') {
-        end = strchr(text, ']');
-        if (end == NULL || (end[1] != ':' && end[1] != '\0')) {
-            return "an IPv6 address stands in brackets, as in redis://[::1]:6379";
-        }
-        text++;
-        *end++ = '\0';
-    }
-    address->port = AQ_REDIS_PORT;
-    if (*end == ':') {
-        address->port = number_parse(end + 1, 65535);
-        *end = '\0';
-    }
-    address->host = text;
-    if (*text == '\0') {
-        return "a host is missing, as in redis://127.0.0.1:6379/0";
-    }
-    return address->port < 1 ? "a port is a number from 1 to 65535" : NULL;
-}
-
-static const char *db_parse(const char *text, aq_redis_address_t *address)
-{
-    address->db = *text != '\0' ? number_parse(text, AQ_REDIS_DB_MAX) : 0;
-    return address->db < 0 ? "a database is a number from 0 to 65535" : NULL;
-}
-
-static const char *url_parse(apr_pool_t *p, const char *rest, aq_redis_address_t *address)
-{
-    char *text = apr_pstrdup(p, rest);
-    char *at = strrchr(text, '@');
-    char *slash;
-    const char *error = NULL;
-
-    if (at != NULL) {
-        *at = '\0';
-        error = credentials_parse(p, text, address);
-        text = at + 1;
-    }
-    slash = strchr(text, '/');
-    if (slash != NULL) {
-        *slash = '\0';
-        error = error != NULL ? error : db_parse(slash + 1, address);
-    }
-    return error != NULL ? error : host_parse(text, address);
+    return aq_redis_url_is(word);
 }
 
 static const char *text_set(apr_pool_t *p, const char *value, const char **setting)
@@ -152,6 +51,9 @@ static const char *option_set(apr_pool_t *p, const char *word, aq_redis_address_
         {"password-file=", &address->password_file},
         {"password-env=", &address->password_env},
         {"user=", &address->user},
+        {"sentinel-user=", &address->sentinel_user},
+        {"sentinel-password-file=", &address->sentinel_password_file},
+        {"sentinel-password-env=", &address->sentinel_password_env},
         {"ca=", &address->ca},
         {"cert=", &address->cert},
         {"key=", &address->key},
@@ -170,32 +72,46 @@ static const char *option_set(apr_pool_t *p, const char *word, aq_redis_address_
         return mode_set(word + 5, address);
     }
     if (strncmp(word, "db=", 3) == 0) {
-        return db_parse(word + 3, address);
+        return aq_redis_url_db_parse(word + 3, address);
     }
-    return "budget=, mode=, user=, db=, password-file=, password-env=, ca=, cert=, key=, sni=";
+    return "budget=, mode=, user=, db=, password-file=, password-env=, sentinel-user=, sentinel-password-file=, "
+           "sentinel-password-env=, ca=, cert=, key=, sni=";
 }
 
-static const char *name_make(apr_pool_t *p, const aq_redis_address_t *address)
-{
-    if (address->socket != NULL) {
-        return apr_psprintf(p, "unix:%s (database %d)", address->socket, address->db);
-    }
-    return apr_psprintf(p, strchr(address->host, ':') != NULL ? "%s%s%s[%s]:%d/%d" : "%s%s%s%s:%d/%d",
-                        address->is_tls ? "rediss://" : "redis://", address->user != NULL ? address->user : "",
-                        address->user != NULL ? "@" : "", address->host, address->port, address->db);
-}
-
-/* What no single word can know. */
-static const char *whole_check(const aq_redis_address_t *address)
+static const char *passwords_check(const aq_redis_address_t *address)
 {
     const int passwords =
         (address->password != NULL) + (address->password_file != NULL) + (address->password_env != NULL);
+    const int of_sentinels = (address->sentinel_password_file != NULL) + (address->sentinel_password_env != NULL);
 
     if (passwords > 1) {
         return "the password is given more than once: in the address, by password-file= or by password-env=";
     }
     if (address->user != NULL && passwords == 0) {
         return "a user needs a password: password-file=PATH or password-env=NAME";
+    }
+    if (of_sentinels > 1) {
+        return "the sentinels' password is given twice: by sentinel-password-file= and by sentinel-password-env=";
+    }
+    if (address->sentinel_user != NULL && of_sentinels == 0) {
+        return "sentinel-user= needs a password: sentinel-password-file=PATH or sentinel-password-env=NAME";
+    }
+    if (of_sentinels != 0 && address->topology != AQ_REDIS_SENTINEL) {
+        return "sentinel-user= and sentinel-password-…= are for redis+sentinel://";
+    }
+    return NULL;
+}
+
+/* What no single word can know. */
+static const char *whole_check(const aq_redis_address_t *address)
+{
+    const char *wrong = passwords_check(address);
+
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (address->topology == AQ_REDIS_CLUSTER && address->db != 0) {
+        return "a cluster has the database 0 and no other";
     }
     if (!address->is_tls &&
         (address->ca != NULL || address->cert != NULL || address->key != NULL || address->sni != NULL)) {
@@ -217,21 +133,12 @@ apr_status_t aq_redis_address_parse(apr_pool_t *p, const char *const *words, int
                                     const char **error)
 {
     aq_redis_address_t *parsed = apr_pcalloc(p, sizeof(*parsed));
-    const int scheme = scheme_find(words[0]);
-    const char *wrong = NULL;
+    const char *wrong;
 
     *address = parsed;
     *error = NULL;
     parsed->budget_ms = AQ_REDIS_BUDGET_MS_DEFAULT;
-    parsed->is_tls = schemes[scheme].is_tls;
-    if (schemes[scheme].scheme == NULL) {
-        wrong = "an address begins with redis://, rediss:// or unix:";
-    } else if (schemes[scheme].is_socket) {
-        parsed->socket = apr_pstrdup(p, words[0] + strlen(schemes[scheme].scheme));
-        wrong = *parsed->socket == '/' ? NULL : "unix: is followed by an absolute path";
-    } else {
-        wrong = url_parse(p, words[0] + strlen(schemes[scheme].scheme), parsed);
-    }
+    wrong = aq_redis_url_parse(p, words[0], parsed);
     for (int i = 1; wrong == NULL && i < count; i++) {
         const char *allowed = option_set(p, words[i], parsed);
 
@@ -242,7 +149,7 @@ apr_status_t aq_redis_address_parse(apr_pool_t *p, const char *const *words, int
         *error = wrong;
         return APR_EGENERAL;
     }
-    parsed->name = name_make(p, parsed);
+    parsed->name = aq_redis_url_name(p, parsed);
     return APR_SUCCESS;
 }
 
@@ -254,18 +161,17 @@ apr_array_header_t *aq_redis_address_words(apr_pool_t *p, const aq_redis_address
         {"user=", address->user},
         {"password-file=", address->password_file},
         {"password-env=", address->password_env},
+        {"sentinel-user=", address->sentinel_user},
+        {"sentinel-password-file=", address->sentinel_password_file},
+        {"sentinel-password-env=", address->sentinel_password_env},
         {"ca=", address->ca},
         {"cert=", address->cert},
         {"key=", address->key},
         {"sni=", address->sni},
     };
-    apr_array_header_t *words = apr_array_make(p, 8, sizeof(const char *));
+    apr_array_header_t *words = apr_array_make(p, 12, sizeof(const char *));
 
-    APR_ARRAY_PUSH(words, const char *) =
-        address->socket != NULL
-            ? apr_pstrcat(p, "unix:", address->socket, NULL)
-            : apr_psprintf(p, strchr(address->host, ':') != NULL ? "%s[%s]:%d" : "%s%s:%d",
-                           address->is_tls ? "rediss://" : "redis://", address->host, address->port);
+    APR_ARRAY_PUSH(words, const char *) = aq_redis_url_write(p, address);
     APR_ARRAY_PUSH(words, const char *) = apr_psprintf(p, "db=%d", address->db);
     for (unsigned i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
         if (options[i].value != NULL) {
@@ -294,26 +200,39 @@ static apr_status_t password_read(apr_pool_t *p, const char *path, const char **
     return rv;
 }
 
-apr_status_t aq_redis_address_complete(apr_pool_t *p, aq_redis_address_t *address, const char **error)
+/* Reads a password from `file` or from the variable `env`, where one of them is named. */
+static apr_status_t password_find(apr_pool_t *p, const char *file, const char *env, const char *prefix,
+                                  const char **password, const char **error)
 {
     apr_status_t rv = APR_SUCCESS;
 
+    if (file == NULL && env == NULL) {
+        return APR_SUCCESS;
+    }
+    if (file != NULL) {
+        rv = password_read(p, file, password);
+    } else {
+        *password = apr_pstrdup(p, getenv(env));
+    }
+    if (rv != APR_SUCCESS) {
+        *error = apr_psprintf(p, "%spassword-file=%s cannot be read", prefix, file);
+    } else if (*password == NULL || **password == '\0') {
+        *error = apr_psprintf(p, "%spassword-%s=%s holds no password", prefix, file != NULL ? "file" : "env",
+                              file != NULL ? file : env);
+        rv = APR_EGENERAL;
+    }
+    return rv;
+}
+
+apr_status_t aq_redis_address_complete(apr_pool_t *p, aq_redis_address_t *address, const char **error)
+{
+    apr_status_t rv;
+
     *error = NULL;
-    if (address->password_file != NULL) {
-        rv = password_read(p, address->password_file, &address->password);
-        if (rv != APR_SUCCESS) {
-            *error = apr_psprintf(p, "password-file=%s cannot be read", address->password_file);
-            return rv;
-        }
-    } else if (address->password_env != NULL) {
-        address->password = apr_pstrdup(p, getenv(address->password_env));
+    rv = password_find(p, address->password_file, address->password_env, "", &address->password, error);
+    if (rv == APR_SUCCESS) {
+        rv = password_find(p, address->sentinel_password_file, address->sentinel_password_env, "sentinel-",
+                           &address->sentinel_password, error);
     }
-    if ((address->password_file != NULL || address->password_env != NULL) &&
-        (address->password == NULL || *address->password == '\0')) {
-        *error = apr_psprintf(p, "%s%s holds no password",
-                              address->password_file != NULL ? "password-file=" : "password-env=",
-                              address->password_file != NULL ? address->password_file : address->password_env);
-        return APR_EGENERAL;
-    }
-    return APR_SUCCESS;
+    return rv;
 }

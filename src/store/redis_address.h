@@ -2,9 +2,13 @@
 /*
  * Where a Redis or Valkey server is and how to speak to it, as APIQuotaStore says it:
  *
- *     redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]     rediss:// the same over TLS     unix:PATH     redis+unix:PATH
+ *     redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]                            unix:PATH     redis+unix:PATH
+ *     redis+sentinel://[USER[:PASSWORD]@]HOST[:PORT],HOST[:PORT],…/MASTER[/DB]
+ *     redis+cluster://[USER[:PASSWORD]@]HOST[:PORT],HOST[:PORT],…
+ *     rediss://, rediss+sentinel://, rediss+cluster:// the same over TLS
  *
  *     password-file=PATH | password-env=NAME     user=NAME     db=N     budget=50ms     mode=strict
+ *     sentinel-password-file=PATH | sentinel-password-env=NAME     sentinel-user=NAME
  *     ca=FILE  cert=FILE  key=FILE  sni=NAME     of TLS
  *
  * Parsing is pure: files and the environment are read by aq_redis_address_complete. A password is in `password` alone,
@@ -18,23 +22,41 @@
 #include <stdint.h>
 
 #define AQ_REDIS_PORT 6379
+#define AQ_REDIS_SENTINEL_PORT 26379
+#define AQ_REDIS_PLACES_MAX 16
 #define AQ_REDIS_BUDGET_MS_DEFAULT 50
 #define AQ_REDIS_BUDGET_MS_MAX 10000
 #define AQ_REDIS_DB_MAX 65535
 
 typedef enum { AQ_REDIS_STRICT } aq_redis_mode_t;
 
+/* How the servers behind an address hang together. */
+typedef enum {
+    AQ_REDIS_SINGLE,
+    AQ_REDIS_SENTINEL, /* the places are sentinels, who know which server is the master */
+    AQ_REDIS_CLUSTER   /* the places are some of its nodes, who know all */
+} aq_redis_topology_t;
+
 typedef struct {
-    const char *name;   /* as in a log: the address without a password */
-    const char *host;   /* NULL: a Unix socket */
-    const char *socket; /* NULL: a host */
+    const char *host;
     int port;
-    int db;
-    const char *user;     /* of an ACL; NULL: the default one */
-    const char *password; /* NULL: none, or not read yet */
+} aq_redis_place_t;
+
+typedef struct {
+    const char *name; /* as in a log: the address without a password */
+    aq_redis_topology_t topology;
+    const aq_redis_place_t *places; /* where to begin; a single server is the first */
+    unsigned place_count;           /* 0: a Unix socket */
+    const char *master;             /* its name among sentinels; else NULL */
+    const char *socket;             /* NULL: places */
+    int db;                         /* 0 in a cluster, which has no other */
+    const char *user;               /* of an ACL; NULL: the default one */
+    const char *password;           /* NULL: none, or not read yet */
     const char *password_file, *password_env;
+    const char *sentinel_user, *sentinel_password; /* as the two above, of the sentinels */
+    const char *sentinel_password_file, *sentinel_password_env;
     int is_tls;
-    const char *ca, *cert, *key, *sni; /* files, and the name that the server's certificate must have; NULL: host */
+    const char *ca, *cert, *key, *sni; /* files, and the name that a server's certificate must have; NULL: its host */
     int64_t budget_ms;                 /* for connecting and asking together */
     aq_redis_mode_t mode;
 } aq_redis_address_t;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections to Redis: made, logged in, written to and read within a deadline. See redis_link.h.
+ * Connections to Redis: made, written to and read within a deadline. See redis_link.h.
  *
  * hiredis is used without blocking, and poll waits: its own time-outs hold for each read, so that a server which sends one
  * byte at a time could keep a request for ever.
@@ -10,19 +10,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* TLS may want to read where we want to write, and hiredis does not say so: then it is asked again after so long. */
 #define TLS_SLICE_MS 2
-#define HANDSHAKE_MAX 4
-/* More than any answer of ours has. */
-#define ELEMENTS_MAX 1024
+#define WORDS_MAX 8
+/* As many as the ranges of a cluster's slots can be, and more than any other answer of ours has. */
+#define ELEMENTS_MAX AQ_REDIS_SLOTS
 #define REPLY_BYTES_MAX (1u << 20)
 
 /* ---- reasons ---------------------------------------------------------------------------------------------------- */
@@ -41,7 +39,16 @@ aq_redis_failure_t aq_redis_failure_of(const char *text)
         {"WRONGTYPE", AQ_REDIS_WRONGTYPE}, {"BUSY", AQ_REDIS_BUSY},
         {"MASTERDOWN", AQ_REDIS_READONLY}, {"NOREPLICAS", AQ_REDIS_READONLY},
     };
+    static const struct {
+        const char *code;
+        aq_redis_failure_t failure;
+    } of_clusters[] = {{"MOVED ", AQ_REDIS_MOVED}, {"ASK ", AQ_REDIS_ASK}, {"CLUSTERDOWN", AQ_REDIS_CLUSTERDOWN}};
 
+    for (unsigned i = 0; i < sizeof(of_clusters) / sizeof(of_clusters[0]); i++) {
+        if (strncmp(text, of_clusters[i].code, strlen(of_clusters[i].code)) == 0) {
+            return of_clusters[i].failure;
+        }
+    }
     /* Redis before 7 puts the code of what went wrong in a script behind words of its own. */
     for (unsigned i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (strstr(text, codes[i].code) != NULL) {
@@ -105,26 +112,28 @@ static void reader_bound(redisReader *reader)
 
 /* ---- waiting ---------------------------------------------------------------------------------------------------- */
 
-/* Waits until the socket is ready for `events`. */
+/*
+ * Waits until the socket is ready for `events`. What is there already is taken, also when the time is over: of several
+ * servers that are asked at once one may have used it up, and the others have answered.
+ */
 static aq_redis_failure_t socket_wait(const redisContext *context, short events, aq_time_ms_t deadline_ms,
                                       int64_t most_ms)
 {
     struct pollfd watched = {.fd = context->fd, .events = events};
 
     for (;;) {
-        int64_t left_ms = deadline_ms - aq_clock_boot_ms();
-        int ready;
+        const int64_t left_ms = deadline_ms - aq_clock_boot_ms();
+        const int64_t wait_ms = left_ms < 0 ? 0 : left_ms < most_ms ? left_ms : most_ms;
+        const int ready = poll(&watched, 1, (int)wait_ms);
 
-        if (left_ms <= 0) {
-            return AQ_REDIS_TIMEOUT;
-        }
-        left_ms = left_ms < most_ms ? left_ms : most_ms;
-        ready = poll(&watched, 1, (int)left_ms);
-        if (ready > 0 || (ready == 0 && left_ms == most_ms)) {
+        if (ready > 0 || (ready == 0 && wait_ms == most_ms)) {
             return AQ_REDIS_DONE;
         }
         if (ready < 0 && errno != EINTR) {
             return AQ_REDIS_CLOSED;
+        }
+        if (left_ms <= 0) {
+            return AQ_REDIS_TIMEOUT;
         }
     }
 }
@@ -136,6 +145,19 @@ aq_redis_failure_t aq_redis_connection_add(aq_redis_connection_t *connection, co
     return redisAppendCommandArgv(connection->context, command->count, command->words, command->sizes) == REDIS_OK
                ? AQ_REDIS_DONE
                : AQ_REDIS_PROTOCOL;
+}
+
+aq_redis_failure_t aq_redis_connection_say(aq_redis_connection_t *connection, const char *const *words)
+{
+    const char *copy[WORDS_MAX];
+    size_t sizes[WORDS_MAX];
+    aq_redis_command_t command = {.count = 0, .words = copy, .sizes = sizes};
+
+    for (; command.count < WORDS_MAX && words[command.count] != NULL; command.count++) {
+        copy[command.count] = words[command.count];
+        sizes[command.count] = strlen(words[command.count]);
+    }
+    return aq_redis_connection_add(connection, &command);
 }
 
 aq_redis_failure_t aq_redis_connection_flush(aq_redis_connection_t *connection, aq_time_ms_t deadline_ms)
@@ -157,6 +179,31 @@ aq_redis_failure_t aq_redis_connection_flush(aq_redis_connection_t *connection, 
     return failure;
 }
 
+/*
+ * "MOVED 3999 127.0.0.1:6381", or ASK; IPv6 addresses have no brackets there, and no host means that of who says it. What
+ * cannot be read leaves a port of 0.
+ */
+static void redirect_read(aq_redis_connection_t *connection, const char *text)
+{
+    aq_redis_redirect_t *to = &connection->redirect;
+    char *end;
+    const char *host = strchr(text, ' ');
+    const char *colon = strrchr(text, ':');
+
+    to->at = aq_redis_node_endpoint(connection->link, connection->node);
+    to->at.port = 0;
+    to->slot = host != NULL ? (unsigned)strtoul(host, &end, 10) : AQ_REDIS_SLOTS;
+    if (to->slot >= AQ_REDIS_SLOTS || *end != ' ' || colon == NULL || colon < end ||
+        (size_t)(colon - end) > sizeof(to->at.host)) {
+        return;
+    }
+    if (colon > end + 1) {
+        (void)memcpy(to->at.host, end + 1, (size_t)(colon - end - 1));
+        to->at.host[colon - end - 1] = '\0';
+    }
+    to->at.port = atoi(colon + 1);
+}
+
 /* The one place where replies are freed. */
 static aq_redis_failure_t reply_use(aq_redis_connection_t *connection, redisReply *reply, aq_redis_read_fn *read,
                                     void *data)
@@ -165,11 +212,14 @@ static aq_redis_failure_t reply_use(aq_redis_connection_t *connection, redisRepl
 
     if (reply->type == REDIS_REPLY_ERROR) {
         failure = aq_redis_failure_of(reply->str);
+        if (failure == AQ_REDIS_MOVED || failure == AQ_REDIS_ASK) {
+            redirect_read(connection, reply->str);
+        }
     } else if (read != NULL) {
         failure = read(data, reply);
     }
     if (connection->unread > 0 && failure != AQ_REDIS_DONE) {
-        aq_redis_failure_note(connection->link, failure);
+        aq_redis_failure_note(connection->link, connection->node, failure);
     }
     freeReplyObject(reply);
     return failure;
@@ -243,44 +293,6 @@ void aq_redis_connection_close(aq_redis_connection_t *connection)
     connection->unread = 0;
 }
 
-int aq_redis_resolve(aq_redis_link_t *link)
-{
-    const struct addrinfo wanted = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    unsigned count = 0;
-
-    if (link->address->host == NULL) {
-        return 1;
-    }
-    if (getaddrinfo(link->address->host, NULL, &wanted, &found) != 0) {
-        return link->ip_count != 0;
-    }
-    (void)apr_thread_mutex_lock(link->lock);
-    for (const struct addrinfo *one = found; one != NULL && count < AQ_REDIS_ADDRESSES_MAX; one = one->ai_next) {
-        count += getnameinfo(one->ai_addr, one->ai_addrlen, link->ips[count], sizeof(link->ips[count]), NULL, 0,
-                             NI_NUMERICHOST) == 0;
-    }
-    link->ip_count = count;
-    (void)apr_thread_mutex_unlock(link->lock);
-    freeaddrinfo(found);
-    return count != 0;
-}
-
-/* The address number `n` from the one on that answered last; 0: there are not so many. */
-static int ip_get(aq_redis_link_t *link, unsigned n, char ip[INET6_ADDRSTRLEN], unsigned *index)
-{
-    int is_there;
-
-    (void)apr_thread_mutex_lock(link->lock);
-    is_there = n < link->ip_count;
-    if (is_there) {
-        *index = (atomic_load(&link->ip_good) + n) % link->ip_count;
-        (void)memcpy(ip, link->ips[*index], INET6_ADDRSTRLEN);
-    }
-    (void)apr_thread_mutex_unlock(link->lock);
-    return is_there;
-}
-
 /* Waits for the connection that was begun, and keeps it where it came about. */
 static aq_redis_failure_t connect_finish(aq_redis_connection_t *connection, redisContext *context,
                                          aq_time_ms_t deadline_ms)
@@ -299,9 +311,11 @@ static aq_redis_failure_t connect_finish(aq_redis_connection_t *connection, redi
         failure = AQ_REDIS_REFUSED;
     }
     if (failure == AQ_REDIS_DONE) {
+        const aq_redis_endpoint_t at = aq_redis_node_endpoint(connection->link, connection->node);
+
         /* Scripts and programs that httpd starts have no business with it. */
         (void)fcntl(context->fd, F_SETFD, FD_CLOEXEC);
-        failure = aq_redis_tls_begin(connection->link, context);
+        failure = aq_redis_tls_begin(connection->link, at.host, context);
     }
     if (failure != AQ_REDIS_DONE) {
         redisFree(context);
@@ -316,91 +330,41 @@ static aq_redis_failure_t connect_finish(aq_redis_connection_t *connection, redi
 static aq_redis_failure_t connect_any(aq_redis_connection_t *connection, aq_time_ms_t deadline_ms)
 {
     aq_redis_link_t *link = connection->link;
+    aq_redis_node_t *node = connection->node;
     aq_redis_failure_t failure = AQ_REDIS_REFUSED;
     char ip[INET6_ADDRSTRLEN];
     unsigned index;
+    int port;
 
     if (link->address->socket != NULL) {
         return connect_finish(connection, redisConnectUnixNonBlock(link->address->socket), deadline_ms);
     }
-    for (unsigned n = 0; failure == AQ_REDIS_REFUSED && ip_get(link, n, ip, &index); n++) {
-        failure = connect_finish(connection, redisConnectNonBlock(ip, link->address->port), deadline_ms);
+    for (unsigned n = 0; failure == AQ_REDIS_REFUSED && aq_redis_node_address(link, node, n, ip, &port, &index); n++) {
+        failure = connect_finish(connection, redisConnectNonBlock(ip, port), deadline_ms);
         if (failure == AQ_REDIS_DONE) {
-            atomic_store(&link->ip_good, index);
+            atomic_store(&node->ip_good, index);
         }
-    }
-    return failure;
-}
-
-/* ---- logging in ------------------------------------------------------------------------------------------------- */
-
-static aq_redis_failure_t words_add(aq_redis_connection_t *connection, const char *const *words, unsigned *count)
-{
-    const char *copy[HANDSHAKE_MAX];
-    size_t sizes[HANDSHAKE_MAX];
-    aq_redis_command_t command = {.count = 0, .words = copy, .sizes = sizes};
-
-    for (; words[command.count] != NULL; command.count++) {
-        copy[command.count] = words[command.count];
-        sizes[command.count] = strlen(words[command.count]);
-    }
-    ++*count;
-    return aq_redis_connection_add(connection, &command);
-}
-
-static aq_redis_failure_t mark_read(void *data, const redisReply *reply)
-{
-    const aq_redis_link_t *link = data;
-    const int is_same = reply->type == REDIS_REPLY_STRING && strcmp(reply->str, link->mark_value) == 0;
-
-    return is_same || reply->type != REDIS_REPLY_STRING ? AQ_REDIS_DONE : AQ_REDIS_MARK;
-}
-
-/* Says who we are and which database is meant, and asks whether it is the server we know. All in one round trip. */
-static aq_redis_failure_t greet(aq_redis_connection_t *connection, aq_time_ms_t deadline_ms)
-{
-    const aq_redis_link_t *link = connection->link;
-    const aq_redis_address_t *to = link->address;
-    char db[12];
-    const char *const auth[] = {"AUTH", to->user != NULL ? to->user : to->password,
-                                to->user != NULL ? to->password : NULL, NULL};
-    const char *const select[] = {"SELECT", db, NULL};
-    const char *const mark_set[] = {"SETNX", link->mark_key, link->mark_value, NULL};
-    const char *const mark_get[] = {"GET", link->mark_key, NULL};
-    const char *const *const commands[] = {to->password != NULL ? auth : NULL, to->db != 0 ? select : NULL,
-                                           link->mark_key != NULL ? mark_set : NULL,
-                                           link->mark_key != NULL ? mark_get : NULL};
-    aq_redis_failure_t failure = AQ_REDIS_DONE;
-    unsigned count = 0;
-
-    (void)snprintf(db, sizeof(db), "%d", to->db);
-    for (unsigned i = 0; failure == AQ_REDIS_DONE && i < HANDSHAKE_MAX; i++) {
-        failure = commands[i] != NULL ? words_add(connection, commands[i], &count) : AQ_REDIS_DONE;
-    }
-    if (failure == AQ_REDIS_DONE && count != 0) {
-        failure = aq_redis_connection_flush(connection, deadline_ms);
-    }
-    for (; failure == AQ_REDIS_DONE && count > 0; count--) {
-        failure = aq_redis_connection_read(connection, deadline_ms,
-                                           link->mark_key != NULL && count == 1 ? mark_read : NULL, connection->link);
     }
     return failure;
 }
 
 aq_redis_failure_t aq_redis_connection_ready(aq_redis_connection_t *connection, aq_time_ms_t deadline_ms)
 {
+    const unsigned generation = atomic_load(&connection->node->generation);
     aq_redis_failure_t failure;
 
-    if (connection->context != NULL && (connection->pid != getpid() || !is_fresh(connection))) {
+    if (connection->context != NULL &&
+        (connection->pid != getpid() || connection->generation != generation || !is_fresh(connection))) {
         aq_redis_connection_close(connection);
     }
     if (connection->context != NULL) {
         return AQ_REDIS_DONE;
     }
     connection->pid = getpid();
+    connection->generation = generation;
     failure = connect_any(connection, deadline_ms);
     if (failure == AQ_REDIS_DONE) {
-        failure = greet(connection, deadline_ms);
+        failure = aq_redis_greet(connection, deadline_ms);
         if (failure != AQ_REDIS_DONE) {
             aq_redis_connection_close(connection);
         }
@@ -408,17 +372,82 @@ aq_redis_failure_t aq_redis_connection_ready(aq_redis_connection_t *connection, 
     return failure;
 }
 
-aq_redis_connection_t *aq_redis_connection_get(aq_redis_link_t *link)
+aq_redis_failure_t aq_redis_connection_ask(aq_redis_connection_t *connection, const char *const *words,
+                                           aq_time_ms_t deadline_ms, aq_redis_read_fn *read, void *data)
 {
-    aq_redis_connection_t *connection = pthread_getspecific(link->connections);
+    aq_redis_failure_t failure = aq_redis_connection_ready(connection, deadline_ms);
 
-    if (connection == NULL) {
-        connection = calloc(1, sizeof(*connection));
-        if (connection == NULL || pthread_setspecific(link->connections, connection) != 0) {
-            free(connection);
+    if (failure == AQ_REDIS_DONE) {
+        failure = aq_redis_connection_say(connection, words);
+    }
+    if (failure == AQ_REDIS_DONE) {
+        failure = aq_redis_connection_flush(connection, deadline_ms);
+    }
+    if (failure == AQ_REDIS_DONE) {
+        failure = aq_redis_connection_read(connection, deadline_ms, read, data);
+    }
+    if (failure != AQ_REDIS_DONE) {
+        aq_redis_connection_close(connection);
+    }
+    return failure;
+}
+
+/* ---- of a thread ------------------------------------------------------------------------------------------------ */
+
+/* One thread's, by the index of their nodes. */
+typedef struct {
+    unsigned room;
+    aq_redis_connection_t *all[];
+} connections_t;
+
+void aq_redis_connections_destroy(void *data)
+{
+    connections_t *own = data;
+
+    for (unsigned i = 0; i < own->room; i++) {
+        if (own->all[i] != NULL) {
+            aq_redis_connection_close(own->all[i]);
+            free(own->all[i]);
+        }
+    }
+    free(own);
+}
+
+static connections_t *connections_get(aq_redis_link_t *link)
+{
+    connections_t *own = pthread_getspecific(link->connections);
+
+    if (own == NULL) {
+        own = calloc(1, sizeof(*own) + link->node_room * sizeof(own->all[0]));
+        if (own == NULL || pthread_setspecific(link->connections, own) != 0) {
+            free(own);
             return NULL;
         }
-        connection->link = link;
+        own->room = link->node_room;
     }
-    return connection;
+    return own;
+}
+
+aq_redis_connection_t *aq_redis_connection_find(aq_redis_link_t *link, unsigned index)
+{
+    const connections_t *own = pthread_getspecific(link->connections);
+
+    return own != NULL ? own->all[index] : NULL;
+}
+
+aq_redis_connection_t *aq_redis_connection_get(aq_redis_link_t *link, unsigned index)
+{
+    connections_t *own = connections_get(link);
+
+    if (own == NULL) {
+        return NULL;
+    }
+    if (own->all[index] == NULL) {
+        own->all[index] = calloc(1, sizeof(*own->all[index]));
+        if (own->all[index] != NULL) {
+            own->all[index]->link = link;
+            own->all[index]->node = &link->nodes[index];
+        }
+    }
+    return own->all[index];
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Redis link: one server, asked by every thread over a connection of its own.
+ * Redis link: a server, a master that sentinels know, or a cluster; asked by every thread over connections of its own.
  *
  * A connection belongs to one thread of one process: a child never uses what it inherited. A request to the server has one
  * budget of time, for connecting, logging in and asking together; host names are resolved when the link is opened and by
@@ -8,7 +8,12 @@
  * never be taken for another's. What is sent without waiting is answered before the next answer, in the server's own order,
  * and thrown away then. Every reply is freed in one place, which calls the reader that was given for it.
  *
- * Circuit breaker, one a process. A connection that fails opens it, and while it is open every call fails at once with
+ * Which server a command goes to is the link's business: callers name no servers. Behind sentinels it is the master, which
+ * the link asks for when it is opened and, by its timer, whenever the master fails and once a second besides. In a cluster it
+ * is the node that has the slot of the command's first key (see redis_slot.h), so all keys of a command must be in one slot,
+ * by a hash tag in braces. MOVED and ASK are followed within the same budget.
+ *
+ * Circuit breaker, one a process and server. A connection that fails opens it, and while it is open every call fails at once with
  * AQ_REDIS_DOWN. aq_redis_link_tend, called by a timer, tries the server and closes it again: first after a tenth of a
  * second, then with growing pauses of at most 400 ms. An error that the server answers does not open it.
  *
@@ -40,9 +45,12 @@ typedef enum {
     AQ_REDIS_LOADING,
     AQ_REDIS_NOAUTH, /* or a wrong password, or a command that the user may not use */
     AQ_REDIS_WRONGTYPE,
-    AQ_REDIS_BUSY,  /* a script of somebody's runs for long */
-    AQ_REDIS_OTHER, /* another error that the server answered */
-    AQ_REDIS_MARK,  /* it is another server than the one begun with, see aq_redis_link_mark */
+    AQ_REDIS_BUSY,        /* a script of somebody's runs for long */
+    AQ_REDIS_OTHER,       /* another error that the server answered */
+    AQ_REDIS_MARK,        /* it is another server than the one begun with, see aq_redis_link_mark */
+    AQ_REDIS_MOVED,       /* the key is at another node of the cluster; what was asked was not done */
+    AQ_REDIS_ASK,         /* the same, while its slot is being moved */
+    AQ_REDIS_CLUSTERDOWN, /* the cluster has no node for the key, or is cut off from its other half */
     AQ_REDIS_FAILURES
 } aq_redis_failure_t;
 
@@ -65,9 +73,10 @@ typedef aq_redis_failure_t aq_redis_read_fn(void *data, const redisReply *reply)
 const char *aq_redis_failure_name(aq_redis_failure_t failure);
 
 /*
- * Prepares a link in `p`, gone with it, and resolves its host (once, which may take seconds; a host that is not found
- * leaves the breaker open, and aq_redis_link_tend tries again). It does not connect. `address` must outlive the link.
- * APR_SUCCESS, or a status and a sentence at `*error`.
+ * Prepares a link in `p`, gone with it, and resolves its hosts (once, which may take seconds; a host that is not found
+ * leaves the breaker open, and aq_redis_link_tend tries again). Sentinels are asked for the master, and a cluster for its
+ * nodes, for two seconds at most; else nothing is connected. `address` must outlive the link. APR_SUCCESS, or a status and a
+ * sentence at `*error`.
  */
 apr_status_t aq_redis_link_open(apr_pool_t *p, const aq_redis_address_t *address, aq_redis_link_t **link,
                                 const char **error);
@@ -94,18 +103,49 @@ void aq_redis_link_mark(aq_redis_link_t *link, const char *key, const char *valu
 aq_redis_failure_t aq_redis_ask(aq_redis_link_t *link, const aq_redis_command_t *command,
                                 const aq_redis_command_t *otherwise, aq_redis_read_fn *read, void *data);
 
-/* Sends, and waits for nothing but room in the socket. An error that the server answers is counted when it is read. */
+/* One of several questions that are asked at once. */
+typedef struct {
+    const aq_redis_command_t *command, *otherwise;
+    aq_redis_read_fn *read;
+    void *data;
+    aq_redis_failure_t failure; /* what came of it */
+} aq_redis_question_t;
+
+/* As many as can be asked at once. */
+#define AQ_REDIS_QUESTIONS_MAX 16
+
+/*
+ * Asks all of them, each as aq_redis_ask does, within one budget: they are sent before the first answer is waited for. Each
+ * has its own failure; one does not keep the others from being done.
+ */
+void aq_redis_ask_all(aq_redis_link_t *link, aq_redis_question_t *questions, unsigned count);
+
+/*
+ * The servers that keep keys, for what is asked of each: the first whose number is at least `from` (0 to begin with), or -1
+ * where there is none. A cluster may have others a moment later.
+ */
+int aq_redis_link_server(const aq_redis_link_t *link, int from);
+
+/* As aq_redis_ask, of server number `server`, for a command that names no key. */
+aq_redis_failure_t aq_redis_ask_server(aq_redis_link_t *link, int server, const aq_redis_command_t *command,
+                                       aq_redis_read_fn *read, void *data);
+
+/* 1 where keys are on several servers: all of a command must then be in one slot. */
+int aq_redis_link_is_cluster(const aq_redis_link_t *link);
+
+/* Sends, and waits for nothing but room in the socket. An error that the server answers is counted when it is read. While
+ * the slot of its key is being moved it is asked, and waits for its answer. */
 aq_redis_failure_t aq_redis_send(aq_redis_link_t *link, const aq_redis_command_t *command);
 
-/* Closes this thread's connection, as a parent does before it forks. The next call connects anew. */
+/* Closes this thread's connections, as a parent does before it forks. The next call connects anew. */
 void aq_redis_link_release(aq_redis_link_t *link);
 
-/* 1 while the breaker is open. */
+/* 1 while the breaker is open; of a cluster, while those of all nodes are. */
 int aq_redis_link_is_down(const aq_redis_link_t *link);
 
 /*
  * For a timer of each process, every 100 ms or so: where the breaker is open and it is time, tries the server, which may
- * take a quarter of a second. 1 where the server is back since.
+ * take a quarter of a second; follows a failover and a cluster's changes. 1 where a server is back since, or a new one.
  */
 int aq_redis_link_tend(aq_redis_link_t *link);
 

@@ -60,7 +60,7 @@ static int name_set(SSL *ssl, const char *name)
     return SSL_set_tlsext_host_name(ssl, name) == 1 && SSL_set1_host(ssl, name) == 1;
 }
 
-aq_redis_failure_t aq_redis_tls_begin(const aq_redis_link_t *link, redisContext *context)
+aq_redis_failure_t aq_redis_tls_begin(const aq_redis_link_t *link, const char *host, redisContext *context)
 {
     const aq_redis_address_t *to = link->address;
     SSL *ssl;
@@ -72,7 +72,7 @@ aq_redis_failure_t aq_redis_tls_begin(const aq_redis_link_t *link, redisContext 
     if (ssl == NULL) {
         return AQ_REDIS_REFUSED;
     }
-    if (!name_set(ssl, to->sni != NULL ? to->sni : to->host)) {
+    if (!name_set(ssl, to->sni != NULL ? to->sni : host)) {
         SSL_free(ssl);
         return AQ_REDIS_REFUSED;
     }
@@ -89,9 +89,10 @@ const char *aq_redis_tls_prepare(apr_pool_t *p, const aq_redis_address_t *addres
     return address->is_tls ? "this build has no TLS to Redis" : NULL;
 }
 
-aq_redis_failure_t aq_redis_tls_begin(const aq_redis_link_t *link, redisContext *context)
+aq_redis_failure_t aq_redis_tls_begin(const aq_redis_link_t *link, const char *host, redisContext *context)
 {
     (void)link;
+    (void)host;
     (void)context;
     return AQ_REDIS_DONE;
 }

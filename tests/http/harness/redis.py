@@ -38,14 +38,16 @@ def _program(folder):
 
 
 class Redis:
-    """A server. `options` are of its command line: Redis("--maxmemory", "2mb")."""
+    """A server. `options` are of its command line: Redis("--maxmemory", "2mb"). Commands log in with `password`."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, password=None, started=True):
         self._folder = tempfile.mkdtemp(prefix="apiquota-redis-")
         self.folder = f"{self._folder}/data"
+        os.mkdir(self.folder)
         self._lease, self._options, self._process = PortLease(), options, None
-        self.port = self._lease.port
-        self.start()
+        self.port, self.password = self._lease.port, password
+        if started:
+            self.start()
 
     @property
     def url(self):
@@ -55,11 +57,13 @@ class Redis:
         """Starts it, empty unless it persists or saved, and waits until it listens. `more` options for this time."""
         os.makedirs(self.folder, exist_ok=True)
         with open(f"{self._folder}/log", "ab") as log:
-            self._process = subprocess.Popen(
-                [_program(self._folder), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-                 "--appendonly", "no", "--dir", self.folder, *self._options, *more],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen([_program(self._folder), *self._arguments(), *more],
+                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         eventually(self._listens, START_TIMEOUT_S, what="Redis")
+
+    def _arguments(self):
+        return ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+                "--dir", self.folder, *(("--requirepass", self.password) if self.password else ()), *self._options)
 
     def kill(self):
         """Ends it at once."""
@@ -73,8 +77,11 @@ class Redis:
     def go_on(self):
         self._process.send_signal(signal.SIGCONT)
 
+    def is_running(self):
+        return self._process is not None and self._process.poll() is None
+
     def close(self):
-        if self._process.poll() is None:
+        if self.is_running():
             self.kill()
         self._lease.release()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -83,9 +90,14 @@ class Redis:
         """Says one command and returns its answer."""
         with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection, \
                 connection.makefile("rwb") as stream:
-            if auth:
-                _ask(stream, ("AUTH", *auth))
+            if auth or self.password:
+                _ask(stream, ("AUTH", *(auth or (self.password,))))
             return _ask(stream, words)
+
+    def info(self, section):
+        """What INFO says of a section, by name."""
+        lines = self.say("INFO", section).splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def error_of(self, *words):
         """The error that a command is answered with; "" where it is none."""

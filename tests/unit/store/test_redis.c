@@ -1,92 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Redis: addresses; round trips; a server that goes and comes back; members of processes that die. On a real server. */
+/* Redis: round trips; a server that goes and comes back; members of processes that die. On a real server. */
 #include "contract/counter_fixture.h"
 #include "store/failover_counters.h"
 #include "unit/redis_fixture.h"
 
 #include <apr_strings.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-static apr_status_t parse(const char *word, const char *option, aq_redis_address_t **address, const char **error)
-{
-    const char *const words[] = {word, option};
-
-    return aq_redis_address_parse(fixture_pool, words, option != NULL ? 2 : 1, address, error);
-}
-
-START_TEST(address_is_read_with_all_that_it_says)
-{
-    aq_redis_address_t *address;
-    const char *error;
-
-    ck_assert_int_eq(parse("redis://us%65r:p%40ss:word@[::1]:6380/12", "budget=80ms", &address, &error), APR_SUCCESS);
-    ck_assert_str_eq(address->user, "user");
-    ck_assert_str_eq(address->password, "p@ss:word");
-    ck_assert_str_eq(address->host, "::1");
-    ck_assert_int_eq(address->port, 6380);
-    ck_assert_int_eq(address->db, 12);
-    ck_assert_int_eq(address->budget_ms, 80);
-    ck_assert_str_eq(address->name, "redis://user@[::1]:6380/12");
-    ck_assert_int_eq(parse("redis://localhost", NULL, &address, &error), APR_SUCCESS);
-    ck_assert_int_eq(address->port, AQ_REDIS_PORT);
-    ck_assert_ptr_null(address->password);
-    ck_assert_int_eq(parse("unix:/run/redis.sock", "db=3", &address, &error), APR_SUCCESS);
-    ck_assert_str_eq(address->socket, "/run/redis.sock");
-    ck_assert_int_eq(address->db, 3);
-}
-END_TEST
-
-START_TEST(address_that_cannot_be_is_refused_without_its_password)
-{
-    static const char *const wrong[][2] = {
-        {"redis://:secret@", NULL},
-        {"redis://:secret@h:0", NULL},
-        {"redis://:secret@h:1x", NULL},
-        {"redis://:secret@h/x", NULL},
-        {"redis://:secret@h/65536", NULL},
-        {"redis://:secret@[::1", NULL},
-        {"redis://:se%cret@h", NULL},
-        {"redis://u@h", NULL},
-        {"redis://:secret@h", "budget=11s"},
-        {"redis://:secret@h", "budget=0"},
-        {"redis://:secret@h", "mode=x"},
-        {"redis://:secret@h", "ca=/x"},
-        {"redis://:secret@h", "sni="},
-        {"unix:x", NULL},
-        {"unix:", NULL},
-        {"redis://:secret@h", "password-env=X"},
-        {"http://h", NULL},
-    };
-
-    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        aq_redis_address_t *address;
-        const char *error = NULL;
-
-        ck_assert_msg(parse(wrong[i][0], wrong[i][1], &address, &error) != APR_SUCCESS, "%s", wrong[i][0]);
-        ck_assert_ptr_nonnull(error);
-        ck_assert_ptr_null(strstr(error, "secret"));
-    }
-}
-END_TEST
-
-START_TEST(words_say_the_address_again_and_no_password)
-{
-    aq_redis_address_t *address;
-    aq_redis_address_t *again;
-    const char *error;
-    const apr_array_header_t *words;
-
-    ck_assert_int_eq(parse("redis://[::1]:7/4", "password-file=/etc/p", &address, &error), APR_SUCCESS);
-    words = aq_redis_address_words(fixture_pool, address);
-    ck_assert_int_eq(
-        aq_redis_address_parse(fixture_pool, (const char *const *)words->elts, words->nelts, &again, &error),
-        APR_SUCCESS);
-    ck_assert_str_eq(again->name, address->name);
-    ck_assert_str_eq(again->password_file, "/etc/p");
-}
-END_TEST
 
 /* P7: any number of limits, one round trip that is waited for; what is given back waits for none. */
 START_TEST(charge_takes_one_round_trip_whatever_its_limits)
@@ -220,9 +140,6 @@ END_TEST
 
 static void add(TCase *tests)
 {
-    tcase_add_test(tests, address_is_read_with_all_that_it_says);
-    tcase_add_test(tests, address_that_cannot_be_is_refused_without_its_password);
-    tcase_add_test(tests, words_say_the_address_again_and_no_password);
     tcase_add_test(tests, charge_takes_one_round_trip_whatever_its_limits);
     tcase_add_test(tests, server_that_is_away_is_asked_no_more_until_it_answers);
     tcase_add_test(tests, another_server_in_its_place_is_refused);
