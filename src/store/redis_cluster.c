@@ -73,9 +73,8 @@ static void moving_set(aq_redis_slots_t *slots, unsigned slot, int is_moving)
 
 int aq_redis_cluster_redirect(aq_redis_link_t *link, aq_redis_failure_t failure, const aq_redis_redirect_t *to)
 {
-    const int node = to->slot < AQ_REDIS_SLOTS && to->at.port > 0 && to->at.port < 65536 && to->at.host[0] != '\0'
-                         ? aq_redis_node_find(link, &to->at)
-                         : -1;
+    const int node =
+        to->slot < AQ_REDIS_SLOTS && to->at.port > 0 && to->at.host[0] != '\0' ? aq_redis_node_find(link, &to->at) : -1;
 
     if (node < 0) {
         aq_redis_cluster_doubt(link);

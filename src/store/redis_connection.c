@@ -201,7 +201,7 @@ static void redirect_read(aq_redis_connection_t *connection, const char *text)
         (void)memcpy(to->at.host, end + 1, (size_t)(colon - end - 1));
         to->at.host[colon - end - 1] = '\0';
     }
-    to->at.port = atoi(colon + 1);
+    to->at.port = aq_redis_port_parse(colon + 1);
 }
 
 /* The one place where replies are freed. */
@@ -418,7 +418,7 @@ static connections_t *connections_get(aq_redis_link_t *link)
     connections_t *own = pthread_getspecific(link->connections);
 
     if (own == NULL) {
-        own = calloc(1, sizeof(*own) + link->node_room * sizeof(own->all[0]));
+        own = calloc(1, sizeof(*own) + link->node_room * sizeof(aq_redis_connection_t *));
         if (own == NULL || pthread_setspecific(link->connections, own) != 0) {
             free(own);
             return NULL;

@@ -8,6 +8,7 @@
 #include <apr_thread_mutex.h>
 #include <netinet/in.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <sys/types.h>
 
 #define AQ_REDIS_ADDRESSES_MAX 4
@@ -95,6 +96,15 @@ typedef struct {
 } aq_redis_connection_t;
 
 /* ---- redis_node.c ------------------------------------------------------------------------------------------------ */
+
+/* A port in digits; 0: it is none. */
+static inline int aq_redis_port_parse(const char *text)
+{
+    char *end;
+    const long port = strtol(text, &end, 10);
+
+    return *end == '\0' && port > 0 && port <= UINT16_MAX ? (int)port : 0;
+}
 
 /* Gives a node its endpoint. Where that is another one, its connections end with their next use. */
 void aq_redis_node_set(aq_redis_link_t *link, aq_redis_node_t *node, const aq_redis_endpoint_t *at);

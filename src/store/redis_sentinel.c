@@ -33,7 +33,7 @@ static aq_redis_failure_t master_read(void *data, const redisReply *reply)
         return reply->type == REDIS_REPLY_NIL ? AQ_REDIS_DONE : AQ_REDIS_PROTOCOL;
     }
     apr_cpystrn(at->host, reply->element[0]->str, sizeof(at->host));
-    at->port = atoi(reply->element[1]->str);
+    at->port = aq_redis_port_parse(reply->element[1]->str);
     return AQ_REDIS_DONE;
 }
 
