@@ -34,6 +34,7 @@ NOT_RUN = {
     ("architecture.md", "STATE_DIR/ "): "a drawing",
     ("scaling.md", "   one machine "): "a drawing",
     ("limits.md", "used = "): "a formula; tests/unit/limit counts by it",
+    ("man/apiquota-worker.8", "systemctl enable"): "there is no systemd in a test; tests/guards/systemd_unit.py looks at the unit",
 }
 
 # (document, language or how the block begins): the test that runs it, or compares it.
@@ -48,6 +49,7 @@ RUN_ELSEWHERE = {
     ("profiles/waqti.md", "http"): "http/test_profile_waqti.py",
     ("profiles/waqti.md", "json"): "http/test_profile_waqti.py",
 }
+MAN_PAGE = "man/apiquotactl.8"
 FOLLOWED = ("README.md", "quick-start.md", "plans-and-keys.md", "clients.md", "batches.md", "simulate.md", "directives.md",
             "operations.md")
 
@@ -63,11 +65,11 @@ def runs(block):
 
 
 def test_each_block_says_its_language_and_is_done_somewhere():
-    every = [block for document in guides.documents() for block in guides.blocks(document)]
+    every = [block for document in guides.documents() for block in guides.blocks(document)] + guides.man_pages()
     for block in every:
         place = f"{block.document}:{block.line}"
         assert block.language in LANGUAGES, f"{place}: a block of language {block.language!r}: known are {', '.join(LANGUAGES)}"
-        assert block.language == "apache" or not runs(block) or block.document in FOLLOWED, \
+        assert block.language == "apache" or not runs(block) or block.document in (*FOLLOWED, MAN_PAGE), \
             f"{place}: no test reads this block: follow its document here, or say in NOT_RUN or RUN_ELSEWHERE why not"
     for row in (*NOT_RUN, *RUN_ELSEWHERE):
         assert any(is_of(block, (row,)) for block in every), f"there is no such block: {row}"
@@ -86,6 +88,21 @@ def test_tests_named_here_are_there_and_follow_what_they_should():
     here = pathlib.Path(__file__).read_text()
     for document in FOLLOWED:
         assert re.search(rf'^    follow\(.*"{document}"', here, re.M), document
+
+
+def test_commands_that_the_text_names_are_those_of_the_program():
+    """Words and options alone: what they do is what the blocks show."""
+    said = subprocess.run([paths.CTL, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
+    rows = re.findall(r"^  ([a-z].*)$", said, re.M)
+    of_all = set(re.findall(r"--[a-z-]+", said.splitlines()[0]))
+    known = {re.match(r"[a-z]+(?: [a-z]+)?(?=$| )", row)[0]: set(re.findall(r"--[a-z-]+", row)) for row in rows}
+    for document in guides.documents():
+        for line, text in guides.commands(document):
+            words = re.sub(r"^apiquotactl(?: --json| --(?!json)\S+ \S+| -f \S+)* ", "", text)
+            name = next((name for name in known if words == name or words.startswith(name + " ")), None)
+            assert name, f"{guides.name_of(document)}:{line}: there is no command {text!r}"
+            unknown = set(re.findall(r"--[a-z-]+", text)) - known[name] - of_all
+            assert not unknown, f"{guides.name_of(document)}:{line}: {name} has no {unknown}"
 
 
 @pytest.fixture
@@ -321,3 +338,12 @@ def test_operations(reader, keys, backend):
         log = web.root.path / "logs" / "api.json"
         eventually(lambda: len(log.read_text().splitlines()) == 2, 60, what="the access log")
     follow(guide, "operations.md", before={"jq": ask_twice})
+
+
+def test_man_pages(reader, keys):
+    guide = reader()
+    guide.web.spec.conf += PLANS
+    keys.tenant("acme", "professional").add("acme")
+    guide.web.start()
+    for block in filter(runs, guides.man_pages()):
+        guide.read(block)

@@ -55,6 +55,23 @@ def loose_code(document):
             yield number, line[4:]
 
 
+def man_pages():
+    """The literal displays of the man pages, as blocks of a shell."""
+    found = []
+    for page in sorted((DOCS / "man").glob("*.8")):
+        text = page.read_text()
+        for display in re.finditer(r"^\.Bd -literal.*\n((?:.*\n)*?)\.Ed$", text, re.M):
+            found.append(Block(name_of(page), text[:display.start()].count("\n") + 1, "sh", display[1]))
+    return found
+
+
+def commands(document):
+    """(line, text) of what a document names of apiquotactl, in its sentences and tables."""
+    text = document.read_text()
+    for span in re.finditer(r"`(apiquotactl [^`]+)`", text):
+        yield text[:span.start()].count("\n") + 1, re.sub(r"\s+", " ", span[1].replace("\\|", "|"))
+
+
 def at_home(text, backend_url=None, root="${ROOT}"):
     """The text with the paths of a Debian system replaced by those of a test server."""
     for written, ours in (("/usr/lib/apache2/modules/mod_apiquota.so", str(paths.MODULE)),
