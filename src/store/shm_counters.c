@@ -239,17 +239,8 @@ static apr_status_t readonly_give_back(aq_counter_store_t *base, aq_counter_t *c
     return APR_EACCES;
 }
 
-static const aq_counter_store_ops_t readonly_ops = {
-    .name = "shm",
-    .take = readonly_take,
-    .give_back = readonly_give_back,
-    .look = shm_look,
-    .info = shm_info,
-    .words = shm_words,
-    .verify = shm_verify,
-};
-
-static const aq_counter_store_ops_t reset_ops = {
+/* Of a tool beside a server. */
+static const aq_counter_store_ops_t beside_ops = {
     .name = "shm",
     .take = readonly_take,
     .give_back = readonly_give_back,
@@ -299,10 +290,12 @@ apr_status_t aq_shm_counters_open(apr_pool_t *p, const char *path, uint64_t size
 }
 
 /* The store of a file that was opened beside a server. */
-static aq_counter_store_t *store_beside(apr_pool_t *p, const aq_counter_store_ops_t *ops, aq_shm_file_t *file)
+static aq_counter_store_t *store_beside(apr_pool_t *p, aq_shm_file_t *file, int can_reset)
 {
+    aq_counter_store_ops_t *ops = apr_pmemdup(p, &beside_ops, sizeof(beside_ops));
     aq_counter_store_t *store = store_create(p, ops, file);
 
+    ops->reset = can_reset ? beside_ops.reset : NULL;
     /* Without them all count as alive. */
     (void)aq_owners_open(p, owners_path(p, file->path), NULL, &((aq_shm_store_t *)store)->owners);
     return store;
@@ -314,7 +307,7 @@ apr_status_t aq_shm_counters_open_readonly(apr_pool_t *p, const char *path, aq_c
     aq_shm_file_t *file;
     apr_status_t rv = aq_shm_file_open_readonly(p, path, &file, error);
 
-    *store = rv == APR_SUCCESS ? store_beside(p, &readonly_ops, file) : NULL;
+    *store = rv == APR_SUCCESS ? store_beside(p, file, 0) : NULL;
     return rv;
 }
 
@@ -324,6 +317,6 @@ apr_status_t aq_shm_counters_open_to_reset(apr_pool_t *p, const char *path, aq_c
     aq_shm_file_t *file;
     apr_status_t rv = aq_shm_file_open_beside(p, path, &file, error);
 
-    *store = rv == APR_SUCCESS ? store_beside(p, &reset_ops, file) : NULL;
+    *store = rv == APR_SUCCESS ? store_beside(p, file, 1) : NULL;
     return rv;
 }
