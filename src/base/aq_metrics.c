@@ -141,6 +141,26 @@ void aq_store_error_count(aq_store_error_t reason)
     }
 }
 
+/* ---- slices ------------------------------------------------------------------------------------------------------ */
+
+static const aq_metrics_t *slices_metrics;
+static unsigned slices_row, slices_cost_row;
+
+void aq_slices_install(const aq_metrics_t *metrics, unsigned row, unsigned cost_row)
+{
+    slices_metrics = metrics;
+    slices_row = row;
+    slices_cost_row = cost_row;
+}
+
+void aq_slices_count(aq_slice_event_t event, uint64_t cost)
+{
+    if (slices_metrics && slices_row && slices_cost_row) {
+        aq_metrics_add(slices_metrics, slices_row + (unsigned)event, 1);
+        aq_metrics_add(slices_metrics, slices_cost_row + (unsigned)event, cost);
+    }
+}
+
 aq_store_error_t aq_store_error_of(apr_status_t rv)
 {
     static const struct {

@@ -63,6 +63,8 @@ typedef enum {
     AQ_METRIC_STORE_SECONDS, /* a histogram, in nanoseconds */
     AQ_METRIC_BATCH_SECONDS, /* the same */
     AQ_METRIC_BATCHES_ENDED, /* by status: succeeded, failed, canceled */
+    AQ_METRIC_SLICES,        /* taken from Redis in advance, by aq_slice_event_t */
+    AQ_METRIC_SLICE_COST,    /* what they held, by the same */
     AQ_METRIC_HEARTBEAT,     /* no counter: when the worker last showed that it lives, by boot time */
     AQ_METRIC_COUNT
 } aq_metric_t;
@@ -91,6 +93,14 @@ typedef enum {
     AQ_STORE_ERROR_OTHER,
     AQ_STORE_ERROR_COUNT
 } aq_store_error_t;
+
+/* What became of slices of limits, see store/redis_leased.h. */
+typedef enum {
+    AQ_SLICE_TAKEN,
+    AQ_SLICE_RETURNED, /* what was left of one was given back */
+    AQ_SLICE_LOST,     /* what was left could not be given back: it counts as used until its window ends */
+    AQ_SLICE_EVENT_COUNT
+} aq_slice_event_t;
 
 /* The last values of a histogram's label, behind its bounds. */
 #define AQ_METRICS_BOUND_ABOVE "+Inf"
@@ -226,6 +236,12 @@ void aq_store_errors_install(const aq_metrics_t *metrics, unsigned row);
  * they return one of the statuses that aq_store_error_is_counted knows, or none. Thread-safe.
  */
 void aq_store_error_count(aq_store_error_t reason);
+
+/* The same for slices: the first rows of AQ_METRIC_SLICES and AQ_METRIC_SLICE_COST. */
+void aq_slices_install(const aq_metrics_t *metrics, unsigned row, unsigned cost_row);
+
+/* Counts a slice, and what it held. Thread-safe. */
+void aq_slices_count(aq_slice_event_t event, uint64_t cost);
 
 /* The reason that a status tells, for stores that do not count by themselves. */
 aq_store_error_t aq_store_error_of(apr_status_t rv);

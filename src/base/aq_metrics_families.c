@@ -31,6 +31,12 @@ static const char *const store_errors[AQ_STORE_ERROR_COUNT + 1] = {
 
 static const char *const endings[] = {"succeeded", "failed", "canceled", NULL};
 
+static const char *const slice_events[AQ_SLICE_EVENT_COUNT + 1] = {
+    [AQ_SLICE_TAKEN] = "taken",
+    [AQ_SLICE_RETURNED] = "returned",
+    [AQ_SLICE_LOST] = "lost",
+};
+
 /* The texts must be those of the numbers: tests/unit/base/test_metrics.c compares them. */
 static const char *const store_bounds[] = {"1e-06",
                                            "2.5e-06",
@@ -110,6 +116,18 @@ static const aq_metric_family_t families[AQ_METRIC_COUNT] = {
                                  .type = "counter",
                                  .labels = {"status"},
                                  .values = endings},
+    [AQ_METRIC_SLICES] = {.name = "apiquota_slices_total",
+                          .help = "Slices of limits that this machine took from Redis in advance, by what became of "
+                                  "them.",
+                          .type = "counter",
+                          .labels = {"event"},
+                          .values = slice_events},
+    [AQ_METRIC_SLICE_COST] = {.name = "apiquota_slice_cost_total",
+                              .help = "Cost that those slices held, by the same: what was lost counts as used until "
+                                      "its window ends.",
+                              .type = "counter",
+                              .labels = {"event"},
+                              .values = slice_events},
 };
 
 const aq_metric_family_t *aq_metric_family(aq_metric_t metric)

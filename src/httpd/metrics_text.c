@@ -177,8 +177,8 @@ static void batches_write(const writer_t *writer, const aq_health_t *health)
 
 const char *aq_metrics_text(apr_pool_t *p, const aq_health_t *health, aq_metrics_format_t format)
 {
-    const aq_metric_t ours[] = {AQ_METRIC_REQUESTS, AQ_METRIC_LIMITED, AQ_METRIC_REFUSED, AQ_METRIC_STORE_ERRORS,
-                                AQ_METRIC_STORE_SECONDS};
+    const aq_metric_t ours[] = {AQ_METRIC_REQUESTS,      AQ_METRIC_LIMITED, AQ_METRIC_REFUSED,   AQ_METRIC_STORE_ERRORS,
+                                AQ_METRIC_STORE_SECONDS, AQ_METRIC_SLICES,  AQ_METRIC_SLICE_COST};
     const writer_t writer = {.text = aq_text_create(p), .format = format};
 
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {

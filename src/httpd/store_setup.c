@@ -35,6 +35,7 @@ static int redis_open(aq_server_config_t *server, apr_pool_t *pconf)
 {
     const aq_redis_counters_options_t options = {
         .secret_file = apr_pstrcat(pconf, server->state_dir, SECRET_FILE, NULL),
+        .is_leased = server->redis->mode == AQ_REDIS_LEASED,
     };
     const char *error = NULL;
     apr_status_t rv = aq_redis_address_complete(pconf, server->redis, &error);
@@ -96,8 +97,13 @@ json_t *aq_store_json(const aq_server_config_t *server, apr_pool_t *ptemp)
 
 apr_status_t aq_store_tend(int state, void *runtime, apr_pool_t *pool)
 {
+    aq_counter_store_t *redis = ((aq_runtime_t *)runtime)->redis;
+
     if (state == AP_WATCHDOG_STATE_RUNNING) {
-        aq_redis_counters_tend(((aq_runtime_t *)runtime)->redis, pool);
+        aq_redis_counters_tend(redis, pool);
+    }
+    if (state != AP_WATCHDOG_STATE_STARTING) {
+        aq_redis_counters_return(redis, aq_clock_now_ms(), state == AP_WATCHDOG_STATE_STOPPING);
     }
     return APR_SUCCESS;
 }

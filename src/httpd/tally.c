@@ -52,6 +52,10 @@ static int rows_fill(aq_tally_t *tally, const aq_server_config_t *server, apr_po
     tally->refused = aq_metrics_row(tally->metrics, AQ_METRIC_REFUSED, "", "");
     tally->store_seconds = aq_metrics_row(tally->metrics, AQ_METRIC_STORE_SECONDS, "", "");
     aq_store_errors_install(tally->metrics, errors);
+    if (server->redis && server->redis->mode == AQ_REDIS_LEASED) {
+        aq_slices_install(tally->metrics, aq_metrics_row(tally->metrics, AQ_METRIC_SLICES, "", ""),
+                          aq_metrics_row(tally->metrics, AQ_METRIC_SLICE_COST, "", ""));
+    }
     return plan_rows(tally->metrics, server, ptemp);
 }
 

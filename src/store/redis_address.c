@@ -37,8 +37,8 @@ static const char *budget_set(const char *value, aq_redis_address_t *address)
 
 static const char *mode_set(const char *value, aq_redis_address_t *address)
 {
-    address->mode = AQ_REDIS_STRICT;
-    return strcmp(value, "strict") == 0 ? NULL : "mode=strict";
+    address->mode = strcmp(value, "leased") == 0 ? AQ_REDIS_LEASED : AQ_REDIS_STRICT;
+    return address->mode == AQ_REDIS_LEASED || strcmp(value, "strict") == 0 ? NULL : "mode=strict, mode=leased";
 }
 
 /* Sets one NAME=VALUE. NULL, or what is allowed. */

@@ -7,7 +7,7 @@
  *     redis+cluster://[USER[:PASSWORD]@]HOST[:PORT],HOST[:PORT],…
  *     rediss://, rediss+sentinel://, rediss+cluster:// the same over TLS
  *
- *     password-file=PATH | password-env=NAME     user=NAME     db=N     budget=50ms     mode=strict
+ *     password-file=PATH | password-env=NAME     user=NAME     db=N     budget=50ms     mode=strict|leased
  *     sentinel-password-file=PATH | sentinel-password-env=NAME     sentinel-user=NAME
  *     ca=FILE  cert=FILE  key=FILE  sni=NAME     of TLS
  *
@@ -28,7 +28,8 @@
 #define AQ_REDIS_BUDGET_MS_MAX 10000
 #define AQ_REDIS_DB_MAX 65535
 
-typedef enum { AQ_REDIS_STRICT } aq_redis_mode_t;
+/* See redis_counters.h and redis_leased.h. */
+typedef enum { AQ_REDIS_STRICT, AQ_REDIS_LEASED } aq_redis_mode_t;
 
 /* How the servers behind an address hang together. */
 typedef enum {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counters in Redis, strict. See redis_counters.h; the script is in redis_script.c. */
-#include "store/redis_counters.h"
+#include "store/redis_counters_private.h"
 
-#include "store/redis_request.h"
+#include "store/redis_leased.h"
 #include "store/redis_script.h"
 #include "store/redis_secret.h"
 
 #include <apr_strings.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,35 +20,20 @@
 #define RENEWALS_PER_LIFE 3
 /* Clocks that differ by less are told as one: the end of a day is midnight, and not a moment later. */
 #define CLOCK_APART_MS 1000
-
-typedef struct {
-    aq_counter_store_t base;
-    aq_redis_link_t *link;
-    aq_redis_script_t script;
-    aq_redis_counters_options_t options;
-    aq_redis_members_t *members;
-    _Atomic int64_t ahead_ms; /* Redis's clock, less ours, when it last answered */
-    _Atomic int64_t renewed_ms;
-    aq_redis_counters_seen_fn *seen;
-    void *seen_data;
-} redis_store_t;
+#define TICKS_PER_S 6
 
 /* A call while it waits for its answer. */
 typedef struct {
-    redis_store_t *store;
+    aq_redis_store_t *store;
     aq_counter_t *counters;
     unsigned count;
     aq_redis_saying_t saying;
-    aq_time_ms_t now_ms; /* the caller's */
-    int64_t denied;      /* bits; -1: the call is to be made again, with Redis's time */
+    aq_time_ms_t now_ms;                /* the caller's */
+    int64_t denied;                     /* bits; -1: the call is to be made again, with Redis's time */
+    uint64_t (*words)[AQ_WINDOW_WORDS]; /* what Redis said of each counter, for the caller; NULL: not wanted */
 } call_t;
 
-static redis_store_t *redis_store(const aq_counter_store_t *store)
-{
-    return (redis_store_t *)store;
-}
-
-static apr_status_t status_of(aq_redis_failure_t failure)
+apr_status_t aq_redis_count_status(aq_redis_failure_t failure)
 {
     switch (failure) {
     case AQ_REDIS_DONE:
@@ -70,8 +54,8 @@ static apr_status_t status_of(aq_redis_failure_t failure)
     }
 }
 
-static aq_redis_saying_t saying_make(const redis_store_t *store, aq_redis_verb_t verb, uint32_t cost,
-                                     aq_time_ms_t now_ms)
+aq_redis_saying_t aq_redis_count_saying(const aq_redis_store_t *store, aq_redis_verb_t verb, uint32_t cost,
+                                        aq_time_ms_t now_ms)
 {
     const int is_given = store->options.is_clock_given;
 
@@ -103,26 +87,51 @@ static void times_translate(aq_counter_t *counter, int64_t ahead_ms)
     }
 }
 
+void aq_redis_count_answer(aq_counter_t *counter, const uint64_t of[AQ_WINDOW_WORDS], aq_time_ms_t redis_ms,
+                           aq_time_ms_t now_ms, uint32_t denied_cost)
+{
+    uint64_t words[AQ_WINDOW_WORDS];
+    aq_window_look_t look;
+
+    (void)memcpy(words, of, sizeof(words));
+    aq_window_look(&counter->limit->window, words, redis_ms, &look);
+    aq_counter_answer(counter, words, &look, denied_cost);
+    times_translate(counter, redis_ms - now_ms);
+}
+
 static void counter_answer(const call_t *call, unsigned index, const aq_redis_words_t *of, aq_time_ms_t redis_ms)
 {
     aq_counter_t *counter = &call->counters[index];
     const int is_denied = (call->denied >> index & 1) != 0;
-    uint64_t words[AQ_WINDOW_WORDS];
-    aq_window_look_t look;
 
-    (void)memcpy(words, of->words, sizeof(words));
-    aq_window_look(&counter->limit->window, words, redis_ms, &look);
-    aq_counter_answer(counter, words, &look, is_denied ? call->saying.cost : 0);
-    times_translate(counter, redis_ms - call->now_ms);
+    aq_redis_count_answer(counter, of->words, redis_ms, call->now_ms, is_denied ? call->saying.cost : 0);
+    if (call->words != NULL) {
+        (void)memcpy(call->words[index], of->words, sizeof(of->words));
+    }
     if (call->saying.verb == AQ_REDIS_TAKE && call->denied == 0) {
         const int is_member = counter->limit->window.algorithm == AQ_ALGORITHM_CONCURRENT;
 
         counter->receipt = (aq_receipt_t){
-            .slot = is_member ? counter->receipt.slot : of->mark, .word = words[0], .cost = call->saying.cost};
+            .slot = is_member ? counter->receipt.slot : of->mark, .word = of->words[0], .cost = call->saying.cost};
     }
     if (call->store->seen != NULL) {
         call->store->seen(call->store->seen_data, counter, of->words, redis_ms);
     }
+}
+
+static aq_redis_failure_t counter_read(const call_t *call, const redisReply *reply, size_t *at, unsigned index,
+                                       aq_redis_words_t *words)
+{
+    const aq_limit_t *limit = call->counters[index].limit;
+    aq_redis_slice_t *slice = call->saying.slices != NULL ? &call->saying.slices[index] : NULL;
+    const aq_redis_failure_t failure = aq_redis_words_read(reply, at, limit, words);
+
+    if (failure != AQ_REDIS_DONE || slice == NULL || slice->want == 0) {
+        return failure;
+    }
+    slice->start = (uint32_t)(words->mark *
+                              (limit->window.algorithm == AQ_ALGORITHM_SLIDING ? limit->window.period_s : TICKS_PER_S));
+    return aq_redis_slice_read(reply, at, slice);
 }
 
 /* The whole answer is read before any counter is told anything. */
@@ -143,7 +152,7 @@ static aq_redis_failure_t answer_read(void *data, const redisReply *reply)
         return AQ_REDIS_DONE;
     }
     for (unsigned i = 0; i < call->count; i++) {
-        if (aq_redis_words_read(reply, &at, call->counters[i].limit, &words[i]) != AQ_REDIS_DONE) {
+        if (counter_read(call, reply, &at, i, &words[i]) != AQ_REDIS_DONE) {
             return AQ_REDIS_PROTOCOL;
         }
     }
@@ -187,7 +196,8 @@ static int is_member(const aq_counter_t *counter)
 }
 
 /* Notes a member for each concurrent limit; 0: that could not be. */
-static int members_begin(redis_store_t *store, aq_counter_t *counters, unsigned count, char owner[AQ_REDIS_OWNER_SIZE])
+static int members_begin(aq_redis_store_t *store, aq_counter_t *counters, unsigned count,
+                         char owner[AQ_REDIS_OWNER_SIZE])
 {
     int is_done = 1;
 
@@ -204,7 +214,7 @@ static int members_begin(redis_store_t *store, aq_counter_t *counters, unsigned 
     return is_done;
 }
 
-static void members_end(redis_store_t *store, const aq_counter_t *counters, unsigned count)
+static void members_end(aq_redis_store_t *store, const aq_counter_t *counters, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         if (is_member(&counters[i])) {
@@ -213,15 +223,17 @@ static void members_end(redis_store_t *store, const aq_counter_t *counters, unsi
     }
 }
 
-static apr_status_t redis_take(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, uint32_t cost,
-                               aq_time_ms_t now_ms, int *is_denied)
+apr_status_t aq_redis_count_take(aq_redis_store_t *store, aq_counter_t *counters, unsigned count, uint32_t cost,
+                                 aq_time_ms_t now_ms, aq_redis_slice_t *slices, uint64_t (*words)[AQ_WINDOW_WORDS],
+                                 int *is_denied)
 {
-    redis_store_t *store = redis_store(base);
-    call_t call = {.store = store, .counters = counters, .count = count, .now_ms = now_ms};
+    call_t call = {.store = store, .counters = counters, .count = count, .now_ms = now_ms, .words = words};
     aq_redis_failure_t failure = AQ_REDIS_OTHER;
 
     *is_denied = 0;
-    call.saying = saying_make(store, AQ_REDIS_TAKE, cost, now_ms);
+    call.saying = aq_redis_count_saying(store, AQ_REDIS_TAKE, cost, now_ms);
+    call.saying.slices = slices;
+    call.saying.machine = store->slices != NULL ? aq_slice_table_machine(store->slices) : NULL;
     if (members_begin(store, counters, count, call.saying.owner)) {
         failure = call_make(&call);
     }
@@ -230,18 +242,30 @@ static apr_status_t redis_take(aq_counter_store_t *base, aq_counter_t *counters,
         /* Where it timed out Redis may have made us a member: the next renewal tells it that we are none. */
         members_end(store, counters, count);
     }
-    return status_of(failure);
+    return aq_redis_count_status(failure);
+}
+
+static apr_status_t redis_take(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, uint32_t cost,
+                               aq_time_ms_t now_ms, int *is_denied)
+{
+    return aq_redis_count_take(aq_redis_store(base), counters, count, cost, now_ms, NULL, NULL, is_denied);
+}
+
+apr_status_t aq_redis_count_look(aq_redis_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms,
+                                 uint64_t (*words)[AQ_WINDOW_WORDS])
+{
+    call_t call = {.store = store, .counters = counters, .count = count, .now_ms = now_ms, .words = words};
+
+    call.saying = aq_redis_count_saying(store, AQ_REDIS_LOOK, 0, now_ms);
+    if (count == 0) {
+        return APR_SUCCESS;
+    }
+    return aq_redis_count_status(call_make(&call));
 }
 
 static apr_status_t redis_look(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
 {
-    call_t call = {.store = redis_store(base), .counters = counters, .count = count, .now_ms = now_ms};
-
-    call.saying = saying_make(call.store, AQ_REDIS_LOOK, 0, now_ms);
-    if (count == 0) {
-        return APR_SUCCESS;
-    }
-    return status_of(call_make(&call));
+    return aq_redis_count_look(aq_redis_store(base), counters, count, now_ms, NULL);
 }
 
 /* ---- giving back ------------------------------------------------------------------------------------------------ */
@@ -279,11 +303,9 @@ static unsigned receipts_count(const aq_counter_t *counters, unsigned count)
     return found;
 }
 
-static apr_status_t redis_give_back(aq_counter_store_t *base, aq_counter_t *counters, unsigned count,
-                                    aq_time_ms_t now_ms)
+apr_status_t aq_redis_count_back(aq_redis_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
 {
-    redis_store_t *store = redis_store(base);
-    aq_redis_saying_t saying = saying_make(store, AQ_REDIS_BACK, 0, now_ms);
+    aq_redis_saying_t saying = aq_redis_count_saying(store, AQ_REDIS_BACK, 0, now_ms);
     aq_redis_failure_t failure = AQ_REDIS_DONE;
     aq_redis_request_t request;
 
@@ -299,22 +321,28 @@ static apr_status_t redis_give_back(aq_counter_store_t *base, aq_counter_t *coun
         }
         counters[i].receipt.cost = 0;
     }
-    if (failure == AQ_REDIS_DONE && store->options.waits_to_settle) {
-        return redis_look(base, counters, count, now_ms);
-    }
-    return status_of(failure);
+    return aq_redis_count_status(failure);
+}
+
+static apr_status_t redis_give_back(aq_counter_store_t *base, aq_counter_t *counters, unsigned count,
+                                    aq_time_ms_t now_ms)
+{
+    aq_redis_store_t *store = aq_redis_store(base);
+    const apr_status_t rv = aq_redis_count_back(store, counters, count, now_ms);
+
+    return rv == APR_SUCCESS && store->options.waits_to_settle ? redis_look(base, counters, count, now_ms) : rv;
 }
 
 static apr_status_t redis_reset(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
 {
-    redis_store_t *store = redis_store(base);
-    const aq_redis_saying_t saying = saying_make(store, AQ_REDIS_RESET, 0, now_ms);
+    aq_redis_store_t *store = aq_redis_store(base);
+    const aq_redis_saying_t saying = aq_redis_count_saying(store, AQ_REDIS_RESET, 0, now_ms);
     aq_redis_failure_t failure;
     aq_redis_request_t request;
 
     aq_redis_request_make(&request, &store->script, &saying, counters, count);
     failure = aq_redis_request_ask(store->link, &request, &store->script, NULL, NULL);
-    return failure == AQ_REDIS_DONE ? redis_look(base, counters, count, now_ms) : status_of(failure);
+    return failure == AQ_REDIS_DONE ? redis_look(base, counters, count, now_ms) : aq_redis_count_status(failure);
 }
 
 /* ---- info ------------------------------------------------------------------------------------------------------- */
@@ -344,7 +372,7 @@ static aq_redis_failure_t census_read(void *data, const redisReply *reply)
 
 static apr_status_t redis_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
-    const redis_store_t *store = redis_store(base);
+    const aq_redis_store_t *store = aq_redis_store(base);
     census_t census = {.cursor = "0", .info = info};
     char now_s[24];
     const char *words[] = {"EVAL", aq_redis_script_census(), "0", census.cursor, "aq:{?:*}", now_s};
@@ -362,15 +390,15 @@ static apr_status_t redis_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq
         }
         failure = aq_redis_ask(store->link, &command, NULL, census_read, &census);
     } while (failure == AQ_REDIS_DONE && strcmp(census.cursor, "0") != 0);
-    return status_of(failure);
+    return aq_redis_count_status(failure);
 }
 
 /* ---- the timer -------------------------------------------------------------------------------------------------- */
 
-static void members_renew(redis_store_t *store, apr_pool_t *ptemp)
+static void members_renew(aq_redis_store_t *store, apr_pool_t *ptemp)
 {
     const apr_array_header_t *held = aq_redis_members_list(store->members, ptemp);
-    aq_redis_saying_t saying = saying_make(store, AQ_REDIS_RENEW, 0, 0);
+    aq_redis_saying_t saying = aq_redis_count_saying(store, AQ_REDIS_RENEW, 0, 0);
 
     aq_redis_members_owner(store->members, saying.owner);
     for (int i = 0; i < held->nelts; i += AQ_LIMITS_MAX) {
@@ -385,7 +413,7 @@ static void members_renew(redis_store_t *store, apr_pool_t *ptemp)
 
 void aq_redis_counters_tend(aq_counter_store_t *base, apr_pool_t *ptemp)
 {
-    redis_store_t *store = redis_store(base);
+    aq_redis_store_t *store = aq_redis_store(base);
     const int64_t now_ms = aq_clock_boot_ms();
     int64_t renewed_ms = atomic_load(&store->renewed_ms);
     const int is_back = aq_redis_link_tend(store->link);
@@ -396,6 +424,13 @@ void aq_redis_counters_tend(aq_counter_store_t *base, apr_pool_t *ptemp)
     }
     if (atomic_compare_exchange_strong(&store->renewed_ms, &renewed_ms, now_ms)) {
         members_renew(store, ptemp);
+    }
+}
+
+void aq_redis_counters_return(aq_counter_store_t *base, aq_time_ms_t now_ms, int is_end)
+{
+    if (aq_redis_store(base)->slices != NULL) {
+        aq_redis_leased_sweep(base, now_ms, is_end);
     }
 }
 
@@ -412,9 +447,26 @@ static const aq_counter_store_ops_t redis_ops = {
     .reset = redis_reset,
 };
 
+static apr_status_t leased_reset(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
+{
+    aq_redis_leased_forget(base, counters, count);
+    return redis_reset(base, counters, count, now_ms);
+}
+
+static const aq_counter_store_ops_t leased_ops = {
+    .name = "redis",
+    .is_remote = 1,
+    .counts_its_errors = 1,
+    .take = aq_redis_leased_take,
+    .give_back = aq_redis_leased_give_back,
+    .look = aq_redis_leased_look,
+    .info = redis_info,
+    .reset = leased_reset,
+};
+
 void aq_redis_counters_watch(aq_counter_store_t *base, aq_redis_counters_seen_fn *seen, void *data)
 {
-    redis_store_t *store = redis_store(base);
+    aq_redis_store_t *store = aq_redis_store(base);
 
     store->seen_data = data;
     store->seen = seen;
@@ -422,12 +474,12 @@ void aq_redis_counters_watch(aq_counter_store_t *base, aq_redis_counters_seen_fn
 
 aq_redis_link_t *aq_redis_counters_link(const aq_counter_store_t *base)
 {
-    return redis_store(base)->link;
+    return aq_redis_store(base)->link;
 }
 
-static apr_status_t store_prepare(apr_pool_t *p, redis_store_t *store, const aq_redis_counters_options_t *options)
+static apr_status_t store_prepare(apr_pool_t *p, aq_redis_store_t *store, const aq_redis_counters_options_t *options)
 {
-    store->base.ops = &redis_ops;
+    store->base.ops = options->is_leased ? &leased_ops : &redis_ops;
     store->base.has_homes = 1;
     store->options = *options;
     if (store->options.member_life_ms == 0) {
@@ -441,7 +493,7 @@ apr_status_t aq_redis_counters_open(apr_pool_t *p, const aq_redis_address_t *add
                                     const aq_redis_counters_options_t *options, aq_counter_store_t **store,
                                     const char **error)
 {
-    redis_store_t *opened = apr_pcalloc(p, sizeof(*opened));
+    aq_redis_store_t *opened = apr_pcalloc(p, sizeof(*opened));
     int is_reached = 0;
     apr_status_t rv = store_prepare(p, opened, options);
 
@@ -449,6 +501,9 @@ apr_status_t aq_redis_counters_open(apr_pool_t *p, const aq_redis_address_t *add
     *error = "Redis: no memory, or no SHA-1";
     if (rv == APR_SUCCESS) {
         rv = aq_redis_members_create(p, &opened->members);
+    }
+    if (rv == APR_SUCCESS && options->is_leased) {
+        rv = aq_slice_table_create(p, AQ_SLICE_PLACES, &opened->slices);
     }
     if (rv == APR_SUCCESS) {
         rv = aq_redis_link_open(p, address, &opened->link, error);

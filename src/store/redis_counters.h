@@ -8,6 +8,8 @@
  * clock. The moments that a caller is told are in its own time where the two differ by more than a second; a wait is right
  * in either.
  *
+ * Leased: as redis_leased.h tells, slices of limits are taken in advance and spent on this machine.
+ *
  * A charge that timed out was made once or not at all, and is never repeated.
  *
  * The names of counters are hashes, whose secret is kept in Redis ("aq:secret") for all machines alike, and copied to a file,
@@ -28,6 +30,8 @@ typedef struct {
     int64_t member_life_ms;  /* 0: AQ_REDIS_MEMBER_LIFE_MS */
     const char *secret_file; /* the copy of the secret; NULL: none */
     int is_tool;             /* it looks at what servers count: makes nothing, warns of nothing */
+    int is_leased;           /* see redis_leased.h */
+    aq_time_ms_t (*boot_clock)(void); /* by which slices die, for tests; NULL: aq_clock_boot_ms, or the time given */
 } aq_redis_counters_options_t;
 
 /*
@@ -45,6 +49,12 @@ apr_status_t aq_redis_counters_open(apr_pool_t *p, const aq_redis_address_t *add
  * `ptemp` is for scratch.
  */
 void aq_redis_counters_tend(aq_counter_store_t *store, apr_pool_t *ptemp);
+
+/*
+ * In leased mode, for a timer like that one: gives slices back that are idle or whose time is over. With `is_end`, when the
+ * process ends, all that the machine holds, and waits for the answers. Strict: nothing.
+ */
+void aq_redis_counters_return(aq_counter_store_t *store, aq_time_ms_t now_ms, int is_end);
 
 /*
  * From here on `seen` is told what Redis last said of each counter: its words, at that moment. From the thread that asked,

@@ -144,8 +144,19 @@ static const char *kind_of(const aq_window_t *window)
     return "t";
 }
 
+/* The last word of a counter that may be taken as a slice. */
+static void slice_add(aq_redis_request_t *request, const aq_redis_saying_t *saying, const aq_redis_slice_t *slice)
+{
+    if (slice != NULL && slice->want != 0) {
+        text_add(request, "%" PRIu32 ":%" PRIu32 ":%s", slice->need, slice->want, saying->machine);
+    } else {
+        word_add(request, "");
+    }
+}
+
 /* The last two words of a counter that is looked at or taken. */
-static void details_add(aq_redis_request_t *request, const aq_redis_saying_t *saying, const aq_counter_t *counter)
+static void details_add(aq_redis_request_t *request, const aq_redis_saying_t *saying, const aq_counter_t *counter,
+                        const aq_redis_slice_t *slice)
 {
     const aq_window_t *window = &counter->limit->window;
 
@@ -153,7 +164,7 @@ static void details_add(aq_redis_request_t *request, const aq_redis_saying_t *sa
     case AQ_ALGORITHM_FIXED:
         if (window->period == AQ_PERIOD_MONTH) {
             month_add(request, window, saying->present_ms);
-            word_add(request, "");
+            slice_add(request, saying, slice);
             return;
         }
         break;
@@ -170,7 +181,7 @@ static void details_add(aq_redis_request_t *request, const aq_redis_saying_t *sa
         break;
     }
     number_add(request, window->period_s);
-    word_add(request, "");
+    slice_add(request, saying, slice);
 }
 
 /* The same of one that is given back: where the receipt says that it was charged. */
@@ -202,7 +213,7 @@ static void back_details_add(aq_redis_request_t *request, const aq_redis_saying_
 }
 
 static void counter_add(aq_redis_request_t *request, const aq_redis_saying_t *saying, const aq_counter_t *counter,
-                        unsigned home)
+                        const aq_redis_slice_t *slice, unsigned home)
 {
     const aq_limit_t *limit = counter->limit;
 
@@ -214,7 +225,7 @@ static void counter_add(aq_redis_request_t *request, const aq_redis_saying_t *sa
         back_details_add(request, saying, counter);
     } else {
         number_add(request, limit->rate.is_unlimited ? -1 : (int64_t)limit->capacity);
-        details_add(request, saying, counter);
+        details_add(request, saying, counter, slice);
     }
 }
 
@@ -235,7 +246,7 @@ void aq_redis_request_make(aq_redis_request_t *request, const aq_redis_script_t 
     head_make(request, script, saying);
     for (unsigned i = 0; i < count; i++) {
         if (saying->verb != AQ_REDIS_BACK || counters[i].receipt.cost != 0) {
-            counter_add(request, saying, &counters[i], homes[i]);
+            counter_add(request, saying, &counters[i], saying->slices != NULL ? &saying->slices[i] : NULL, homes[i]);
         }
     }
 }
@@ -259,6 +270,28 @@ void aq_redis_request_renew(aq_redis_request_t *request, const aq_redis_script_t
         word_add(request, "0");
         word_add(request, saying->owner);
         word_add(request, held[i].list);
+    }
+}
+
+void aq_redis_request_return(aq_redis_request_t *request, const aq_redis_script_t *script,
+                             const aq_redis_saying_t *saying, const char *home, const aq_hash128_t *key,
+                             aq_algorithm_t algorithm, uint32_t units, uint64_t mark)
+{
+    request->count = 0;
+    request->used = 0;
+    request->home_count = 0;
+    (void)home_find(request, home);
+    head_make(request, script, saying);
+    number_add(request, 1);
+    hex_add(request, key);
+    word_add(request, algorithm == AQ_ALGORITHM_SLIDING ? "s" : algorithm == AQ_ALGORITHM_FIXED ? "f" : "t");
+    number_add(request, units);
+    if (algorithm == AQ_ALGORITHM_SLIDING) {
+        word_add(request, "");
+    }
+    text_add(request, "%" PRIu64, mark);
+    if (algorithm != AQ_ALGORITHM_SLIDING) {
+        word_add(request, "");
     }
 }
 
@@ -390,4 +423,17 @@ aq_redis_failure_t aq_redis_words_read(const redisReply *reply, size_t *at, cons
         break;
     }
     return is_read ? AQ_REDIS_DONE : AQ_REDIS_PROTOCOL;
+}
+
+aq_redis_failure_t aq_redis_slice_read(const redisReply *reply, size_t *at, aq_redis_slice_t *slice)
+{
+    uint64_t granted;
+    uint64_t left_ms;
+
+    if (!pair_read(reply, at, &granted, &left_ms) || granted > UINT32_MAX || left_ms > INT64_MAX / 2) {
+        return AQ_REDIS_PROTOCOL;
+    }
+    slice->granted = (uint32_t)granted;
+    slice->left_ms = (int64_t)left_ms;
+    return AQ_REDIS_DONE;
 }

@@ -33,6 +33,16 @@ typedef struct {
     size_t used;
 } aq_redis_request_t;
 
+/* What is asked of one counter that is taken as a slice, and what of it was answered. */
+typedef struct {
+    uint32_t need; /* charged, or denied, with the others */
+    uint32_t want; /* with `need`; 0: it is no slice, and the call's cost is charged */
+    /* answered */
+    uint32_t granted; /* with `need` */
+    int64_t left_ms;  /* so long it may be spent; 0: no window ends */
+    uint32_t start;   /* of the window that was charged, see window.h */
+} aq_redis_slice_t;
+
 /* What all calls of a store say. */
 typedef struct {
     aq_redis_verb_t verb;
@@ -41,6 +51,8 @@ typedef struct {
     uint32_t cost;
     int64_t slack_ms, life_ms;
     char owner[AQ_REDIS_OWNER_SIZE]; /* of members */
+    aq_redis_slice_t *slices;        /* one a counter; NULL: none */
+    const char *machine;             /* that takes slices */
 } aq_redis_saying_t;
 
 /* The name of a counter's home in Redis. */
@@ -56,6 +68,11 @@ void aq_redis_request_make(aq_redis_request_t *request, const aq_redis_script_t 
 /* The same for what a process holds; `count` <= AQ_LIMITS_MAX. */
 void aq_redis_request_renew(aq_redis_request_t *request, const aq_redis_script_t *script,
                             const aq_redis_saying_t *saying, const aq_redis_held_t *held, unsigned count);
+
+/* The same for what is left of a slice: `kind` as the script has it, and `mark` the window's start or number there. */
+void aq_redis_request_return(aq_redis_request_t *request, const aq_redis_script_t *script,
+                             const aq_redis_saying_t *saying, const char *home, const aq_hash128_t *key,
+                             aq_algorithm_t algorithm, uint32_t units, uint64_t mark);
 
 /* Sends a call by the script's name and, where Redis has forgotten it, by its text; or only sends it. */
 aq_redis_failure_t aq_redis_request_ask(aq_redis_link_t *link, aq_redis_request_t *request,
@@ -74,6 +91,9 @@ typedef struct {
  */
 aq_redis_failure_t aq_redis_words_read(const redisReply *reply, size_t *at, const aq_limit_t *limit,
                                        aq_redis_words_t *words);
+
+/* Reads the two numbers behind them that a slice has. */
+aq_redis_failure_t aq_redis_slice_read(const redisReply *reply, size_t *at, aq_redis_slice_t *slice);
 
 /* A whole number that is not negative, at place `at` of an answer. 0 where there is none. */
 int aq_redis_number_read(const redisReply *reply, size_t at, int64_t *number);

@@ -64,10 +64,11 @@ static const char part_fixed[] = "local function fixed_load(c, text)\n"
                                  "    end\n"
                                  "  end\n"
                                  "  c.used = c.start == c.at and c.count or 0\n"
+                                 "  c.ends = c.over * 1000\n"
                                  "  return true\n"
                                  "end\n"
                                  "local function fixed_charge(c)\n"
-                                 "  c.start, c.count = c.at, add(c.used, cost)\n"
+                                 "  c.start, c.count = c.at, add(c.used, c.amount)\n"
                                  "end\n"
                                  "local function fixed_back(c)\n"
                                  "  if c.start == tonumber(c.a) then\n"
@@ -122,11 +123,12 @@ static const char part_sliding[] =
     "    c.used = c.used + sub_count(c, newest - age)\n"
     "  end\n"
     "  c.at, c.over = newest, ceil_div((newest + 7) * length, 6000)\n"
+    "  c.ends = ceil_div((newest + 1) * length, 6)\n"
     "  return true\n"
     "end\n"
     "local function sliding_charge(c)\n"
     "  local i = c.at % 7\n"
-    "  c.counts[i] = add(sub_count(c, c.at), cost)\n"
+    "  c.counts[i] = add(sub_count(c, c.at), c.amount)\n"
     "  c.number[i] = c.at\n"
     "end\n"
     "local function sliding_back(c)\n"
@@ -280,6 +282,45 @@ static const char part_members[] =
     "  reply[#reply + 1] = c.used\n"
     "end\n";
 
+/* Slices: what one machine takes of a counter in advance. */
+static const char part_slices[] =
+    "local takers = {}\n"
+    "local function slice_read(c)\n"
+    "  local need, want, machine = string.match(c.b, '^(%d+):(%d+):(%x+)$')\n"
+    "  c.need, c.want, c.machine = tonumber(need), tonumber(want), machine\n"
+    "end\n"
+    "-- how many machines took slices from this home within a second, this one among them\n"
+    "local function takers_count(c)\n"
+    "  local of = takers[c.home]\n"
+    "  if not of then\n"
+    "    of = {count = 1, text = string.format('%.0f %s %.0f', now_s + 2, c.machine, now)}\n"
+    "    for machine, at in string.gmatch(redis.call('HGET', c.home, 'machines') or '', ' (%x+) (%d+)') do\n"
+    "      if machine ~= c.machine and math.abs(now - at) < 1000 then\n"
+    "        of.count, of.text = of.count + 1, of.text .. ' ' .. machine .. ' ' .. at\n"
+    "      end\n"
+    "    end\n"
+    "    takers[c.home] = of\n"
+    "  end\n"
+    "  return of.count\n"
+    "end\n"
+    "local function slice_size(c)\n"
+    "  local limit = c.capacity >= 0 and c.capacity or MOST\n"
+    "  local left = math.max(0, limit - c.used)\n"
+    "  local share = math.max(1, math.min(math.floor(left / (2 * takers_count(c))), math.floor(limit / 32)))\n"
+    "  return math.max(c.need, math.min(c.want, share, left))\n"
+    "end\n"
+    "local function takers_save(c)\n"
+    "  local of = takers[c.home]\n"
+    "  if not of.is_saved then\n"
+    "    redis.call('HSET', c.home, 'machines', of.text)\n"
+    "    of.is_saved = true\n"
+    "  end\n"
+    "end\n"
+    "local function slice_answer(c, reply)\n"
+    "  reply[#reply + 1] = c.amount or 0\n"
+    "  reply[#reply + 1] = c.ends and c.ends - now or 0\n"
+    "end\n";
+
 static const char part_all[] =
     "local function fixed_at(edges)\n"
     "  return function(c) return fixed_look(c, edges) end\n"
@@ -359,8 +400,9 @@ static const char part_all[] =
     "  if not c.kind.look(c) then\n"
     "    return {now, -1}\n"
     "  end\n"
-    "  local more = c.kind == kinds.c and 1 or cost\n"
-    "  if verb == 'take' and c.capacity >= 0 and c.used + more > c.capacity then\n"
+    "  if verb == 'take' and string.find(c.b, ':', 1, true) then slice_read(c) end\n"
+    "  local more = c.need or c.kind == kinds.c and 1 or cost\n"
+    "  if verb == 'take' and more > 0 and c.capacity >= 0 and c.used + more > c.capacity then\n"
     "    denied = denied + 2 ^ (i - 1)\n"
     "  end\n"
     "end\n"
@@ -368,13 +410,19 @@ static const char part_all[] =
     "for _, c in ipairs(counters) do\n"
     "  local is_charged = verb == 'take' and denied == 0\n"
     "  if is_charged then\n"
+    "    c.amount = c.want and slice_size(c) or cost\n"
+    "    is_charged = c.amount > 0\n"
+    "  end\n"
+    "  if is_charged then\n"
     "    c.kind.charge(c)\n"
     "  end\n"
     "  if is_charged or (verb == 'take' and c.mended and not c.is_new) then\n"
     "    save(c)\n"
     "    if c.is_new then sweep(c.home) end\n"
     "  end\n"
+    "  if is_charged and c.want then takers_save(c) end\n"
     "  c.kind.answer(c, reply)\n"
+    "  if c.want then slice_answer(c, reply) end\n"
     "end\n"
     "return reply\n";
 
@@ -386,14 +434,16 @@ static const char census[] =
     "  for i = 1, #all, 2 do\n"
     "    local over = tonumber(string.match(all[i + 1], '^%-?%d+'))\n"
     "    bytes = bytes + #all[i] + #all[i + 1]\n"
-    "    if over and over >= 0 and over < tonumber(ARGV[3]) then dead = dead + 1 else live = live + 1 end\n"
+    "    if all[i] == 'machines' then over = nil\n"
+    "    elseif over and over >= 0 and over < tonumber(ARGV[3]) then dead = dead + 1 else live = live + 1 end\n"
     "  end\n"
     "end\n"
     "return {page[1], live, dead, bytes}\n";
 
 const char *aq_redis_script_count(apr_pool_t *p)
 {
-    return apr_pstrcat(p, part_common, part_fixed, part_sliding, part_bucket, part_members, part_all, NULL);
+    return apr_pstrcat(p, part_common, part_fixed, part_sliding, part_bucket, part_members, part_slices, part_all,
+                       NULL);
 }
 
 const char *aq_redis_script_census(void)

@@ -25,9 +25,15 @@
  *              b  bucket    T, units a second             (back: T, and seconds:units:U of TAT just after the charge)
  *              c  members   owner, id                (renew: owner, and "newest:id,id,…", what it still holds)
  *
+ *            f, m, t, s that are taken as a slice have "need:want:machine" as their last word. need is what is charged or
+ *            denied with the others (0: it never denies); what is charged beyond it, so much of want as
+ *            redis_leased.h tells, the machine may spend later. The field "machines" of a home,
+ *            "dead machine ms machine ms …", says which machines took slices there, and when.
+ *
  *     reply  now in ms, a bit for each counter that denies (-1: now lies outside of a month's starts), then for each
  *            counter what it holds now: f, m, t two numbers (start, count); s fourteen (number, count, by number modulo
- *            seven); b two (seconds, units); c one
+ *            seven); b two (seconds, units); c one. Behind those of a slice two more: how much was charged, and for
+ *            how many ms it may be spent (0: no window ends)
  *
  * All or nothing: it looks at all, then writes. A hash expires when its longest counter is over, and some slack, so that a
  * clock that steps back finds what it left; one that holds a total never does.

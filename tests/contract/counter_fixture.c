@@ -31,22 +31,35 @@ aq_counter_store_t *counters_open_shm(uint64_t slots)
 }
 
 /* A server of its own for each test, since a store is to be new and empty. */
-static aq_counter_store_t *redis_open(uint64_t slots)
+static aq_counter_store_t *redis_open_with(const aq_redis_counters_options_t *options)
 {
     const redis_fixture_t server = redis_fixture_start(NULL);
     aq_counter_store_t *store;
 
-    (void)slots;
     fixture_log_keep();
-    store = redis_fixture_store(&server);
+    store = redis_fixture_store_with(&server, options);
     ck_assert_int_eq(fixture_log_count(425), 1);
     return store;
+}
+
+static aq_counter_store_t *redis_open(uint64_t slots)
+{
+    (void)slots;
+    return redis_open_with(&(aq_redis_counters_options_t){.is_clock_given = 1, .waits_to_settle = 1});
+}
+
+/* One machine alone, whose slices show to nobody. */
+static aq_counter_store_t *leased_open(uint64_t slots)
+{
+    (void)slots;
+    return redis_open_with(&(aq_redis_counters_options_t){.is_clock_given = 1, .waits_to_settle = 1, .is_leased = 1});
 }
 
 const counter_kind_t counter_kinds[COUNTER_KINDS] = {
     {"memory", memory_open, 1, 1},
     {"shm", counters_open_shm, 1, 1},
     {"redis", redis_open, 0, 200},
+    {"redis", leased_open, 0, 200},
 };
 
 aq_counter_store_t *counters_open(int kind, uint64_t slots)

@@ -26,7 +26,7 @@ typedef struct {
     unsigned share; /* one of so many random scripts is enough: each step is a round trip */
 } counter_kind_t;
 
-#define COUNTER_KINDS 3
+#define COUNTER_KINDS 4
 extern const counter_kind_t counter_kinds[COUNTER_KINDS];
 
 /* A new empty store of kind number `kind` with that many slots. */
