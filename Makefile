@@ -7,6 +7,7 @@
 #   src/worker                             -> apiquota-worker    adds libcurl
 #   src/ctl                                -> apiquotactl
 #   tests/unit, tests/contract             -> tests/…/test_*     one Check program a file
+#   tests/fuzz                             -> tests/fuzz/fuzz_*  one fuzz target a file
 #
 # `make help` lists the targets and the variables.
 
@@ -33,7 +34,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
 
 comma := ,
-O := $(BUILD)$(if $(SANITIZER),/sanitizer-$(subst $(comma),-,$(SANITIZER)))
+O := $(BUILD)$(if $(SANITIZER),/sanitizer-$(subst $(comma),-,$(SANITIZER)))$(if $(FUZZER),-fuzzer)
 
 # ---- flags ---------------------------------------------------------------------------------------
 # Asked for when a recipe first needs them, and once: on a bare system `make deps` must run before.
@@ -67,7 +68,7 @@ CPPFLAGS_HTTPD = $(CPPFLAGS_LIB) -isystem $(HTTPD_INC)
 VISIBILITY := hidden
 CFLAGS_ALL     = $(strip -std=c11 $(OPTIMISE) -fPIC -pthread -fvisibility=$(VISIBILITY) $(HARDEN) $(WARNINGS) $(CFLAGS))
 LDFLAGS_ALL    = $(strip -pthread -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \
-                 $(if $(SANITIZER),-fsanitize=$(SANITIZER) $(if $(findstring clang,$(CC)),-shared-libsan -Wl$(comma)-rpath$(comma)$(dir $(RUNTIME_SO)))) $(LDFLAGS))
+                 $(if $(SANITIZER),-fsanitize=$(SANITIZER) $(if $(FUZZER),,$(if $(findstring clang,$(CC)),-shared-libsan -Wl$(comma)-rpath$(comma)$(dir $(RUNTIME_SO))))) $(LDFLAGS))
 
 # ---- sources -------------------------------------------------------------------------------------
 LIB_SRC     := $(wildcard $(foreach d,base limit identity batch store,src/$(d)/*.c))
@@ -77,11 +78,14 @@ CTL_SRC     := $(wildcard src/ctl/*.c)
 TEST_SRC    := $(wildcard $(foreach d,unit contract,tests/$(d)/*.c tests/$(d)/*/*.c))
 TEST_MAINS  := $(foreach f,$(TEST_SRC),$(if $(filter test_%,$(notdir $(f))),$(f)))
 BENCH_SRC   := $(wildcard tests/bench/*.c)
-ALL_SRC     := $(LIB_SRC) $(HTTPD_SRC) $(WORKER_SRC) $(CTL_SRC) $(TEST_SRC) $(BENCH_SRC)
+FUZZ_SRC    := $(wildcard tests/fuzz/*.c)
+FUZZ_MAINS  := $(wildcard tests/fuzz/fuzz_*.c)
+ALL_SRC     := $(LIB_SRC) $(HTTPD_SRC) $(WORKER_SRC) $(CTL_SRC) $(TEST_SRC) $(BENCH_SRC) $(FUZZ_SRC)
 
 objects      = $(patsubst %.c,$(O)/obj/%.o,$(1))
 TEST_PROGS  := $(patsubst tests/%.c,$(O)/tests/%,$(TEST_MAINS))
 BENCH_PROGS := $(patsubst tests/%.c,$(O)/tests/%,$(BENCH_SRC))
+FUZZ_PROGS  := $(patsubst tests/%.c,$(O)/tests/%,$(FUZZ_MAINS))
 # What tests may link beside the library: the programs but their main(), and the tests' own helpers. Only tests of
 # src/httpd see the module's files (those that call nothing of httpd): all others build without httpd.
 AUX_OBJ       := $(call objects,$(filter-out $(TEST_MAINS) %/main.c,$(WORKER_SRC) $(CTL_SRC) $(TEST_SRC)))
@@ -159,6 +163,11 @@ $(TEST_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(O)/tests/libaux.a $(LIB)
 $(BENCH_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(LIB)
 	$(call link) -lm $(PKG_LIBS) $(APR_LIBS)
 
+# Without libFuzzer replay.c calls the target.
+$(FUZZ_PROGS): $(O)/tests/%: $(O)/obj/tests/%.o $(O)/obj/tests/fuzz/fuzz.o $(if $(FUZZER),,$(O)/obj/tests/fuzz/replay.o) \
+                             $(O)/tests/libaux.a $(LIB)
+	$(call link) $(if $(FUZZER),-fsanitize=fuzzer) $(CHECK_LIBS) $(CURL_LIBS) $(PKG_LIBS) $(APR_LIBS)
+
 # How each file is compiled: for clang-tidy, the guards and editors.
 json = {"directory":"$(CURDIR)","file":"$(1)","command":"$(subst ",\",$(CC) $(call cppflags_of,$(1)) $(CFLAGS_ALL) -c $(1))"}
 # Written by make itself: together the commands are longer than what a shell can be given.
@@ -185,19 +194,21 @@ TEST_ENV = AQ_BUILD='$(abspath $(O))' AQ_JOBS='$(AQ_JOBS)' AQ_CC='$(CC)' AQ_SANI
            AQ_HTTPD_MODULES='$(HTTPD_MODS)' PYTHONDONTWRITEBYTECODE=1
 run_tests = @$(TEST_ENV) tests/run
 
-.PHONY: test-programs check check-unit check-contract check-http lint
-test-programs: $(TEST_PROGS)
+.PHONY: test-programs check check-unit check-contract check-fuzz check-http lint
+test-programs: $(TEST_PROGS) $(FUZZ_PROGS)
 
-check check-unit check-contract check-http lint: deps
+check check-unit check-contract check-fuzz check-http lint: deps
 	$(again) run-$@
 
-.PHONY: run-check run-check-unit run-check-contract run-check-http run-lint
+.PHONY: run-check run-check-unit run-check-contract run-check-fuzz run-check-http run-lint
 run-check: all test-programs
-	$(run_tests) unit contract http $(if $(SANITIZER),,guards)
+	$(run_tests) unit contract fuzz http $(if $(SANITIZER),,guards)
 run-check-unit: test-programs
 	$(run_tests) unit $(T)
 run-check-contract: test-programs
 	$(run_tests) contract $(T)
+run-check-fuzz: $(FUZZ_PROGS)
+	$(run_tests) fuzz $(T)
 run-check-http: all
 	$(run_tests) http $(T)
 run-lint: all test-programs
@@ -229,7 +240,17 @@ demo-stop:
 run-bench: all $(BENCH_PROGS)
 	@$(TEST_ENV) tests/bench/run $(T)
 
--include $(wildcard tests/fuzz/fuzz.mk)
+# ---- fuzzing -------------------------------------------------------------------------------------
+# T= a target (all unless named), SECONDS= for each.  What it finds that is new stays in $(BUILD)/…/fuzz/NAME.
+SECONDS ?= 60
+.PHONY: fuzz run-fuzz
+fuzz: deps
+	$(again) run-fuzz CC=clang SANITIZER=address,undefined FUZZER=1 CFLAGS='-fsanitize=fuzzer-no-link'
+run-fuzz: $(FUZZ_PROGS)
+	@for target in $(or $(T),$(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_MAINS))); do \
+	    mkdir -p $(O)/fuzz/$$target && echo "  FUZZ    $$target" && \
+	    $(O)/tests/fuzz/fuzz_$$target -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
+	        -artifact_prefix=$(O)/fuzz/$$target- $(O)/fuzz/$$target tests/fuzz/corpus/$$target || exit 1; done
 
 # ---- install, clean, help ------------------------------------------------------------------------
 .PHONY: install clean help
@@ -262,6 +283,7 @@ help:
 	@echo 'make demo         deps, build, and a private httpd on 127.0.0.1:$$PORT with the tour; PROFILE= serves a profile'
 	@echo 'make demo-stop    end it'
 	@echo 'make check        deps, build, every test; the last line is `N passed, N failed`'
+	@echo 'make fuzz         libFuzzer, each target of tests/fuzz for $$(SECONDS); T= narrows'
 	@echo '     check-unit, check-contract, check-http, lint: one suite of it; T= narrows'
 	@echo 'make check-long   the same with the long tests: 1,000 kills, 600 power cuts, leases of 30 s; T= narrows'
 	@echo 'make format       clang-format in place; T= names the files'
