@@ -14,8 +14,8 @@ static const char *const decisions[AQ_DECISION_COUNT + 1] = {
 };
 
 /* As the refusals of identify.c are called. */
-static const char *const refusals[] = {"key-missing",  "key-ambiguous", "key-unknown",
-                                       "key-disabled", "key-expired",   NULL};
+static const char *const refusals[] = {"key-missing", "key-ambiguous",    "key-unknown", "key-disabled",
+                                       "key-expired", "keys-unavailable", NULL};
 
 static const char *const store_errors[AQ_STORE_ERROR_COUNT + 1] = {
     [AQ_STORE_ERROR_FULL] = "full",

@@ -70,12 +70,22 @@ static const aq_plan_t *plan_find(request_rec *r, const aq_location_rules_t *rul
     return plan || !rules->default_plan ? plan : apr_hash_get(plans, rules->default_plan, APR_HASH_KEY_STRING);
 }
 
-/* Of the keys file, where it has that tenant; else NULL. The set is held as long as the request lives. */
-static const aq_principal_t *tenant_find(request_rec *r, aq_request_t *request, const char *name)
+/* What the keys file, or the store in its place, says of the tenant; NULL: nothing. Its set is held as long as the request
+ * lives. */
+static aq_identified_t tenant_find(request_rec *r, aq_request_t *request, const char *name,
+                                   const aq_principal_t **known)
 {
+    const aq_runtime_t *runtime = aq_config_server(r->server)->runtime;
     const aq_key_set_t *set = name ? aq_request_key_set(r, request) : NULL;
+    aq_identified_t found;
 
-    return set ? aq_key_set_tenant(set, name) : NULL;
+    *known = set ? aq_key_set_tenant(set, name) : NULL;
+    if (!name || !runtime->key_lookup) {
+        return AQ_IDENTIFIED;
+    }
+    found = aq_key_lookup_tenant(runtime->key_lookup, name, request->now_ms, request->pool, &set, known);
+    aq_request_key_set_keep(request, set);
+    return found;
 }
 
 /* A principal with nothing but its own identity: it is a tenant of its own. */
@@ -131,7 +141,13 @@ int aq_caller_principal(request_rec *r, aq_request_t *request, aq_caller_t calle
     if (!tenant_name(r, request, location->rules, &tenant)) {
         return refuse(r, "tenant-unknown", "The caller's tenant cannot be told.");
     }
-    known = tenant_find(r, request, tenant);
+    if (tenant_find(r, request, tenant, &known) == AQ_KEYS_AWAY) {
+        request->identified = AQ_KEYS_AWAY;
+        return aq_quota_refuse(r, &(aq_problem_t){.status = HTTP_SERVICE_UNAVAILABLE,
+                                                  .code = "keys-unavailable",
+                                                  .detail = "It cannot be known now what the tenant may do. Try again.",
+                                                  .retry_after_s = 1});
+    }
     if (!known) {
         plan_set(r, request, principal, plan_find(r, location->rules));
     }

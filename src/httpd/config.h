@@ -12,9 +12,11 @@
 #include "batch/batch_config.h"
 #include "batch/queue.h"
 #include "batch/spool.h"
+#include "identity/key_lookup.h"
 #include "identity/keyfile.h"
 #include "limit/charge.h"
 #include "store/redis_address.h"
+#include "store/redis_keys_config.h"
 
 /* httpd.h first: http_config.h needs its types. */
 #include <httpd.h>
@@ -34,12 +36,14 @@ typedef enum { AQ_STORE_FAILURE_ALLOW, AQ_STORE_FAILURE_DENY, AQ_STORE_FAILURE_L
 /* What is open while the server runs. Made by lifecycle.c; lives as long as the configuration. */
 typedef struct {
     aq_counter_store_t *store;
-    aq_counter_store_t *redis; /* where `store` is Redis, or asks it: what a timer tends; NULL: it does not */
-    struct aq_tally_t *tally;  /* what is counted for metrics and status page (tally.h) */
-    aq_keys_t *keys;
-    aq_spool_t *spool;       /* NULL unless a location takes batches; opened in each child */
-    aq_queue_t *queue;       /* the same */
-    int are_batches_refused; /* their folders cannot be used: 503 */
+    aq_counter_store_t *redis;        /* where `store` is Redis, or asks it: what a timer tends; NULL: it does not */
+    struct aq_tally_t *tally;         /* what is counted for metrics and status page (tally.h) */
+    aq_keys_t *keys;                  /* of the keys file; NULL: there is none */
+    aq_key_lookup_t *key_lookup;      /* of APIQuotaKeyStore; NULL: there is none */
+    struct aq_redis_link_t *key_link; /* where keys have a Redis of their own: what a timer tends; else NULL */
+    aq_spool_t *spool;                /* NULL unless a location takes batches; opened in each child */
+    aq_queue_t *queue;                /* the same */
+    int are_batches_refused;          /* their folders cannot be used: 503 */
 } aq_runtime_t;
 
 typedef struct {
@@ -49,6 +53,7 @@ typedef struct {
     int64_t store_size;        /* bytes; AQ_UNSET: AQ_STORE_SIZE_DEFAULT */
     int store_failure;         /* aq_store_failure_t or AQ_UNSET */
     const char *key_file;
+    aq_redis_keys_config_t *key_store;   /* NULL: keys live in the keys file */
     int has_batches;                     /* 1: APIQuotaBatch was read, and the hooks of batches are registered */
     int has_early;                       /* 1: some location has a limit of phase=early, and its hook is registered */
     int knows_others;                    /* 1: some location counts callers without keys */

@@ -106,6 +106,18 @@ static const char *store_set(cmd_parms *cmd, void *unused, int count, char *cons
     return !error && count == 2 ? store_size_set(cmd, words[1]) : error;
 }
 
+static const char *key_store_set(cmd_parms *cmd, void *unused, int count, char *const words[])
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)unused;
+    if (!error && aq_redis_keys_config_parse(cmd->pool, (const char *const *)words, count,
+                                             &aq_config_server(cmd->server)->key_store, &error) != APR_SUCCESS) {
+        error = apr_pstrcat(cmd->pool, "APIQuotaKeyStore ", error, NULL);
+    }
+    return error;
+}
+
 static const char *store_failure_set(cmd_parms *cmd, void *unused, const char *policy)
 {
     aq_server_config_t *server = aq_config_server(cmd->server);
@@ -357,6 +369,8 @@ const command_rec aq_directives[] = {
     AP_INIT_TAKE1("APIQuotaStoreFailure", store_failure_set, NULL, IN_SERVER,
                   "what a request gets that cannot be counted: local, allow or deny"),
     AP_INIT_TAKE1("APIQuotaKeyFile", key_file_set, NULL, IN_SERVER, "the JSON file of keys and tenants"),
+    AP_INIT_TAKE_ARGV("APIQuotaKeyStore", key_store_set, NULL, IN_SERVER,
+                      "where keys and tenants live in place of a file: redis [fresh=500ms] [stale=1h], or an address"),
     AP_INIT_TAKE1("APIQuotaIPv6Prefix", ipv6_prefix_set, NULL, IN_SERVER,
                   "how many bits of an IPv6 address make one caller"),
     AP_INIT_TAKE1("APIQuotaDailyUse", daily_use_set, NULL, IN_SERVER,

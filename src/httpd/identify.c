@@ -147,6 +147,22 @@ static aq_key_memo_t *connection_memo(conn_rec *connection)
     return memo;
 }
 
+/* By asking for it where keys live, if they live elsewhere. */
+AQ_APART static aq_identified_t key_look_up(request_rec *r, aq_request_t *request, const presented_t *key)
+{
+    const aq_runtime_t *runtime = aq_config_server(r->server)->runtime;
+    const aq_key_set_t *set;
+    aq_identified_t found;
+
+    if (!runtime || !runtime->key_lookup) {
+        return AQ_KEY_UNKNOWN;
+    }
+    found = aq_key_lookup_find(runtime->key_lookup, connection_memo(r->connection), key->text, key->size,
+                               request->now_ms, request->pool, &set, &request->principal);
+    aq_request_key_set_keep(request, set);
+    return found;
+}
+
 AQ_APART static aq_identified_t key_find(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
 {
     presented_t key = {.text = NULL};
@@ -155,11 +171,12 @@ AQ_APART static aq_identified_t key_find(request_rec *r, aq_request_t *request, 
     if (found != AQ_IDENTIFIED) {
         return found;
     }
-    if (!aq_request_key_set(r, request)) {
-        return AQ_KEY_UNKNOWN;
+    if (aq_request_key_set(r, request)) {
+        found = aq_key_set_find_again(request->key_set, connection_memo(r->connection), key.text, key.size,
+                                      request->now_ms, &request->principal);
+    } else {
+        found = key_look_up(r, request, &key);
     }
-    found = aq_key_set_find_again(request->key_set, connection_memo(r->connection), key.text, key.size, request->now_ms,
-                                  &request->principal);
     if (found == AQ_IDENTIFIED) {
         request->is_by_key = 1;
         request->is_identified = 1;
@@ -180,12 +197,16 @@ static const char *const bearer_errors[] = {
     [AQ_KEY_UNKNOWN] = ", error=\"invalid_token\"",
     [AQ_KEY_DISABLED] = ", error=\"invalid_token\"",
     [AQ_KEY_EXPIRED] = ", error=\"invalid_token\"",
+    [AQ_KEYS_AWAY] = NULL, /* it may be a good one */
 };
 
 static void challenge_set(request_rec *r, aq_identified_t why)
 {
     const char *realm = ap_auth_name(r);
 
+    if (!bearer_errors[why]) {
+        return;
+    }
     apr_table_setn(r->err_headers_out, "WWW-Authenticate",
                    apr_pstrcat(r->pool, "Bearer realm=\"", realm ? realm : "api", "\"", bearer_errors[why], NULL));
 }
@@ -202,6 +223,10 @@ static const aq_problem_t refusals[] = {
     [AQ_KEY_UNKNOWN] = {.status = HTTP_UNAUTHORIZED, .code = "key-unknown", .detail = "The key is not known."},
     [AQ_KEY_DISABLED] = {.status = HTTP_UNAUTHORIZED, .code = "key-disabled", .detail = "The key is disabled."},
     [AQ_KEY_EXPIRED] = {.status = HTTP_UNAUTHORIZED, .code = "key-expired", .detail = "The key has expired."},
+    [AQ_KEYS_AWAY] = {.status = HTTP_SERVICE_UNAVAILABLE,
+                      .code = "keys-unavailable",
+                      .detail = "It cannot be known now whose key this is. Try again.",
+                      .retry_after_s = 1},
 };
 
 /* The ways to know a caller, in the order written; a wrong key is wrong, whatever else there is to know him by. */

@@ -19,6 +19,7 @@
 #include "httpd/daily.h"
 #include "httpd/deadline.h"
 #include "httpd/httpd_log.h"
+#include "httpd/key_store.h"
 #include "httpd/pages.h"
 #include "httpd/rules.h"
 #include "httpd/section_report.h"
@@ -37,6 +38,7 @@
 #define REFRESH_MS 500
 #define WATCHDOG_NAME "_apiquota_"
 #define STORE_WATCHDOG_NAME "_apiquota_store_"
+#define KEYS_WATCHDOG_NAME "_apiquota_keys_"
 
 /* What outlives a restart. The module itself is loaded anew, so it holds no pointers into it. */
 typedef struct {
@@ -80,7 +82,7 @@ static const char *quota_section_find(const aq_server_config_t *server, server_r
 /* 0 for a module that is loaded and not configured: it then opens nothing. */
 static int is_used(const aq_server_config_t *server, server_rec *s)
 {
-    return server->key_file || quota_section_find(server, s);
+    return server->key_file || server->key_store || quota_section_find(server, s);
 }
 
 static void limits_identify(const aq_server_config_t *server, const aq_hash_secret_t *secret, apr_pool_t *ptemp)
@@ -159,9 +161,13 @@ int aq_lifecycle_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *p
     if (aq_rules_check(server, s) != OK || aq_pages_check() != OK || (section && aq_cache_check(server, ptemp) != OK)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if (section && !server->key_file && !server->knows_others) {
-        AQ_LOG(AQ_LOG_CRIT, 1011, 0, "APIQuota is On in %s, but there is no APIQuotaKeyFile to know callers by",
+    if (section && !server->key_file && !server->key_store && !server->knows_others) {
+        AQ_LOG(AQ_LOG_CRIT, 1011, 0,
+               "APIQuota is On in %s, but there is no APIQuotaKeyFile, nor APIQuotaKeyStore, to know callers by",
                section);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if (!aq_key_store_check(server)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     /* A start reads the file in post_config. */
@@ -241,6 +247,9 @@ static json_t *runtime_json(const aq_server_config_t *server, const server_rec *
                              "key_file", server->key_file, AQ_RUNTIME_SECTIONS, aq_section_report(s, ptemp), "store",
                              aq_store_json(server, ptemp), "user", "uid", (int)ap_unixd_config.user_id, "gid",
                              (int)ap_unixd_config.group_id);
+    if (json && server->key_store) {
+        (void)json_object_set_new(json, "key_store", aq_key_store_json(server, ptemp));
+    }
     if (json && server->batch) {
         (void)json_object_set_new(json, "worker", aq_batch_config_json(server->batch, ptemp));
         (void)json_object_set_new(json, "queue",
@@ -292,8 +301,12 @@ static int timers_start(aq_runtime_t *runtime, apr_pool_t *pconf)
     if (rv == APR_SUCCESS && runtime->redis) {
         rv = aq_watchdog_add(pconf, STORE_WATCHDOG_NAME, apr_time_from_msec(AQ_STORE_TEND_MS), runtime, aq_store_tend);
     }
-    if (rv != APR_SUCCESS && runtime->redis) {
-        AQ_LOG(AQ_LOG_CRIT, 1621, rv, "APIQuotaStore: Redis needs mod_watchdog, which cannot be used");
+    if (rv == APR_SUCCESS && runtime->key_link) {
+        rv = aq_watchdog_add(pconf, KEYS_WATCHDOG_NAME, apr_time_from_msec(AQ_STORE_TEND_MS), runtime,
+                             aq_key_store_tend);
+    }
+    if (rv != APR_SUCCESS && (runtime->redis || runtime->key_link)) {
+        AQ_LOG(AQ_LOG_CRIT, 1621, rv, "Redis needs mod_watchdog, which cannot be used");
         return 0;
     }
     if (rv != APR_SUCCESS) {
@@ -319,7 +332,7 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
     }
     limits_identify(server, &server->runtime->store->secret, ptemp);
     aq_tally_open(server, pconf, ptemp, retained()->generation == 0);
-    if (!keys_open(server, pconf, ptemp) || !runtime_file_write(server, s, ptemp) ||
+    if (!keys_open(server, pconf, ptemp) || !aq_key_store_open(server, pconf) || !runtime_file_write(server, s, ptemp) ||
         aq_worker_process_start(pconf, s) != OK || !timers_start(server->runtime, pconf)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -47,6 +47,13 @@ apr_status_t aq_request_key_set_drop(void *set)
     return APR_SUCCESS;
 }
 
+void aq_request_key_set_keep(const aq_request_t *request, const aq_key_set_t *set)
+{
+    if (set) {
+        apr_pool_cleanup_register(request->pool, set, aq_request_key_set_drop, apr_pool_cleanup_null);
+    }
+}
+
 /* Letters, digits and what ids are joined with: nothing that could end a header, a log line or a JSON string. */
 static int is_sane_id(const char *id)
 {

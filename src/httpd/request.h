@@ -68,7 +68,10 @@ static inline int aq_request_is_silent(const aq_request_t *request)
 /* A cleanup of pools, for aq_request_key_set alone. */
 apr_status_t aq_request_key_set_drop(void *set);
 
-/* The current key set, held until the request's pool is cleared; NULL where there is none. */
+/* Holds `set` until the request's pool is cleared; NULL is none. */
+void aq_request_key_set_keep(const aq_request_t *request, const aq_key_set_t *set);
+
+/* The current key set of the keys file, held until the request's pool is cleared; NULL where there is none. */
 static inline const aq_key_set_t *aq_request_key_set(request_rec *r, aq_request_t *request)
 {
     const aq_runtime_t *runtime = aq_config_server(r->server)->runtime;

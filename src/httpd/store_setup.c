@@ -79,20 +79,20 @@ int aq_store_setup(aq_server_config_t *server, apr_pool_t *pconf, int is_first)
 
 json_t *aq_store_json(const aq_server_config_t *server, apr_pool_t *ptemp)
 {
-    const apr_array_header_t *words;
-    json_t *said;
+    return server->redis ? aq_redis_json(server->redis, ptemp)
+                         : json_pack("{s:s, s:s}", "kind", "shm", "path", server->store_file);
+}
 
-    if (!server->redis) {
-        return json_pack("{s:s, s:s}", "kind", "shm", "path", server->store_file);
-    }
-    words = aq_redis_address_words(ptemp, server->redis);
-    said = json_array();
+json_t *aq_redis_json(const aq_redis_address_t *address, apr_pool_t *ptemp)
+{
+    const apr_array_header_t *words = aq_redis_address_words(ptemp, address);
+    json_t *said = json_array();
+
     for (int i = 0; i < words->nelts; i++) {
         (void)json_array_append_new(said, json_string(APR_ARRAY_IDX(words, i, const char *)));
     }
-    return json_pack("{s:s, s:s, s:o, s:b}", "kind", "redis", "name", server->redis->name, "words", said,
-                     "needs_password",
-                     server->redis->password && !server->redis->password_file && !server->redis->password_env);
+    return json_pack("{s:s, s:s, s:o, s:b}", "kind", "redis", "name", address->name, "words", said, "needs_password",
+                     address->password && !address->password_file && !address->password_env);
 }
 
 apr_status_t aq_store_tend(int state, void *runtime, apr_pool_t *pool)

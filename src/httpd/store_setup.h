@@ -15,6 +15,9 @@ int aq_store_setup(aq_server_config_t *server, apr_pool_t *pconf, int is_first);
 /* What apiquotactl must know of it; no password. A new reference, or NULL. */
 json_t *aq_store_json(const aq_server_config_t *server, apr_pool_t *ptemp);
 
+/* The same of a Redis. */
+json_t *aq_redis_json(const aq_redis_address_t *address, apr_pool_t *ptemp);
+
 /* How often aq_store_tend is to be called. */
 #define AQ_STORE_TEND_MS 100
 

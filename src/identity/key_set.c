@@ -51,16 +51,16 @@ static int is_same_text(const char *a, const char *b, size_t size)
     }
 }
 
-static aq_hash128_t hash_again(const aq_key_set_t *set, aq_key_memo_t *memo, const char *text, size_t size)
+aq_hash128_t aq_key_memo_hash(aq_key_memo_t *memo, const aq_hash_secret_t *secret, const char *text, size_t size)
 {
     if (size < sizeof(uint64_t) || size > sizeof(memo->text)) {
-        return aq_hash_keyed(set->cache_secret, text, size);
+        return aq_hash_keyed(secret, text, size);
     }
-    if (memo->size != size || memo->secret != set->cache_secret || !is_same_text(memo->text, text, size)) {
-        memo->secret = set->cache_secret;
+    if (memo->size != size || memo->secret != secret || !is_same_text(memo->text, text, size)) {
+        memo->secret = secret;
         memo->size = size;
         memcpy(memo->text, text, size);
-        memo->hash = aq_hash_keyed(set->cache_secret, text, size);
+        memo->hash = aq_hash_keyed(secret, text, size);
     }
     return memo->hash;
 }
@@ -79,6 +79,18 @@ static aq_key_t *key_find(const aq_key_set_t *set, const char *text, size_t size
     return key;
 }
 
+aq_identified_t aq_key_identify(const aq_key_t *key, aq_time_ms_t now_ms, const aq_principal_t **principal)
+{
+    if (key->principal.is_disabled) {
+        return AQ_KEY_DISABLED;
+    }
+    if (key->principal.expires_at_ms != 0 && key->principal.expires_at_ms <= now_ms) {
+        return AQ_KEY_EXPIRED;
+    }
+    *principal = &key->principal;
+    return AQ_IDENTIFIED;
+}
+
 aq_identified_t aq_key_set_find_again(const aq_key_set_t *set, aq_key_memo_t *memo, const char *text, size_t size,
                                       aq_time_ms_t now_ms, const aq_principal_t **principal)
 {
@@ -91,18 +103,8 @@ aq_identified_t aq_key_set_find_again(const aq_key_set_t *set, aq_key_memo_t *me
     if (size > AQ_KEY_PRESENTED_MAX) {
         return AQ_KEY_UNKNOWN;
     }
-    key = key_find(set, text, size, hash_again(set, memo, text, size));
-    if (!key) {
-        return AQ_KEY_UNKNOWN;
-    }
-    if (key->principal.is_disabled) {
-        return AQ_KEY_DISABLED;
-    }
-    if (key->principal.expires_at_ms != 0 && key->principal.expires_at_ms <= now_ms) {
-        return AQ_KEY_EXPIRED;
-    }
-    *principal = &key->principal;
-    return AQ_IDENTIFIED;
+    key = key_find(set, text, size, aq_key_memo_hash(memo, set->cache_secret, text, size));
+    return key ? aq_key_identify(key, now_ms, principal) : AQ_KEY_UNKNOWN;
 }
 
 aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_t size, aq_time_ms_t now_ms,

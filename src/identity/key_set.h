@@ -31,7 +31,7 @@ struct aq_key_set_t {
     const aq_hash_secret_t *cache_secret;
     aq_cache_t *cache;
     aq_keys_report_t report;
-    /* for keyfile.c, which tells what they are */
+    /* for keyfile.c, which tells what they are; a set of key_lookup.c has no `current`, and all its holders in `holders` */
     atomic_int *holders;
     atomic_uint_fast64_t *current;
     uint64_t place;
@@ -52,5 +52,11 @@ apr_status_t aq_key_set_create(apr_pool_t *p, json_t *file, apr_hash_t *plans, c
 uint32_t *aq_key_set_slot(const aq_key_set_t *set, const unsigned char digest[AQ_SHA256_BYTES]);
 
 void aq_key_set_destroy(aq_key_set_t *set);
+
+/* What becomes of who presents `key`: AQ_IDENTIFIED with `*principal`, or why not, with `*principal` as it was. */
+aq_identified_t aq_key_identify(const aq_key_t *key, aq_time_ms_t now_ms, const aq_principal_t **principal);
+
+/* The hash of `text` by `secret`, made anew only where `memo` does not have it. */
+aq_hash128_t aq_key_memo_hash(aq_key_memo_t *memo, const aq_hash_secret_t *secret, const char *text, size_t size);
 
 #endif

@@ -131,6 +131,12 @@ void aq_key_set_release(const aq_key_set_t *set)
     if (!set) {
         return;
     }
+    if (!set->current) {
+        if (atomic_fetch_sub_explicit(set->holders, 1, memory_order_acq_rel) == 1) {
+            aq_key_set_destroy((aq_key_set_t *)set);
+        }
+        return;
+    }
     uint64_t word = atomic_load_explicit(set->current, memory_order_relaxed);
     while (place_of(word) == set->place) {
         if (atomic_compare_exchange_weak_explicit(set->current, &word, word - 1, memory_order_release,

@@ -35,7 +35,8 @@ typedef enum {
     AQ_KEY_AMBIGUOUS, /* two were presented, or one header twice: 400 */
     AQ_KEY_UNKNOWN,
     AQ_KEY_DISABLED,
-    AQ_KEY_EXPIRED
+    AQ_KEY_EXPIRED,
+    AQ_KEYS_AWAY /* it cannot be known now: 503 */
 } aq_identified_t;
 
 /* 1 when the principal holds the scope. */

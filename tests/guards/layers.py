@@ -13,7 +13,7 @@ LAYERS = {
     "limit": ({"limit", "base"}, set()),
     "batch": ({"batch", "base"}, set()),
     "identity": ({"identity", "limit", "base"}, set()),
-    "store": ({"store", "limit", "batch", "base"}, {"sqlite", "hiredis"}),
+    "store": ({"store", "identity", "limit", "batch", "base"}, {"sqlite", "hiredis"}),
     "worker": ({"worker", "store", "batch", "limit", "identity", "base"}, {"curl"}),
     "ctl": ({"ctl", "store", "batch", "limit", "identity", "base"}, set()),
     "httpd": ({"httpd", "store", "batch", "limit", "identity", "base"}, {"httpd"}),

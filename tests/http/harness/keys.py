@@ -31,6 +31,8 @@ def sha256_of(secret):
 class Keys:
     """The content of a keys file. `document` may be changed by hand before it is written."""
 
+    directive = 'APIQuotaKeyFile "${ROOT}/keys.json"\n'
+
     def __init__(self):
         self.document = {"tenants": {}, "keys": []}
 

@@ -196,5 +196,4 @@ def _own_conf(spec):
         return ""
     worker = {None: "", True: "APIQuotaWorker on\n", False: "APIQuotaWorker off\n"}[spec.worker]
     return ('LogLevel apiquota:debug\nAPIQuotaStateDir "${ROOT}/state"\n'
-            'APIQuotaKeyFile "${ROOT}/keys.json"\n'
-            f'APIQuotaWorkerProgram "{paths.WORKER}"\n' + worker)
+            f'{spec.keys.directive}APIQuotaWorkerProgram "{paths.WORKER}"\n' + worker)
