@@ -43,9 +43,11 @@ static const char *state_dir_set(cmd_parms *cmd, void *unused, const char *path)
     return server_path_set(cmd, path, &aq_config_server(cmd->server)->state_dir);
 }
 
+/* Keys live in one place: of file and store, the last that stands. */
 static const char *key_file_set(cmd_parms *cmd, void *unused, const char *path)
 {
     (void)unused;
+    aq_config_server(cmd->server)->key_store = NULL;
     return server_path_set(cmd, path, &aq_config_server(cmd->server)->key_file);
 }
 
@@ -111,6 +113,7 @@ static const char *key_store_set(cmd_parms *cmd, void *unused, int count, char *
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
 
     (void)unused;
+    aq_config_server(cmd->server)->key_file = NULL;
     if (!error && aq_redis_keys_config_parse(cmd->pool, (const char *const *)words, count,
                                              &aq_config_server(cmd->server)->key_store, &error) != APR_SUCCESS) {
         error = apr_pstrcat(cmd->pool, "APIQuotaKeyStore ", error, NULL);

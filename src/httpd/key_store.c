@@ -14,13 +14,6 @@
 
 int aq_key_store_check(const aq_server_config_t *server)
 {
-    if (server->key_store && server->key_file) {
-        AQ_LOG(
-            AQ_LOG_CRIT, 1630, 0,
-            "APIQuotaKeyFile and APIQuotaKeyStore exclude each other: keys live in one place (apiquotactl key import "
-            "takes those of a file into Redis)");
-        return 0;
-    }
     if (server->key_store && !server->key_store->address && !server->redis) {
         AQ_LOG(AQ_LOG_CRIT, 1631, 0,
                "APIQuotaKeyStore redis: APIQuotaStore names no Redis; name one here, as in redis://127.0.0.1");

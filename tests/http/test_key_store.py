@@ -288,6 +288,11 @@ def test_what_cannot_be_is_refused_with_what_is_allowed(server, words, said):
     assert code != 0 and said in output and "hush" not in output
 
 
-def test_file_and_store_exclude_each_other(server):
-    code, output = server(start=False).configtest("APIQuotaKeyStore redis://127.0.0.1\n" + CONF)
-    assert code != 0 and "exclude each other" in output
+def test_last_of_file_and_store_is_in_force(server, redis, key, redis_keys):
+    redis_keys.write(None)
+    web = server(f"APIQuotaKeyStore {redis.url} budget=5s\n" + CONF)
+    assert status(web, key) == 200
+    web.stop()
+    web.write_conf(f'APIQuotaKeyStore {redis.url}\nAPIQuotaKeyFile "${{ROOT}}/keys.json"\n' + CONF)
+    web.start()
+    assert status(web, key) == 401
