@@ -332,8 +332,9 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
     }
     limits_identify(server, &server->runtime->store->secret, ptemp);
     aq_tally_open(server, pconf, ptemp, retained()->generation == 0);
-    if (!keys_open(server, pconf, ptemp) || !aq_key_store_open(server, pconf) || !runtime_file_write(server, s, ptemp) ||
-        aq_worker_process_start(pconf, s) != OK || !timers_start(server->runtime, pconf)) {
+    if (!keys_open(server, pconf, ptemp) || !aq_key_store_open(server, pconf) ||
+        !runtime_file_write(server, s, ptemp) || aq_worker_process_start(pconf, s) != OK ||
+        !timers_start(server->runtime, pconf)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     aq_daily_keep(server, ptemp);
