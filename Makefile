@@ -221,6 +221,14 @@ check-long: deps
 run-check-long: all test-programs
 	@AQ_LONG=1 $(TEST_ENV) tests/run unit contract http $(T)
 
+# Every read of what was never written, in hours; T= narrows it, for instance T=fuzz or T=contract/test_queue.
+.PHONY: check-valgrind run-check-valgrind
+check-valgrind: deps
+	$(again) run-$@
+run-check-valgrind: test-programs
+	@$(TEST_ENV) CK_DEFAULT_TIMEOUT=3600 AQ_PROGRAM_TIMEOUT=7200 \
+	    AQ_WRAPPER='valgrind -q --error-exitcode=99 --exit-on-first-error=yes --suppressions=$(CURDIR)/tests/valgrind.supp' tests/run unit contract fuzz $(T)
+
 .PHONY: check-bare
 check-bare:
 	SUITE='$(RELEASE)' tests/guards/bare_root.sh
@@ -285,7 +293,7 @@ help:
 	@echo 'make check        deps, build, every test; the last line is `N passed, N failed`'
 	@echo 'make fuzz         libFuzzer, each target of tests/fuzz for $$(SECONDS); T= narrows'
 	@echo '     check-unit, check-contract, check-http, lint: one suite of it; T= narrows'
-	@echo 'make check-long   the same with the long tests: 1,000 kills, 600 power cuts, leases of 30 s; T= narrows'
+	@echo 'make check-long   the same with the long tests: 1,000 kills, 600 power cuts, a soak of $$SOAK minutes; T= narrows'
 	@echo 'make format       clang-format in place; T= names the files'
 	@echo 'make check-bare   README'\''s commands in a bare Debian: RELEASE=bookworm|trixie (root, debootstrap)'
 	@echo 'make bench        the measurements'
