@@ -38,10 +38,38 @@ static const char *reason(apr_pool_t *p, apr_status_t rv)
     return apr_pstrdup(p, apr_strerror(rv, text, sizeof(text)));
 }
 
+/* Redis is away, and this machine counts in its own shared memory meanwhile. */
+static int is_counted_here(const aq_server_config_t *server)
+{
+    return server->redis != NULL && server->store_failure != AQ_STORE_FAILURE_DENY &&
+           server->store_failure != AQ_STORE_FAILURE_ALLOW;
+}
+
+static void store_errors_judge(apr_pool_t *p, aq_status_t *status)
+{
+    const aq_server_config_t *server = status->health.server;
+    const uint64_t count = status->health.store_errors_lately;
+
+    if (is_counted_here(server)) {
+        add(status, AQ_PART_STORE, AQ_VERDICT_WARNING,
+            apr_psprintf(p,
+                         "Redis failed %" APR_UINT64_T_FMT
+                         " times in the last five minutes: requests were counted by this "
+                         "machine alone.",
+                         count));
+        return;
+    }
+    add(status, AQ_PART_STORE, AQ_VERDICT_BAD,
+        apr_psprintf(p, "%" APR_UINT64_T_FMT " requests could not be counted in the last five minutes: they %s.", count,
+                     server->store_failure == AQ_STORE_FAILURE_DENY ? "were refused" : "passed uncounted"));
+}
+
 static void store_judge(apr_pool_t *p, aq_status_t *status)
 {
     const aq_health_t *health = &status->health;
-    const char *then = health->server->store_failure == AQ_STORE_FAILURE_DENY ? "are refused" : "pass uncounted";
+    const char *then = is_counted_here(health->server)                          ? "are counted by this machine alone"
+                       : health->server->store_failure == AQ_STORE_FAILURE_DENY ? "are refused"
+                                                                                : "pass uncounted";
 
     if (health->store_failure != APR_SUCCESS) {
         add(status, AQ_PART_STORE, AQ_VERDICT_BAD,
@@ -49,10 +77,7 @@ static void store_judge(apr_pool_t *p, aq_status_t *status)
                          then));
     }
     if (health->store_errors_lately != 0) {
-        add(status, AQ_PART_STORE, AQ_VERDICT_BAD,
-            apr_psprintf(p, "%" APR_UINT64_T_FMT " requests could not be counted in the last five minutes: they %s.",
-                         health->store_errors_lately,
-                         health->server->store_failure == AQ_STORE_FAILURE_DENY ? "were refused" : "passed uncounted"));
+        store_errors_judge(p, status);
     }
     if (health->slots != 0 && (double)health->counters_live > COUNTERS_WARNING * (double)health->slots) {
         add(status, AQ_PART_STORE, AQ_VERDICT_WARNING,

@@ -74,15 +74,19 @@ def test_f32_first_start_needs_redis_and_says_so(server, keys, redis, key):
     assert "does not answer (refused)" in output and "first start needs it" in output
 
 
-@pytest.mark.parametrize("policy, status", [("local", 200), ("allow", 200), ("deny", 503)])
-def test_f32_policy_while_it_is_down(machine, redis, key, policy, status):
-    web = machine(conf(redis.url, f"APIQuotaStoreFailure {policy}", budget="5s"), allow=(r"AQ01001",))
+@pytest.mark.parametrize("policy, status, told", [("local", 200, "were counted by this machine alone"),
+                                                  ("allow", 200, "passed uncounted"), ("deny", 503, "were refused")])
+def test_f32_policy_while_it_is_down(machine, redis, key, policy, status, told):
+    page = "<Location /status>\nSetHandler apiquota-status\nRequire local\n</Location>\n"
+    web = machine(page + conf(redis.url, f"APIQuotaStoreFailure {policy}", budget="5s"), allow=(r"AQ01001",))
     assert remaining(web, key) == 99999
     redis.kill()
     answers = [web.get(ITEM, key=key) for _ in range(5)]
     assert [answer.status for answer in answers] == [status] * 5
     shown = [answer.headers.get("X-RateLimit-Remaining") for answer in answers]
     assert shown == ([str(99998 - i) for i in range(5)] if policy == "local" else [None] * 5)
+    page_says = web.get("/status", headers={"Accept": "application/json"}).json()["troubles"]
+    assert any(told in trouble["text"] for trouble in page_says), page_says
     assert all(answer.headers.get("Retry-After") == "1" for answer in answers if status == 503)
 
 
