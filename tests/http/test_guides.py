@@ -2,7 +2,7 @@
 """README.md and docs/: each block of code is done as it is written, or compared with what really comes.
 
 GUIDES says how a document is read: its server, and what its texts stand for here. Blocks of language `apache` pass configtest
-each, in test_docs.py. NOT_RUN names those that no test can run, with the reason; RUN_ELSEWHERE those with a test of their own.
+each, in test_docs.py; `drawing` is one. NOT_RUN names those that no test can run, with the reason; RUN_ELSEWHERE those with a test of their own.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import tempfile
 import urllib.error
@@ -21,18 +22,16 @@ from harness import batches, confs, guides, items_backend, keys as keys_of, npm,
 from harness.backend import Backend
 from harness.ports import PortLease
 from harness.reader import Reader
+from harness.redis import NOT_PERSISTED
 from harness.waiting import eventually
 
 NOW = 1_795_312_800  # 2026-11-22 02:00:00 UTC
 PLANS = 'Include "${ROOT}/mods-available/apiquota.conf"\n'
-LANGUAGES = ("sh", "apache", "http", "json", "text", "python", "javascript", "sql")
+LANGUAGES = ("sh", "apache", "http", "json", "text", "python", "javascript", "redis", "drawing")
 SITE = 'DirectoryIndex disabled\nIncludeOptional "${ROOT}/enabled/*.conf"\n'
 # (document, how the block begins): why it is not run.
 NOT_RUN = {
     ("README.md", "apt-get install -y make && make demo"): "`make check-bare` runs both commands in a bare Debian",
-    ("architecture.md", "                    request "): "a drawing",
-    ("architecture.md", "STATE_DIR/ "): "a drawing",
-    ("scaling.md", "   one machine "): "a drawing",
     ("limits.md", "used = "): "a formula; tests/unit/limit counts by it",
     ("man/apiquota-worker.8", "systemctl enable"): "there is no systemd in a test; tests/guards/systemd_unit.py looks at the unit",
 }
@@ -51,7 +50,7 @@ RUN_ELSEWHERE = {
 }
 MAN_PAGE = "man/apiquotactl.8"
 FOLLOWED = ("README.md", "quick-start.md", "plans-and-keys.md", "clients.md", "batches.md", "simulate.md", "directives.md",
-            "operations.md")
+            "operations.md", "scaling.md")
 
 
 def is_of(block, table):
@@ -61,7 +60,7 @@ def is_of(block, table):
 
 
 def runs(block):
-    return not is_of(block, NOT_RUN) and not is_of(block, RUN_ELSEWHERE)
+    return block.language != "drawing" and not is_of(block, NOT_RUN) and not is_of(block, RUN_ELSEWHERE)
 
 
 def test_each_block_says_its_language_and_is_done_somewhere():
@@ -99,6 +98,8 @@ def test_commands_that_the_text_names_are_those_of_the_program():
     for document in guides.documents():
         for line, text in guides.commands(document):
             words = re.sub(r"^apiquotactl(?: --json| --(?!json)\S+ \S+| -f \S+)* ", "", text)
+            if any(name.startswith(words + " ") for name in known):
+                continue  # a group of commands
             name = next((name for name in known if words == name or words.startswith(name + " ")), None)
             assert name, f"{guides.name_of(document)}:{line}: there is no command {text!r}"
             unknown = set(re.findall(r"--[a-z-]+", text)) - known[name] - of_all
@@ -107,16 +108,15 @@ def test_commands_that_the_text_names_are_those_of_the_program():
 
 @pytest.fixture
 def reader(server, keys, backend):
-    """reader(clock=None, known=…) -> a Reader whose httpd is as the package leaves it, and not started yet.
+    """reader(frozen=False, known=…) -> a Reader whose httpd is as the package leaves it, and not started yet.
 
-    clock: "frozen" at NOW, so that no minute ends while a busy machine reads a guide; "fixed" goes on from NOW, which is when an
-    hour begins: httpd does not see changes of the keys file while time stands still."""
+    frozen: its clock stands still at NOW, so that no minute ends while a busy machine reads a guide."""
     made = []
 
-    def make(clock=None, **how):
-        web = server(SITE, keys=keys, modules=("proxy_http", "deflate"), start=False, faketime=clock and "+0")
-        if clock:
-            {"frozen": web.clock.freeze, "fixed": web.clock.set_to}[clock](NOW)
+    def make(frozen=False, **how):
+        web = server(SITE, keys=keys, modules=("proxy_http", "deflate"), start=False, faketime="+0" if frozen else None)
+        if frozen:
+            web.clock.freeze(NOW)
         web.root.add_file("v1/hello.json", '{"hello": "world"}\n')
         shipped = guides.at_home((paths.REPOSITORY / "conf" / "mods-available" / "apiquota.conf").read_text())
         made.append(Reader(web, backend, **how))
@@ -151,17 +151,17 @@ def install(reader):
 
 
 def test_readme(reader):
-    readme = reader(clock="frozen")
+    readme = reader(frozen=True)
     readme.web.spec.conf += PLANS
     follow(readme, "README.md")
 
 
 def test_quick_start(reader):
-    follow(reader(clock="frozen"), "quick-start.md", instead={"apache": passed_over})
+    follow(reader(frozen=True), "quick-start.md", instead={"apache": passed_over})
 
 
 def test_plans_and_keys(reader):
-    plans = reader(clock="fixed")
+    plans = reader(frozen=True)
     plans.web.expect_log("AH01631: .* authorization failure for \"/v1/reports/\"")
     install(plans)
     follow(plans, "plans-and-keys.md")
@@ -169,7 +169,7 @@ def test_plans_and_keys(reader):
 
 def test_clients(reader, keys):
     key = keys.tenant("acme", "professional").add("acme")
-    clients = reader(clock="frozen", known={"aq_…": key, "no-such-key": "aq_" + "0" * 43})
+    clients = reader(frozen=True, known={"aq_…": key, "no-such-key": "aq_" + "0" * 43})
     clients.web.spec.conf += PLANS + confs.location("/v1", 'AuthName "api"')
     clients.web.start()
 
@@ -290,7 +290,7 @@ def test_directives(reader, keys):
     keys.tenant("acme", "professional")
     one = keys.add("acme", id="k_7f3a9c")
     few = keys.tenant("few", "basic").add("few")
-    guide = reader(clock="frozen")
+    guide = reader(frozen=True)
     web = guide.web
     web.spec.conf += (confs.plan("professional", minute, day) + confs.plan("basic", "minute 60/minute")
                       + confs.location("/v1", "APIQuotaHeaders ietf") + confs.location("/v1/usage", "SetHandler apiquota-usage"))
@@ -319,7 +319,7 @@ def test_directives(reader, keys):
 
     def load_webhook(block):
         tenant = json.loads(block.text.replace("whsec_…new…", webhooks.new_secret()).replace("whsec_…old…", webhooks.new_secret()))
-        load(json.dumps({"tenants": {"acme": {"plan": "professional", "webhook": tenant}}}))
+        load(json.dumps({**keys.document, "tenants": {**keys.document["tenants"], "acme": {"plan": "professional", "webhook": tenant}}}))
     follow(guide, "directives.md", instead={"apache": passed_over, '{ "tenants"': load_file, '{ "url"': load_webhook,
                                             "RateLimit-Policy": compare_headers, '{"key_id"': compare_use})
 
@@ -347,3 +347,29 @@ def test_man_pages(reader, keys):
     guide.web.start()
     for block in filter(runs, guides.man_pages()):
         guide.read(block)
+
+
+def test_scaling(redis, reader):
+    """What it says of keys in Redis: each write is obeyed, by a server that asks there."""
+    secret = keys_of.new_secret()
+    guide = reader(known={"SHA256": keys_of.sha256_of(secret)})
+    web = guide.web
+    web.spec.conf += f"APIQuotaStore {redis.url}\n{PLANS}APIQuotaKeyStore redis\n" + confs.location("/v1")
+    web.expect_log(NOT_PERSISTED)
+    web.start()
+    assert web.get("/v1/item.json", key=secret).status == 401
+
+    def day():
+        answer = web.get("/v1/item.json", key=secret)
+        return answer.status, answer.headers.get("X-RateLimit-Limit-Daily")
+
+    def write(block):
+        keys, tenant = [], []
+        for line in guide.here(block.text).splitlines():
+            (keys if ":key:" in line else tenant).append(shlex.split(line, comments=True))
+        # The key first, so that what is written of its tenant can be seen by it.
+        for words, then in zip([*tenant[:1], *keys[:1], *tenant[1:], *keys[1:]],
+                               [(401, None), (200, "10000"), (200, "20000"), (200, "10000"), (401, None), (401, None)]):
+            redis.say(*words)
+            eventually(lambda then=then: day() == then, 60, what=f"that {words} is obeyed")
+    follow(guide, "scaling.md", instead={"apache": passed_over, "redis": write})
