@@ -42,6 +42,7 @@ _apiquotactl() {
             [ -n "$words" ] || { mapfile -t COMPREPLY < <(compgen -f -- "$word") && return; }
         else
             case "$noun $verb" in
+            'key import') mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
             'key revoke' | 'key rotate') words=$(_apiquotactl_names key) ;;
             'tenant set' | 'tenant show') words=$(_apiquotactl_names tenant) ;;
             esac

@@ -67,7 +67,7 @@ static void files_check(aq_check_t *check)
     const char *queue = aq_json_string(json_object_get(runtime, "queue"), "path");
     const char *store = aq_json_string(json_object_get(runtime, "store"), "path");
 
-    access_check(check, check->ctl->key_file, R_OK, "read");
+    access_check(check, check->ctl->keys_link ? NULL : check->ctl->key_file, R_OK, "read");
     access_check(check, aq_json_string(runtime, "spool"), W_OK | X_OK, "write to");
     access_check(check, folder_of(check->ctl->p, queue), W_OK | X_OK, "write to");
     if (store && access(store, F_OK) != 0) {
@@ -111,7 +111,7 @@ static void key_file_members_check(aq_check_t *check, json_t *file)
     json_t *entry;
     size_t i;
 
-    members_check(check, check->ctl->key_file, file, of_file);
+    members_check(check, check->ctl->keys_place->name, file, of_file);
     json_object_foreach(json_object_get(file, "tenants"), name, entry)
     {
         members_check(check, apr_pstrcat(check->ctl->p, "tenants.", name, NULL), entry, of_tenant);
@@ -130,7 +130,7 @@ static void refusals_check(aq_check_t *check, const aq_keys_report_t *report)
                        "refused: %s", colon ? colon + 2 : refusal);
     }
     if (report->refused > (unsigned)report->refusals->nelts) {
-        aq_check_found(check, check->ctl->key_file, "%u entries more are refused",
+        aq_check_found(check, check->ctl->keys_place->name, "%u entries more are refused",
                        report->refused - (unsigned)report->refusals->nelts);
     }
 }
@@ -199,7 +199,7 @@ static aq_ctl_exit_t all_check(aq_check_t *check)
         return code;
     }
     plans_check(check, plans);
-    code = aq_ctl_key_file_load(check->ctl, &file);
+    code = aq_ctl_keys_read(check->ctl, &file);
     if (code == AQ_CTL_DONE) {
         code = aq_ctl_keys_load(check->ctl, plans, &no_secret, &set, &report);
     }

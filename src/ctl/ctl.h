@@ -12,8 +12,10 @@
 #include "base/aq_json.h"
 #include "batch/batch_config.h"
 #include "batch/queue.h"
+#include "identity/keyedit_place.h"
 #include "identity/keyfile.h"
 #include "limit/counter_store.h"
+#include "store/redis_address.h"
 
 typedef enum {
     AQ_CTL_DONE = 0,
@@ -39,11 +41,15 @@ typedef struct {
     const char *const *arguments; /* all of them */
     int argument_count;
     json_t *runtime; /* NULL until aq_ctl_runtime_load */
+    /* set by aq_ctl_keys_find */
+    const aq_keyedit_place_t *keys_place;
+    struct aq_redis_link_t *keys_link; /* NULL: keys are in key_file */
 } aq_ctl_t;
 
 typedef aq_ctl_exit_t aq_ctl_command_fn(aq_ctl_t *ctl);
 
 aq_ctl_command_fn aq_ctl_key_create, aq_ctl_key_list, aq_ctl_key_revoke, aq_ctl_key_rotate;
+aq_ctl_command_fn aq_ctl_key_import, aq_ctl_key_export;
 aq_ctl_command_fn aq_ctl_tenant_set, aq_ctl_tenant_show;
 aq_ctl_command_fn aq_ctl_usage_show, aq_ctl_usage_reset, aq_ctl_usage_top, aq_ctl_usage_export;
 aq_ctl_command_fn aq_ctl_batch_list, aq_ctl_batch_show, aq_ctl_batch_cancel, aq_ctl_batch_retry, aq_ctl_batch_purge;
@@ -100,14 +106,21 @@ const char *aq_ctl_state_dir(const aq_ctl_t *ctl);
 /* Reads STATE_DIR/runtime.json into ctl->runtime. Says why it cannot, unless `is_optional`. */
 aq_ctl_exit_t aq_ctl_runtime_load(aq_ctl_t *ctl, int is_optional);
 
-/* Sets ctl->key_file from runtime.json where it is not known yet. */
-aq_ctl_exit_t aq_ctl_key_file_find(aq_ctl_t *ctl);
-
-/* The keys file as JSON; gone with ctl->p. */
-aq_ctl_exit_t aq_ctl_key_file_load(aq_ctl_t *ctl, json_t **file);
-
-/* The server's plans by name, identified for `secret`; and the keys of its keys file, as the server sees them. */
+/* The server's plans by name, identified for `secret`. */
 aq_ctl_exit_t aq_ctl_plans_load(aq_ctl_t *ctl, const aq_hash_secret_t *secret, apr_hash_t **plans);
+
+/* The Redis that a part of runtime.json names (see aq_redis_json), its password read. */
+aq_ctl_exit_t aq_ctl_redis_address(aq_ctl_t *ctl, const json_t *where, aq_redis_address_t **address);
+
+/* ---- keys_home.c ------------------------------------------------------------------------------------------------ */
+
+/* Finds out where keys are: in the file of --key-file, or where the server has them. Sets ctl->keys_place. */
+aq_ctl_exit_t aq_ctl_keys_find(aq_ctl_t *ctl);
+
+/* All keys and tenants, in the form of a keys file; gone with ctl->p. */
+aq_ctl_exit_t aq_ctl_keys_read(aq_ctl_t *ctl, json_t **document);
+
+/* The same, as the server sees them. */
 aq_ctl_exit_t aq_ctl_keys_load(aq_ctl_t *ctl, apr_hash_t *plans, const aq_hash_secret_t *secret,
                                const aq_key_set_t **set, aq_keys_report_t *report);
 

@@ -52,7 +52,7 @@ static aq_ctl_exit_t days_keep(aq_ctl_t *ctl, const char *folder)
         return aq_ctl_fail(AQ_CTL_REFUSED, "the server does not count by day: it needs APIQuotaDailyUse On");
     }
     if (code == AQ_CTL_DONE) {
-        code = aq_ctl_key_file_load(ctl, &key_file);
+        code = aq_ctl_keys_read(ctl, &key_file);
     }
     if (code == AQ_CTL_DONE &&
         aq_daily_use_keep(ctl->p, store, key_file, plans, folder, ctl->now_ms, &error) != APR_SUCCESS) {

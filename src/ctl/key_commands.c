@@ -43,14 +43,14 @@ aq_ctl_exit_t aq_ctl_key_create(aq_ctl_t *ctl)
     }
     aq_ctl_exit_t code = expiry_parse(ctl, &spec.expires_at_ms);
     if (code == AQ_CTL_DONE) {
-        code = aq_ctl_key_file_find(ctl);
+        code = aq_ctl_keys_find(ctl);
     }
     if (code != AQ_CTL_DONE) {
         return code;
     }
     spec.scopes = (const char *const *)(const void *)ctl->scopes->elts;
     spec.scope_count = (unsigned)ctl->scopes->nelts;
-    if (aq_keyedit_key_create(ctl->p, ctl->key_file, &spec, text, &id, &error) != APR_SUCCESS) {
+    if (aq_keyedit_key_create(ctl->p, ctl->keys_place, &spec, text, &id, &error) != APR_SUCCESS) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
     json_t *answer = json_pack("{s:s, s:s, s:s}", "id", id, "key", text, "tenant", spec.tenant);
@@ -68,12 +68,12 @@ aq_ctl_exit_t aq_ctl_key_create(aq_ctl_t *ctl)
 aq_ctl_exit_t aq_ctl_key_revoke(aq_ctl_t *ctl)
 {
     const char *error;
-    aq_ctl_exit_t code = aq_ctl_key_file_find(ctl);
+    aq_ctl_exit_t code = aq_ctl_keys_find(ctl);
 
     if (code != AQ_CTL_DONE) {
         return code;
     }
-    if (aq_keyedit_key_revoke(ctl->p, ctl->key_file, ctl->argument, &error) != APR_SUCCESS) {
+    if (aq_keyedit_key_revoke(ctl->p, ctl->keys_place, ctl->argument, &error) != APR_SUCCESS) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
     return aq_ctl_answer_print(ctl, json_pack("{s:s}", "revoked", ctl->argument),
@@ -108,12 +108,13 @@ aq_ctl_exit_t aq_ctl_key_rotate(aq_ctl_t *ctl)
     aq_ctl_exit_t code = aq_ctl_overlap_read(ctl, &retires_at_ms);
 
     if (code == AQ_CTL_DONE) {
-        code = aq_ctl_key_file_find(ctl);
+        code = aq_ctl_keys_find(ctl);
     }
     if (code != AQ_CTL_DONE) {
         return code;
     }
-    if (aq_keyedit_key_rotate(ctl->p, ctl->key_file, ctl->argument, retires_at_ms, text, &id, &error) != APR_SUCCESS) {
+    if (aq_keyedit_key_rotate(ctl->p, ctl->keys_place, ctl->argument, retires_at_ms, text, &id, &error) !=
+        APR_SUCCESS) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
     json_t *answer = json_pack("{s:s, s:s, s:s}", "id", id, "key", text, "replaces", ctl->argument);
@@ -161,7 +162,7 @@ aq_ctl_exit_t aq_ctl_key_list(aq_ctl_t *ctl)
     const json_t *key;
     size_t i;
 
-    aq_ctl_exit_t code = aq_ctl_key_file_load(ctl, &file);
+    aq_ctl_exit_t code = aq_ctl_keys_read(ctl, &file);
     if (code != AQ_CTL_DONE) {
         json_decref(rows);
         return code;

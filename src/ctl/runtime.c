@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #define STATE_DIR_DEFAULT "/var/lib/apiquota"
-#define KEY_FILE_DEFAULT "/etc/apiquota/keys.json"
 #define LINE_MAX_BYTES 8192
 #define REDIS_WORDS_MAX 16
 /* Nobody waits for a tool. */
@@ -131,48 +130,7 @@ aq_ctl_exit_t aq_ctl_runtime_load(aq_ctl_t *ctl, int is_optional)
     return AQ_CTL_DONE;
 }
 
-/* A package has put the keys file there, and httpd has not told yet that it is to be another one. */
-static int is_before_first_start(const aq_ctl_t *ctl)
-{
-    return !ctl->state_dir && !ctl->config && access(STATE_DIR_DEFAULT "/" AQ_RUNTIME_FILE, F_OK) != 0 &&
-           errno == ENOENT && access(KEY_FILE_DEFAULT, F_OK) == 0;
-}
-
-aq_ctl_exit_t aq_ctl_key_file_find(aq_ctl_t *ctl)
-{
-    if (ctl->key_file) {
-        return AQ_CTL_DONE;
-    }
-    if (is_before_first_start(ctl)) {
-        ctl->key_file = KEY_FILE_DEFAULT;
-        return AQ_CTL_DONE;
-    }
-    aq_ctl_exit_t code = aq_ctl_runtime_load(ctl, 0);
-    if (code != AQ_CTL_DONE) {
-        return code;
-    }
-    ctl->key_file = aq_json_string(ctl->runtime, "key_file");
-    return ctl->key_file ? AQ_CTL_DONE
-                         : aq_ctl_fail(AQ_CTL_REFUSED, "the server has no APIQuotaKeyFile; give --key-file");
-}
-
-aq_ctl_exit_t aq_ctl_key_file_load(aq_ctl_t *ctl, json_t **file)
-{
-    const char *error;
-    aq_ctl_exit_t code = aq_ctl_key_file_find(ctl);
-
-    *file = NULL;
-    if (code != AQ_CTL_DONE) {
-        return code;
-    }
-    if (aq_json_file_load(ctl->p, ctl->key_file, AQ_JSON_FILE_MAX_BYTES, file, &error) != APR_SUCCESS) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
-    }
-    apr_pool_cleanup_register(ctl->p, *file, json_release, apr_pool_cleanup_null);
-    return AQ_CTL_DONE;
-}
-
-/* ---- plans, keys, counters -------------------------------------------------------------------------------------- */
+/* ---- plans, counters -------------------------------------------------------------------------------------------- */
 
 aq_ctl_exit_t aq_ctl_plans_load(aq_ctl_t *ctl, const aq_hash_secret_t *secret, apr_hash_t **plans)
 {
@@ -186,31 +144,11 @@ aq_ctl_exit_t aq_ctl_plans_load(aq_ctl_t *ctl, const aq_hash_secret_t *secret, a
     return code;
 }
 
-aq_ctl_exit_t aq_ctl_keys_load(aq_ctl_t *ctl, apr_hash_t *plans, const aq_hash_secret_t *secret,
-                               const aq_key_set_t **set, aq_keys_report_t *report)
-{
-    const char *error = "no memory";
-    aq_keys_t *keys;
-    aq_ctl_exit_t code = aq_ctl_key_file_find(ctl);
-
-    if (code != AQ_CTL_DONE) {
-        return code;
-    }
-    if (aq_keys_create(ctl->p, ctl->key_file, plans, secret, &keys) != APR_SUCCESS ||
-        aq_keys_load(keys, ctl->p, ctl->now_ms, report, &error) != APR_SUCCESS) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
-    }
-    *set = aq_keys_acquire(keys); /* never released: it goes with the pool */
-    return AQ_CTL_DONE;
-}
-
 /* A password that stands in httpd.conf is nobody's but httpd's: it is asked for by the environment. */
-static aq_ctl_exit_t redis_store_open(aq_ctl_t *ctl, const json_t *where, aq_counter_store_t **store)
+aq_ctl_exit_t aq_ctl_redis_address(aq_ctl_t *ctl, const json_t *where, aq_redis_address_t **address)
 {
-    static const aq_redis_counters_options_t options = {.waits_to_settle = 1, .is_tool = 1};
     const json_t *said = json_object_get(where, "words");
     const char *words[REDIS_WORDS_MAX], *error = NULL;
-    aq_redis_address_t *address;
     int count = 0;
 
     for (size_t i = 0; i < json_array_size(said) && count < REDIS_WORDS_MAX - 2; i++) {
@@ -224,12 +162,24 @@ static aq_ctl_exit_t redis_store_open(aq_ctl_t *ctl, const json_t *where, aq_cou
         words[count++] = "password-env=" REDIS_PASSWORD_ENV;
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    if (aq_redis_address_parse(ctl->p, words, count, &address, &error) != APR_SUCCESS ||
-        aq_redis_address_complete(ctl->p, address, &error) != APR_SUCCESS ||
-        aq_redis_counters_open(ctl->p, address, &options, store, &error) != APR_SUCCESS) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error ? error : AQ_RUNTIME_FILE ": its store cannot be read");
+    if (aq_redis_address_parse(ctl->p, words, count, address, &error) != APR_SUCCESS ||
+        aq_redis_address_complete(ctl->p, *address, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
     return AQ_CTL_DONE;
+}
+
+static aq_ctl_exit_t redis_store_open(aq_ctl_t *ctl, const json_t *where, aq_counter_store_t **store)
+{
+    static const aq_redis_counters_options_t options = {.waits_to_settle = 1, .is_tool = 1};
+    const char *error = NULL;
+    aq_redis_address_t *address;
+    aq_ctl_exit_t code = aq_ctl_redis_address(ctl, where, &address);
+
+    if (code == AQ_CTL_DONE && aq_redis_counters_open(ctl->p, address, &options, store, &error) != APR_SUCCESS) {
+        code = aq_ctl_fail(AQ_CTL_REFUSED, "%s", error ? error : AQ_RUNTIME_FILE ": its store cannot be read");
+    }
+    return code;
 }
 
 typedef apr_status_t store_open_fn(apr_pool_t *p, const char *path, aq_counter_store_t **store, const char **error);

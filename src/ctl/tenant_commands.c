@@ -68,15 +68,15 @@ aq_ctl_exit_t aq_ctl_tenant_set(aq_ctl_t *ctl)
         code = plan_check(ctl);
     }
     if (code == AQ_CTL_DONE) {
-        code = aq_ctl_key_file_find(ctl);
+        code = aq_ctl_keys_find(ctl);
     }
     if (code != AQ_CTL_DONE) {
         return code;
     }
     if (((ctl->plan || ctl->limits->nelts > 0) &&
-         aq_keyedit_tenant_set(ctl->p, ctl->key_file, ctl->argument, ctl->plan, limits, &error) != APR_SUCCESS) ||
+         aq_keyedit_tenant_set(ctl->p, ctl->keys_place, ctl->argument, ctl->plan, limits, &error) != APR_SUCCESS) ||
         (ctl->webhook &&
-         aq_keyedit_webhook_set(ctl->p, ctl->key_file, ctl->argument, ctl->webhook, secret, &error) != APR_SUCCESS)) {
+         aq_keyedit_webhook_set(ctl->p, ctl->keys_place, ctl->argument, ctl->webhook, secret, &error) != APR_SUCCESS)) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
     return set_print(ctl, secret);
@@ -120,7 +120,7 @@ aq_ctl_exit_t aq_ctl_tenant_show(aq_ctl_t *ctl)
     json_t *file, *tenant, *rows;
     const char *name;
 
-    aq_ctl_exit_t code = aq_ctl_key_file_load(ctl, &file);
+    aq_ctl_exit_t code = aq_ctl_keys_read(ctl, &file);
     if (code != AQ_CTL_DONE) {
         return code;
     }

@@ -139,7 +139,7 @@ static aq_ctl_exit_t webhook_check(aq_ctl_t *ctl)
     aq_tenant_webhook_t *webhook;
     const char *error;
     json_t *file;
-    aq_ctl_exit_t code = aq_ctl_key_file_load(ctl, &file);
+    aq_ctl_exit_t code = aq_ctl_keys_read(ctl, &file);
 
     if (code != AQ_CTL_DONE) {
         return code;
@@ -212,10 +212,10 @@ aq_ctl_exit_t aq_ctl_webhook_rotate(aq_ctl_t *ctl)
     const char *error;
     aq_ctl_exit_t code = aq_ctl_overlap_read(ctl, &retires_at_ms);
 
-    if (code != AQ_CTL_DONE || (code = aq_ctl_key_file_find(ctl)) != AQ_CTL_DONE) {
+    if (code != AQ_CTL_DONE || (code = aq_ctl_keys_find(ctl)) != AQ_CTL_DONE) {
         return code;
     }
-    if (aq_keyedit_webhook_rotate(ctl->p, ctl->key_file, ctl->argument, ctl->now_ms, retires_at_ms, secret, &error) !=
+    if (aq_keyedit_webhook_rotate(ctl->p, ctl->keys_place, ctl->argument, ctl->now_ms, retires_at_ms, secret, &error) !=
         APR_SUCCESS) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }

@@ -132,13 +132,13 @@ static apr_status_t key_append(aq_keyedit_t *edit, const aq_key_spec_t *spec, co
     }
     if (failed) {
         json_decref(entry);
-        return aq_keyedit_fail_system(edit, APR_ENOMEM, edit->path);
+        return aq_keyedit_fail_system(edit, APR_ENOMEM, edit->place->name);
     }
     return json_array_append_new(edit->keys, entry) == 0 ? APR_SUCCESS
-                                                         : aq_keyedit_fail_system(edit, APR_ENOMEM, edit->path);
+                                                         : aq_keyedit_fail_system(edit, APR_ENOMEM, edit->place->name);
 }
 
-apr_status_t aq_keyedit_key_create(apr_pool_t *p, const char *path, const aq_key_spec_t *spec,
+apr_status_t aq_keyedit_key_create(apr_pool_t *p, const aq_keyedit_place_t *place, const aq_key_spec_t *spec,
                                    char text[AQ_KEY_TEXT_SIZE], const char **id, const char **error)
 {
     char hex[AQ_SHA256_HEX_SIZE];
@@ -146,7 +146,7 @@ apr_status_t aq_keyedit_key_create(apr_pool_t *p, const char *path, const aq_key
 
     *id = spec->id ? apr_pstrdup(p, spec->id) : NULL;
     memset(text, 0, AQ_KEY_TEXT_SIZE);
-    apr_status_t rv = aq_keyedit_begin(&edit, p, path, 0, error);
+    apr_status_t rv = aq_keyedit_begin(&edit, p, place, 0, error);
     if (rv == APR_SUCCESS) {
         rv = spec_check(&edit, spec);
     }
@@ -174,7 +174,7 @@ static apr_status_t key_retire(aq_keyedit_t *edit, json_t *old, aq_time_ms_t ret
     }
     return json_object_set_new(old, "expires_at", aq_json_time(retires_at_ms)) == 0
                ? APR_SUCCESS
-               : aq_keyedit_fail_system(edit, APR_ENOMEM, edit->path);
+               : aq_keyedit_fail_system(edit, APR_ENOMEM, edit->place->name);
 }
 
 /* A copy of `old` with another id and hash; what its counters are known by goes with it. */
@@ -202,10 +202,10 @@ static apr_status_t key_replace(aq_keyedit_t *edit, size_t index, aq_time_ms_t r
     if (retires_at_ms == 0) {
         return entry && json_array_set_new(edit->keys, index, entry) == 0
                    ? APR_SUCCESS
-                   : aq_keyedit_fail_system(edit, APR_ENOMEM, edit->path);
+                   : aq_keyedit_fail_system(edit, APR_ENOMEM, edit->place->name);
     }
     if (!entry || json_array_append_new(edit->keys, entry) != 0) {
-        return aq_keyedit_fail_system(edit, APR_ENOMEM, edit->path);
+        return aq_keyedit_fail_system(edit, APR_ENOMEM, edit->place->name);
     }
     return key_retire(edit, old, retires_at_ms);
 }
@@ -226,8 +226,9 @@ static apr_status_t rotation_check(aq_keyedit_t *edit, const char *id, aq_time_m
     return retires_at_ms == 0 ? APR_SUCCESS : room_check(edit, aq_json_string(old, "tenant"));
 }
 
-apr_status_t aq_keyedit_key_rotate(apr_pool_t *p, const char *path, const char *id, aq_time_ms_t retires_at_ms,
-                                   char text[AQ_KEY_TEXT_SIZE], const char **new_id, const char **error)
+apr_status_t aq_keyedit_key_rotate(apr_pool_t *p, const aq_keyedit_place_t *place, const char *id,
+                                   aq_time_ms_t retires_at_ms, char text[AQ_KEY_TEXT_SIZE], const char **new_id,
+                                   const char **error)
 {
     char hex[AQ_SHA256_HEX_SIZE];
     size_t index = 0;
@@ -235,7 +236,7 @@ apr_status_t aq_keyedit_key_rotate(apr_pool_t *p, const char *path, const char *
 
     *new_id = NULL;
     memset(text, 0, AQ_KEY_TEXT_SIZE);
-    apr_status_t rv = aq_keyedit_begin(&edit, p, path, 0, error);
+    apr_status_t rv = aq_keyedit_begin(&edit, p, place, 0, error);
     if (rv == APR_SUCCESS) {
         rv = rotation_check(&edit, id, retires_at_ms, &index);
     }
@@ -252,17 +253,17 @@ apr_status_t aq_keyedit_key_rotate(apr_pool_t *p, const char *path, const char *
     return rv;
 }
 
-apr_status_t aq_keyedit_key_revoke(apr_pool_t *p, const char *path, const char *id, const char **error)
+apr_status_t aq_keyedit_key_revoke(apr_pool_t *p, const aq_keyedit_place_t *place, const char *id, const char **error)
 {
     aq_keyedit_t edit;
-    apr_status_t rv = aq_keyedit_begin(&edit, p, path, 0, error);
+    apr_status_t rv = aq_keyedit_begin(&edit, p, place, 0, error);
 
     if (rv == APR_SUCCESS) {
         ssize_t index = key_index(edit.keys, id);
         if (index < 0) {
             rv = aq_keyedit_fail(&edit, APR_NOTFOUND, "there is no key of id \"%s\"", id);
         } else if (json_array_remove(edit.keys, (size_t)index) != 0) {
-            rv = aq_keyedit_fail_system(&edit, APR_ENOMEM, edit.path);
+            rv = aq_keyedit_fail_system(&edit, APR_ENOMEM, edit.place->name);
         }
     }
     return aq_keyedit_end(&edit, rv);
@@ -308,7 +309,7 @@ static apr_status_t tenant_change(aq_keyedit_t *edit, const char *name, const ch
     if (!tenant) {
         tenant = json_object();
         if (json_object_set_new(edit->tenants, name, tenant) != 0) {
-            return aq_keyedit_fail_system(edit, APR_ENOMEM, edit->path);
+            return aq_keyedit_fail_system(edit, APR_ENOMEM, edit->place->name);
         }
     }
     if (!json_is_object(tenant)) {
@@ -320,11 +321,11 @@ static apr_status_t tenant_change(aq_keyedit_t *edit, const char *name, const ch
     return limits ? limits_set(edit, tenant, limits) : APR_SUCCESS;
 }
 
-apr_status_t aq_keyedit_tenant_set(apr_pool_t *p, const char *path, const char *tenant, const char *plan,
+apr_status_t aq_keyedit_tenant_set(apr_pool_t *p, const aq_keyedit_place_t *place, const char *tenant, const char *plan,
                                    apr_hash_t *limits, const char **error)
 {
     aq_keyedit_t edit;
-    apr_status_t rv = aq_keyedit_begin(&edit, p, path, plan != NULL, error);
+    apr_status_t rv = aq_keyedit_begin(&edit, p, place, plan != NULL, error);
 
     if (rv == APR_SUCCESS) {
         rv = tenant_change(&edit, tenant, plan, limits);

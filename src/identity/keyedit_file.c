@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locking, reading and replacing a keys file. See keyedit_private.h.
+ * A keys file as the place of an edit: locked, read, replaced atomically and durably with its old mode and owner. Readers
+ * need no lock: they see the old file or the new one.
  */
-#include "identity/keyedit_private.h"
+#include "identity/keyedit_place.h"
 
 #include "base/aq_file.h"
 
@@ -18,115 +19,101 @@
 #define LOCK_WAIT_MS 5000
 #define NEW_FILE_MODE 0640
 
-apr_status_t aq_keyedit_fail(aq_keyedit_t *edit, apr_status_t rv, const char *format, ...)
-{
-    va_list arguments;
+/* A file that is being edited. */
+typedef struct {
+    const char *path; /* with symbolic links followed: the target is what must be replaced */
+    int lock_fd;
+    mode_t mode;
+    uid_t uid;
+    gid_t gid;
+} held_t;
 
-    va_start(arguments, format);
-    *edit->error = apr_pvsprintf(edit->p, format, arguments);
-    va_end(arguments);
-    return rv;
-}
-
-apr_status_t aq_keyedit_fail_system(aq_keyedit_t *edit, apr_status_t rv, const char *path)
+static apr_status_t fail(apr_pool_t *p, apr_status_t rv, const char *path, const char **error)
 {
     char reason[128];
 
-    return aq_keyedit_fail(edit, rv, "%s: %s", path, apr_strerror(rv, reason, sizeof(reason)));
+    *error = apr_pstrcat(p, path, ": ", apr_strerror(rv, reason, sizeof(reason)), NULL);
+    return rv;
 }
 
-static apr_status_t lock_take(aq_keyedit_t *edit)
+static apr_status_t lock_take(apr_pool_t *p, held_t *held, const char **error)
 {
-    const char *path = apr_pstrcat(edit->p, edit->path, ".lock", NULL);
-    apr_status_t rv = aq_file_open(path, O_RDWR | O_CREAT, 0600, &edit->lock_fd);
+    const char *path = apr_pstrcat(p, held->path, ".lock", NULL);
+    apr_status_t rv = aq_file_open(path, O_RDWR | O_CREAT, 0600, &held->lock_fd);
 
     if (rv == APR_SUCCESS) {
-        rv = aq_file_lock(edit->lock_fd, LOCK_WAIT_MS);
+        rv = aq_file_lock(held->lock_fd, LOCK_WAIT_MS);
     }
     if (rv == APR_EBUSY) {
-        return aq_keyedit_fail(edit, rv, "%s: another edit holds the file", edit->path);
-    }
-    return rv == APR_SUCCESS ? rv : aq_keyedit_fail_system(edit, rv, path);
-}
-
-json_t *aq_keyedit_member(json_t *object, const char *name, json_type type)
-{
-    json_t *member = json_object_get(object, name);
-
-    if (!member) {
-        member = type == JSON_ARRAY ? json_array() : json_object();
-        return json_object_set_new(object, name, member) == 0 ? member : NULL;
-    }
-    return json_typeof(member) == type ? member : NULL;
-}
-
-static apr_status_t file_read(aq_keyedit_t *edit, int may_create)
-{
-    apr_status_t rv = aq_json_file_load(edit->p, edit->path, AQ_JSON_FILE_MAX_BYTES, &edit->file, edit->error);
-
-    if (may_create && APR_STATUS_IS_ENOENT(rv)) {
-        edit->file = json_object();
-        rv = APR_SUCCESS;
-    }
-    if (rv != APR_SUCCESS) {
+        *error = apr_pstrcat(p, held->path, ": another edit holds the file", NULL);
         return rv;
     }
-    edit->tenants = aq_keyedit_member(edit->file, "tenants", JSON_OBJECT);
-    edit->keys = aq_keyedit_member(edit->file, "keys", JSON_ARRAY);
-    if (!edit->tenants || !edit->keys) {
-        return aq_keyedit_fail(edit, APR_EGENERAL, "%s: is no object with an object \"tenants\" and an array \"keys\"",
-                               edit->path);
-    }
-    return APR_SUCCESS;
+    return rv == APR_SUCCESS ? rv : fail(p, rv, path, error);
 }
 
-apr_status_t aq_keyedit_begin(aq_keyedit_t *edit, apr_pool_t *p, const char *path, int may_create, const char **error)
+static apr_status_t file_begin(const aq_keyedit_place_t *place, apr_pool_t *p, int may_create, json_t **document,
+                               void **held_data, const char **error)
 {
+    held_t *held = apr_pcalloc(p, sizeof(*held));
     char real[PATH_MAX];
     struct stat info;
 
-    *error = NULL;
-    *edit = (aq_keyedit_t){.p = p, .path = path, .lock_fd = -1, .mode = NEW_FILE_MODE, .error = error};
-    edit->uid = (uid_t)-1;
-    edit->gid = (gid_t)-1;
-    if (realpath(path, real)) {
-        edit->path = apr_pstrdup(p, real);
+    *document = NULL;
+    *held_data = held;
+    *held = (held_t){.path = place->name, .lock_fd = -1, .mode = NEW_FILE_MODE, .uid = (uid_t)-1, .gid = (gid_t)-1};
+    if (realpath(place->name, real)) {
+        held->path = apr_pstrdup(p, real);
     } else if (!may_create || errno != ENOENT) {
-        return aq_keyedit_fail_system(edit, errno, path);
+        return fail(p, errno, place->name, error);
     }
-    apr_status_t rv = lock_take(edit);
+    apr_status_t rv = lock_take(p, held, error);
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (stat(edit->path, &info) == 0) {
-        edit->mode = info.st_mode & 07777;
-        edit->uid = info.st_uid;
-        edit->gid = info.st_gid;
+    if (stat(held->path, &info) == 0) {
+        held->mode = info.st_mode & 07777;
+        held->uid = info.st_uid;
+        held->gid = info.st_gid;
     }
-    return file_read(edit, may_create);
-}
-
-static apr_status_t edit_write(aq_keyedit_t *edit)
-{
-    char *text = json_dumps(edit->file, JSON_INDENT(2));
-
-    if (!text) {
-        return aq_keyedit_fail_system(edit, APR_ENOMEM, edit->path);
-    }
-    const char *line = apr_pstrcat(edit->p, text, "\n", NULL);
-    free(text);
-    apr_status_t rv = aq_file_replace_as(edit->path, line, strlen(line), (int)edit->mode, edit->uid, edit->gid);
-    return rv == APR_SUCCESS ? rv : aq_keyedit_fail_system(edit, rv, edit->path);
-}
-
-apr_status_t aq_keyedit_end(aq_keyedit_t *edit, apr_status_t rv)
-{
-    if (rv == APR_SUCCESS) {
-        rv = edit_write(edit);
-    }
-    json_decref(edit->file);
-    if (edit->lock_fd >= 0) {
-        (void)close(edit->lock_fd); /* and with it the lock */
+    rv = aq_json_file_load(p, held->path, AQ_JSON_FILE_MAX_BYTES, document, error);
+    if (may_create && APR_STATUS_IS_ENOENT(rv)) {
+        *document = json_object();
+        *error = NULL;
+        rv = APR_SUCCESS;
     }
     return rv;
+}
+
+static apr_status_t file_write(apr_pool_t *p, const json_t *document, const held_t *held, const char **error)
+{
+    char *text = json_dumps(document, JSON_INDENT(2));
+
+    if (!text) {
+        return fail(p, APR_ENOMEM, held->path, error);
+    }
+    const char *line = apr_pstrcat(p, text, "\n", NULL);
+    free(text);
+    apr_status_t rv = aq_file_replace_as(held->path, line, strlen(line), (int)held->mode, held->uid, held->gid);
+    return rv == APR_SUCCESS ? rv : fail(p, rv, held->path, error);
+}
+
+static apr_status_t file_end(const aq_keyedit_place_t *place, apr_pool_t *p, json_t *document, void *held_data,
+                             int is_kept, const char **error)
+{
+    held_t *held = held_data;
+    apr_status_t rv = is_kept ? file_write(p, document, held, error) : APR_SUCCESS;
+
+    (void)place;
+    if (held->lock_fd >= 0) {
+        (void)close(held->lock_fd); /* and with it the lock */
+    }
+    return rv;
+}
+
+const aq_keyedit_place_t *aq_keyedit_file(apr_pool_t *p, const char *path)
+{
+    aq_keyedit_place_t *place = apr_palloc(p, sizeof(*place));
+
+    *place = (aq_keyedit_place_t){.name = apr_pstrdup(p, path), .begin = file_begin, .end = file_end};
+    return place;
 }

@@ -66,13 +66,13 @@ static apr_status_t webhook_change(aq_keyedit_t *edit, const char *name, const c
     return rv == APR_SUCCESS ? webhook_check(edit, webhook) : rv;
 }
 
-apr_status_t aq_keyedit_webhook_set(apr_pool_t *p, const char *path, const char *tenant, const char *url,
+apr_status_t aq_keyedit_webhook_set(apr_pool_t *p, const aq_keyedit_place_t *place, const char *tenant, const char *url,
                                     char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE], const char **error)
 {
     aq_keyedit_t edit;
 
     memset(secret, 0, AQ_WEBHOOK_SECRET_TEXT_SIZE);
-    apr_status_t rv = aq_keyedit_begin(&edit, p, path, 0, error);
+    apr_status_t rv = aq_keyedit_begin(&edit, p, place, 0, error);
     if (rv == APR_SUCCESS) {
         rv = webhook_change(&edit, tenant, url, secret);
     }
@@ -151,18 +151,19 @@ static apr_status_t webhook_rotate(aq_keyedit_t *edit, const char *name, aq_time
         return aq_keyedit_fail(edit, APR_EGENERAL, "%d secrets are valid already, as many as may be: use --overlap 0",
                                AQ_WEBHOOK_SECRETS_MAX);
     }
-    return json_object_set_new(webhook, "secret", secrets) == 0 ? APR_SUCCESS
-                                                                : aq_keyedit_fail_system(edit, APR_ENOMEM, edit->path);
+    return json_object_set_new(webhook, "secret", secrets) == 0
+               ? APR_SUCCESS
+               : aq_keyedit_fail_system(edit, APR_ENOMEM, edit->place->name);
 }
 
-apr_status_t aq_keyedit_webhook_rotate(apr_pool_t *p, const char *path, const char *tenant, aq_time_ms_t now_ms,
-                                       aq_time_ms_t retires_at_ms, char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE],
-                                       const char **error)
+apr_status_t aq_keyedit_webhook_rotate(apr_pool_t *p, const aq_keyedit_place_t *place, const char *tenant,
+                                       aq_time_ms_t now_ms, aq_time_ms_t retires_at_ms,
+                                       char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE], const char **error)
 {
     aq_keyedit_t edit;
 
     memset(secret, 0, AQ_WEBHOOK_SECRET_TEXT_SIZE);
-    apr_status_t rv = aq_keyedit_begin(&edit, p, path, 0, error);
+    apr_status_t rv = aq_keyedit_begin(&edit, p, place, 0, error);
     if (rv == APR_SUCCESS) {
         rv = webhook_rotate(&edit, tenant, now_ms, retires_at_ms, secret);
     }

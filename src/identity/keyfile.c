@@ -192,25 +192,13 @@ static void report_copy(apr_pool_t *p, const aq_keys_report_t *from, aq_keys_rep
     }
 }
 
-/* Reads the file at `path` and puts its set in force. */
-static apr_status_t set_load(aq_keys_t *keys, const char *path, apr_pool_t *p, aq_time_ms_t now_ms,
-                             aq_keys_report_t *report, const char **error)
+/* Makes a set of the parsed file and puts it in force, in that place. */
+static apr_status_t set_take(aq_keys_t *keys, json_t *file, uint64_t place, const char *path, apr_pool_t *p,
+                             aq_time_ms_t now_ms, aq_keys_report_t *report, const char **error)
 {
     aq_key_set_t *set;
-    json_t *file;
-    uint64_t place = free_place(keys);
+    apr_status_t rv = aq_key_set_create(p, file, keys->plans, keys->secret, &keys->cache_secret, &set, error);
 
-    if (place == 0) {
-        keys->is_uncertain = 1; /* to be tried again */
-        *error = apr_psprintf(p, "%s: requests still hold the %d sets of keys read last", path, PLACES - 1);
-        return APR_EBUSY;
-    }
-    apr_status_t rv = aq_json_file_load(p, path, AQ_JSON_FILE_MAX_BYTES, &file, error);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = aq_key_set_create(p, file, keys->plans, keys->secret, &keys->cache_secret, &set, error);
-    json_decref(file);
     if (rv != APR_SUCCESS) {
         *error = apr_pstrcat(p, path, ": ", *error, NULL);
         return rv;
@@ -223,6 +211,38 @@ static apr_status_t set_load(aq_keys_t *keys, const char *path, apr_pool_t *p, a
            set->report.keys, set->report.tenants, set->report.refused);
     current_set(keys, set, place, now_ms);
     return APR_SUCCESS;
+}
+
+/* Reads the file at `path` and puts its set in force. */
+static apr_status_t set_load(aq_keys_t *keys, const char *path, apr_pool_t *p, aq_time_ms_t now_ms,
+                             aq_keys_report_t *report, const char **error)
+{
+    json_t *file;
+    uint64_t place = free_place(keys);
+
+    if (place == 0) {
+        keys->is_uncertain = 1; /* to be tried again */
+        *error = apr_psprintf(p, "%s: requests still hold the %d sets of keys read last", path, PLACES - 1);
+        return APR_EBUSY;
+    }
+    apr_status_t rv = aq_json_file_load(p, path, AQ_JSON_FILE_MAX_BYTES, &file, error);
+    if (rv == APR_SUCCESS) {
+        rv = set_take(keys, file, place, path, p, now_ms, report, error);
+        json_decref(file);
+    }
+    return rv;
+}
+
+apr_status_t aq_keys_load_document(aq_keys_t *keys, json_t *document, apr_pool_t *p, aq_time_ms_t now_ms,
+                                   aq_keys_report_t *report, const char **error)
+{
+    const uint64_t place = free_place(keys);
+
+    *error = place ? NULL : "no place for another set of keys";
+    if (report) {
+        *report = (aq_keys_report_t){.refusals = apr_array_make(p, 0, sizeof(const char *))};
+    }
+    return place ? set_take(keys, document, place, keys->path, p, now_ms, report, error) : APR_EBUSY;
 }
 
 apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, aq_keys_report_t *report,

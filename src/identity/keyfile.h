@@ -18,6 +18,7 @@
 #ifndef AQ_KEYFILE_H
 #define AQ_KEYFILE_H
 
+#include "base/aq_json.h"
 #include "identity/principal.h"
 
 #define AQ_KEY_PREFIX "aq_"
@@ -59,6 +60,10 @@ apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, a
  */
 apr_status_t aq_keys_load_copy(aq_keys_t *keys, const char *path, apr_pool_t *p, aq_time_ms_t now_ms,
                                const char **error);
+
+/* The same from a parsed file, of which nothing is kept: for tools whose keys are in no file. `report` as above. */
+apr_status_t aq_keys_load_document(aq_keys_t *keys, json_t *document, apr_pool_t *p, aq_time_ms_t now_ms,
+                                   aq_keys_report_t *report, const char **error);
 
 /*
  * Loads again if device, inode, size or time of change differ from what was last read (tried), and frees replaced sets

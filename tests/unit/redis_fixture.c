@@ -122,8 +122,9 @@ const char *redis_fixture_say(const redis_fixture_t *server, const char *command
     ck_assert(context != NULL && context->err == 0);
     reply = redisCommand(context, command);
     ck_assert_ptr_nonnull(reply);
-    text = reply->type == REDIS_REPLY_INTEGER ? apr_psprintf(fixture_pool, "%lld", reply->integer)
-                                              : apr_pstrdup(fixture_pool, reply->str != NULL ? reply->str : "");
+    text = reply->type == REDIS_REPLY_INTEGER
+               ? apr_psprintf(fixture_pool, "%" APR_INT64_T_FMT, (apr_int64_t)reply->integer)
+               : apr_pstrdup(fixture_pool, reply->str != NULL ? reply->str : "");
     freeReplyObject(reply);
     redisFree(context);
     return text;

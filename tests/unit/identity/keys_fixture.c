@@ -62,6 +62,18 @@ void keys_write(const char *path, const char *text)
     fixture_write(path, text);
 }
 
+static keys_place_fn *place_make;
+
+void keys_place_set(keys_place_fn *make)
+{
+    place_make = make;
+}
+
+const aq_keyedit_place_t *keys_place(const char *path)
+{
+    return place_make ? place_make(path) : aq_keyedit_file(fixture_pool, path);
+}
+
 aq_keys_t *keys_make(const char *path)
 {
     aq_keys_t *keys;

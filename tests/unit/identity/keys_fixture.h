@@ -5,6 +5,7 @@
 #ifndef KEYS_FIXTURE_H
 #define KEYS_FIXTURE_H
 
+#include "identity/keyedit_place.h"
 #include "identity/keyfile.h"
 #include "unit/fixture.h"
 
@@ -20,6 +21,13 @@ const char *keys_hash(int number);
 
 /* Replaces HASH1 … HASH9 in `text` by the hashes of these keys, and writes it to `path`. */
 void keys_write(const char *path, const char *text);
+
+/*
+ * Where tests edit the keys of `path`: that file; or what keys_place_set says, whose edits are then found in the file too.
+ */
+const aq_keyedit_place_t *keys_place(const char *path);
+typedef const aq_keyedit_place_t *keys_place_fn(const char *path);
+void keys_place_set(keys_place_fn *make);
 
 /* A holder of `path`, not loaded. */
 aq_keys_t *keys_make(const char *path);

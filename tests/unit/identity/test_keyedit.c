@@ -5,6 +5,7 @@
 #include "identity/keyedit.h"
 #include "base/aq_json.h"
 #include "unit/identity/keys_fixture.h"
+#include "unit/redis_keys_fixture.h"
 
 #include <apr_strings.h>
 #include <glob.h>
@@ -46,7 +47,7 @@ START_TEST(a_key_that_was_made_is_taken_by_the_server)
     const aq_principal_t *principal;
 
     fixture_log_keep();
-    ck_assert_int_eq(aq_keyedit_key_create(fixture_pool, path, &spec, text, &id, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_key_create(fixture_pool, keys_place(path), &spec, text, &id, &error), APR_SUCCESS);
     ck_assert_ptr_null(error);
     ck_assert_uint_eq(strlen(text), AQ_KEY_TEXT_SIZE - 1);
     ck_assert_int_eq(strncmp(text, "aq_", 3), 0);
@@ -89,7 +90,8 @@ START_TEST(a_key_against_the_rules_is_refused_and_the_file_stays)
     const char *path = made("refused.json"), *before = fixture_read(path), *id, *error;
     char text[AQ_KEY_TEXT_SIZE];
 
-    ck_assert_int_eq(aq_keyedit_key_create(fixture_pool, path, &REFUSED[_i].spec, text, &id, &error), APR_EGENERAL);
+    ck_assert_int_eq(aq_keyedit_key_create(fixture_pool, keys_place(path), &REFUSED[_i].spec, text, &id, &error),
+                     APR_EGENERAL);
     ck_assert_msg(strstr(error, REFUSED[_i].said) != NULL, "%s", error);
     ck_assert_str_eq(text, "");
     ck_assert_str_eq(fixture_read(path), before);
@@ -105,7 +107,8 @@ static const aq_principal_t *rotated(const char *path, const char *id, aq_time_m
     const aq_principal_t *principal;
 
     fixture_log_keep();
-    ck_assert_int_eq(aq_keyedit_key_rotate(fixture_pool, path, id, retires_at_ms, text, &new_id, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_key_rotate(fixture_pool, keys_place(path), id, retires_at_ms, text, &new_id, &error),
+                     APR_SUCCESS);
     ck_assert_str_ne(new_id, id);
     aq_keys_t *keys = keys_make(path);
     keys_load(keys, NULL);
@@ -150,8 +153,9 @@ START_TEST(a_rotation_that_cannot_be_is_refused_and_the_file_stays)
     const char *path = made("rotate-not.json"), *before = fixture_read(path), *id, *error;
     char text[AQ_KEY_TEXT_SIZE];
 
-    ck_assert_int_eq(aq_keyedit_key_rotate(fixture_pool, path, "k_9", 0, text, &id, &error), APR_NOTFOUND);
-    ck_assert_int_eq(aq_keyedit_key_rotate(fixture_pool, path, "k_1", KEYS_NOW_MS, text, &id, &error), APR_EGENERAL);
+    ck_assert_int_eq(aq_keyedit_key_rotate(fixture_pool, keys_place(path), "k_9", 0, text, &id, &error), APR_NOTFOUND);
+    ck_assert_int_eq(aq_keyedit_key_rotate(fixture_pool, keys_place(path), "k_1", KEYS_NOW_MS, text, &id, &error),
+                     APR_EGENERAL);
     ck_assert_msg(strstr(error, "as many as it may") != NULL, "%s", error);
     ck_assert_str_eq(text, "");
     ck_assert_str_eq(fixture_read(path), before);
@@ -181,15 +185,15 @@ START_TEST(a_revoked_key_is_gone_and_all_else_stays)
     const char *path = made("revoke.json"), *error;
     glob_t left;
 
-    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, path, "k_2", &error), APR_NOTFOUND);
+    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, keys_place(path), "k_2", &error), APR_NOTFOUND);
     ck_assert_str_eq(error, "there is no key of id \"k_2\"");
-    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, path, "k_1", &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, keys_place(path), "k_1", &error), APR_SUCCESS);
     json_t *json = load(path);
     ck_assert_str_eq(aq_json_text(fixture_pool, json),
                      "{\"comment\":[1],\"tenants\":{\"acme\":{\"plan\":\"basic\",\"webhook\":{\"secret\":\"s\"}},"
                      "\"one\":{\"plan\":\"basic\",\"max_keys\":1}},\"keys\":[]}");
     json_decref(json);
-    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, path, "k_1", &error), APR_NOTFOUND);
+    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, keys_place(path), "k_1", &error), APR_NOTFOUND);
     ck_assert_int_eq(glob(fixture_path("revoke.json.new*"), 0, NULL, &left), GLOB_NOMATCH);
 }
 END_TEST
@@ -203,7 +207,7 @@ START_TEST(mode_owner_and_symbolic_link_stay)
     ck_assert_int_eq(chmod(path, 0604), 0);
     ck_assert_int_eq(chown(path, uid, (gid_t)-1), 0);
     ck_assert_int_eq(symlink(path, link), 0);
-    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, link, "k_1", &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_key_revoke(fixture_pool, keys_place(link), "k_1", &error), APR_SUCCESS);
     ck_assert_int_eq(lstat(link, &info), 0);
     ck_assert(S_ISLNK(info.st_mode));
     ck_assert_int_eq(stat(path, &info), 0);
@@ -220,19 +224,20 @@ START_TEST(a_tenant_is_made_and_changed)
 
     umask(0);
     apr_hash_set(limits, "day", APR_HASH_KEY_STRING, "20000/day");
-    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "acme", NULL, limits, &error), ENOENT);
-    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "acme", "basic", NULL, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, keys_place(path), "acme", NULL, limits, &error), ENOENT);
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, keys_place(path), "acme", "basic", NULL, &error), APR_SUCCESS);
     ck_assert_int_eq(stat(path, &info), 0);
     ck_assert_uint_eq(info.st_mode & 07777, 0640);
-    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "other", NULL, limits, &error), APR_EGENERAL);
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, keys_place(path), "other", NULL, limits, &error),
+                     APR_EGENERAL);
     ck_assert_str_eq(error, "the tenant \"other\" is new and needs a plan");
-    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "acme", "big", limits, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, keys_place(path), "acme", "big", limits, &error), APR_SUCCESS);
     json_t *json = load(path);
     ck_assert_str_eq(aq_json_text(fixture_pool, json),
                      "{\"tenants\":{\"acme\":{\"plan\":\"big\",\"limits\":{\"day\":\"20000/day\"}}},\"keys\":[]}");
     json_decref(json);
     apr_hash_set(limits, "day", APR_HASH_KEY_STRING, "");
-    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, "acme", NULL, limits, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, keys_place(path), "acme", NULL, limits, &error), APR_SUCCESS);
     json = load(path);
     ck_assert_str_eq(aq_json_text(fixture_pool, json), "{\"tenants\":{\"acme\":{\"plan\":\"big\"}},\"keys\":[]}");
     json_decref(json);
@@ -255,8 +260,9 @@ START_TEST(a_tenant_against_the_rules_is_refused_and_the_file_stays)
     apr_hash_t *limits = apr_hash_make(fixture_pool);
 
     apr_hash_set(limits, BAD_TENANTS[_i].limit, APR_HASH_KEY_STRING, BAD_TENANTS[_i].rate);
-    ck_assert_int_eq(aq_keyedit_tenant_set(fixture_pool, path, BAD_TENANTS[_i].tenant, "basic", limits, &error),
-                     APR_EGENERAL);
+    ck_assert_int_eq(
+        aq_keyedit_tenant_set(fixture_pool, keys_place(path), BAD_TENANTS[_i].tenant, "basic", limits, &error),
+        APR_EGENERAL);
     ck_assert_msg(strstr(error, BAD_TENANTS[_i].said) != NULL, "%s", error);
     ck_assert_str_eq(fixture_read(path), before);
 }
@@ -275,7 +281,8 @@ START_TEST(edits_of_many_processes_undo_none_of_each_other)
             char text[AQ_KEY_TEXT_SIZE];
             int failed = 0;
             for (int k = 0; k < 10; k++) {
-                failed += aq_keyedit_key_create(fixture_pool, path, &spec, text, &id, &error) != APR_SUCCESS;
+                failed +=
+                    aq_keyedit_key_create(fixture_pool, keys_place(path), &spec, text, &id, &error) != APR_SUCCESS;
             }
             _exit(failed);
         }
@@ -291,8 +298,17 @@ START_TEST(edits_of_many_processes_undo_none_of_each_other)
 }
 END_TEST
 
+static void in_file(void)
+{
+    keys_place_set(NULL);
+}
+
+/* First for keys files, then for keys in Redis, where what is about files is left out. */
 static void add(TCase *tests)
 {
+    static int times;
+    const int is_of_files = times++ == 0;
+
     tcase_add_test(tests, a_key_that_was_made_is_taken_by_the_server);
     tcase_add_loop_test(tests, a_key_against_the_rules_is_refused_and_the_file_stays, 0,
                         sizeof(REFUSED) / sizeof(REFUSED[0]));
@@ -300,15 +316,19 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_rotated_key_has_a_successor_that_counts_where_it_did);
     tcase_add_test(tests, a_key_rotated_without_overlap_is_gone_at_once);
     tcase_add_test(tests, a_rotation_that_cannot_be_is_refused_and_the_file_stays);
-    tcase_add_test(tests, a_tenant_is_found_by_its_name);
-    tcase_add_test(tests, mode_owner_and_symbolic_link_stay);
-    tcase_add_test(tests, a_tenant_is_made_and_changed);
     tcase_add_loop_test(tests, a_tenant_against_the_rules_is_refused_and_the_file_stays, 0,
                         sizeof(BAD_TENANTS) / sizeof(BAD_TENANTS[0]));
-    tcase_add_test(tests, edits_of_many_processes_undo_none_of_each_other);
+    if (is_of_files) {
+        tcase_add_test(tests, a_tenant_is_found_by_its_name);
+        tcase_add_test(tests, mode_owner_and_symbolic_link_stay);
+        tcase_add_test(tests, a_tenant_is_made_and_changed);
+        tcase_add_test(tests, edits_of_many_processes_undo_none_of_each_other);
+    }
 }
 
 int main(void)
 {
-    return fixture_run("key edits", add);
+    static void (*const homes[])(void) = {in_file, redis_keys_begin};
+
+    return fixture_run_each("key edits", 2, homes, add);
 }

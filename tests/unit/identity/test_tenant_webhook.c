@@ -223,18 +223,19 @@ START_TEST(a_webhook_is_set_with_a_secret_that_is_seen_once)
     char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE], other[AQ_WEBHOOK_SECRET_TEXT_SIZE];
     const char *path = edited();
 
-    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, path, "acme", URL, secret, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, keys_place(path), "acme", URL, secret, &error), APR_SUCCESS);
     ck_assert_uint_eq(strlen(secret), AQ_WEBHOOK_SECRET_TEXT_SIZE - 1);
     ck_assert_ptr_nonnull(strstr(fixture_read(path), secret));
     ck_assert_str_eq(webhook_of(path)->url, URL);
     ck_assert_uint_eq(webhook_of(path)->secrets[0].size, AQ_WEBHOOK_SECRET_MADE_BYTES);
     /* another address, the same secret */
-    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, path, "acme", URL "/2", other, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, keys_place(path), "acme", URL "/2", other, &error),
+                     APR_SUCCESS);
     ck_assert_str_eq(other, "");
     ck_assert_str_eq(webhook_of(path)->url, URL "/2");
     ck_assert_ptr_nonnull(strstr(fixture_read(path), secret));
     /* none */
-    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, path, "acme", "", other, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, keys_place(path), "acme", "", other, &error), APR_SUCCESS);
     ck_assert_ptr_null(webhook_of(path));
     ck_assert_ptr_null(strstr(fixture_read(path), "webhook"));
 }
@@ -245,13 +246,17 @@ START_TEST(a_bad_edit_changes_nothing)
     char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE];
     const char *path = edited(), *before = fixture_read(path);
 
-    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, path, "acme", "ftp://x/", secret, &error), APR_EGENERAL);
+    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, keys_place(path), "acme", "ftp://x/", secret, &error),
+                     APR_EGENERAL);
     ck_assert_ptr_nonnull(strstr(error, "its URL is no URL"));
     ck_assert_str_eq(secret, "");
-    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, path, "other", URL, secret, &error), APR_NOTFOUND);
-    ck_assert_int_eq(aq_keyedit_webhook_rotate(fixture_pool, path, "acme", 0, 0, secret, &error), APR_NOTFOUND);
+    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, keys_place(path), "other", URL, secret, &error),
+                     APR_NOTFOUND);
+    ck_assert_int_eq(aq_keyedit_webhook_rotate(fixture_pool, keys_place(path), "acme", 0, 0, secret, &error),
+                     APR_NOTFOUND);
     ck_assert_ptr_nonnull(strstr(error, "has no webhook"));
-    ck_assert_int_eq(aq_keyedit_webhook_rotate(fixture_pool, path, "other", 0, 0, secret, &error), APR_NOTFOUND);
+    ck_assert_int_eq(aq_keyedit_webhook_rotate(fixture_pool, keys_place(path), "other", 0, 0, secret, &error),
+                     APR_NOTFOUND);
     ck_assert_str_eq(fixture_read(path), before);
 }
 END_TEST
@@ -259,8 +264,9 @@ END_TEST
 static void rotate(const char *path, aq_time_ms_t now_ms, aq_time_ms_t overlap_ms,
                    char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE])
 {
-    ck_assert_int_eq(aq_keyedit_webhook_rotate(fixture_pool, path, "acme", now_ms, now_ms + overlap_ms, secret, &error),
-                     APR_SUCCESS);
+    ck_assert_int_eq(
+        aq_keyedit_webhook_rotate(fixture_pool, keys_place(path), "acme", now_ms, now_ms + overlap_ms, secret, &error),
+        APR_SUCCESS);
 }
 
 START_TEST(old_secrets_sign_for_a_while_and_go)
@@ -268,7 +274,7 @@ START_TEST(old_secrets_sign_for_a_while_and_go)
     char first[AQ_WEBHOOK_SECRET_TEXT_SIZE], second[AQ_WEBHOOK_SECRET_TEXT_SIZE], third[AQ_WEBHOOK_SECRET_TEXT_SIZE];
     const char *path = edited();
 
-    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, path, "acme", URL, first, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, keys_place(path), "acme", URL, first, &error), APR_SUCCESS);
     rotate(path, KEYS_NOW_MS, 2 * HOUR_MS, second);
     ck_assert_str_ne(first, second);
     const aq_tenant_webhook_t *webhook = webhook_of(path);
@@ -297,13 +303,13 @@ START_TEST(there_are_never_more_secrets_than_may_be)
     char secret[AQ_WEBHOOK_SECRET_TEXT_SIZE];
     const char *path = edited();
 
-    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, path, "acme", URL, secret, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_keyedit_webhook_set(fixture_pool, keys_place(path), "acme", URL, secret, &error), APR_SUCCESS);
     for (int i = 1; i < AQ_WEBHOOK_SECRETS_MAX; i++) {
         rotate(path, KEYS_NOW_MS, HOUR_MS, secret);
     }
-    ck_assert_int_eq(
-        aq_keyedit_webhook_rotate(fixture_pool, path, "acme", KEYS_NOW_MS, KEYS_NOW_MS + HOUR_MS, secret, &error),
-        APR_EGENERAL);
+    ck_assert_int_eq(aq_keyedit_webhook_rotate(fixture_pool, keys_place(path), "acme", KEYS_NOW_MS,
+                                               KEYS_NOW_MS + HOUR_MS, secret, &error),
+                     APR_EGENERAL);
     ck_assert_ptr_nonnull(strstr(error, "--overlap 0"));
     ck_assert_str_eq(secret, "");
     ck_assert_uint_eq(webhook_of(path)->secret_count, AQ_WEBHOOK_SECRETS_MAX);
