@@ -103,7 +103,7 @@ def test_counter_out_of_its_place_is_found(api):
 
 @pytest.mark.parametrize("words, said", [
     (("kye", "create"), 'there is no command "kye create"; did you mean "key create"?'),
-    (("key",), "key takes one of: create, list, revoke, rotate"),
+    (("key",), "key takes one of: create, list, revoke, rotate, import, export"),
     (("frobnicate",), 'there is no command "frobnicate"; --help lists them'),
     (("key", "list", "--tenent", "x"), "there is no option --tenent; did you mean --tenant?"),
     (("key", "list", "--tenant"), "--tenant needs a value"),
