@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker, whole, in a process of its own: killed, stopped, frozen, told to cancel, given another configuration. */
+#include "base/aq_clock.h"
+#include "unit/worker/worker_fixture.h"
+
+#include <apr_strings.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The lease would last long; the lock of the killed worker's file tells at once. */
+START_TEST(f41_a_killed_workers_job_is_done_by_the_next_with_one_effect)
+{
+    world.options.lease_ms = 600000;
+    worker_start();
+    const char *id = world_submit("/slow/1500");
+    world_wait_for_requests(1);
+    worker_kill(SIGKILL);
+    ck_assert_int_eq(worker_end(), -SIGKILL);
+    ck_assert_int_eq(queue_find(world.queue, id)->status, AQ_BATCH_RUNNING);
+    worker_start();
+    aq_batch_t *batch = world_wait_for(id, AQ_BATCH_SUCCEEDED);
+    ck_assert_int_eq(batch->attempt, 2);
+    ck_assert_int_eq(world.server->requests, 2);
+    ck_assert_int_eq(world.server->effects, 1);
+}
+END_TEST
+
+START_TEST(f42_a_worker_that_slept_through_its_lease_changes_nothing)
+{
+    worker_start();
+    const char *id = world_submit("/slow/1500");
+    pid_t sleeper = world.worker;
+    world_wait_for_requests(1);
+    ck_assert_int_eq(kill(sleeper, SIGSTOP), 0);
+    worker_start();
+    aq_batch_t *batch = world_wait_for(id, AQ_BATCH_SUCCEEDED);
+    ck_assert_int_eq(batch->attempt, 2);
+    ck_assert_int_eq(kill(sleeper, SIGCONT), 0);
+    world_nap(1500); /* time for the woken worker to do what it must not */
+    aq_batch_t *after = queue_find(world.queue, id);
+    ck_assert_int_eq(after->version, batch->version);
+    ck_assert_str_eq(fixture_read(aq_spool_result_path(world.spool, fixture_pool, id, after->result_token)),
+                     WORLD_BODY);
+    ck_assert_int_eq(kill(sleeper, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(sleeper, NULL, 0), sleeper);
+}
+END_TEST
+
+START_TEST(a_stop_lets_short_jobs_end)
+{
+    worker_start();
+    const char *id = world_submit("/slow/400");
+    world_wait_for_requests(1);
+    worker_kill(SIGTERM);
+    ck_assert_int_eq(worker_end(), 0);
+    ck_assert_int_eq(queue_find(world.queue, id)->status, AQ_BATCH_SUCCEEDED);
+}
+END_TEST
+
+START_TEST(a_stop_hands_long_jobs_back)
+{
+    worker_start();
+    const char *id = world_submit("/slow/1500"), *unknown = world_submit_to("/slow/1500", unrepeatable);
+    world_wait_for_requests(2);
+    world.options.stop_wait_ms = 500;
+    worker_kill(SIGTERM);
+    ck_assert_int_eq(worker_end(), 0);
+    aq_batch_t *batch = queue_find(world.queue, id);
+    ck_assert_int_eq(batch->status, AQ_BATCH_QUEUED);
+    ck_assert_int_eq(batch->attempt, 0);
+    ck_assert_str_eq(queue_find(world.queue, unknown)->error_code, "outcome-unknown");
+    worker_start();
+    ck_assert_int_eq(world_wait_for(id, AQ_BATCH_SUCCEEDED)->attempt, 1);
+    ck_assert_int_eq(world.server->effects, 2);
+}
+END_TEST
+
+static void cancel(const char *id, aq_batch_status_t becomes)
+{
+    aq_queue_now_t now = {.wall_ms = aq_clock_now_ms()};
+    aq_batch_t *batch;
+
+    ck_assert_int_eq(aq_queue_cancel(world.queue, fixture_pool, id, &now, &batch), APR_SUCCESS);
+    ck_assert_int_eq(batch->status, becomes);
+}
+
+START_TEST(f48_a_canceled_transfer_is_stopped_within_a_second)
+{
+    world.options.lease_ms = 30000;
+    world_location("/slow/9000");
+    world_config_write();
+    worker_start();
+    const char *id = world_submit("/slow/9000"), *unrepeated = world_submit_to("/slow/9000", unrepeatable);
+    world_wait_for_requests(2);
+    aq_time_ms_t began_ms = aq_clock_boot_ms();
+    cancel(id, AQ_BATCH_CANCELING);
+    cancel(unrepeated, AQ_BATCH_CANCELING);
+    aq_batch_t *batch = world_wait_for(id, AQ_BATCH_CANCELED);
+    ck_assert_int_lt(aq_clock_boot_ms() - began_ms, 2000); /* about 400, and libcurl looks once a second at worst */
+    ck_assert_ptr_null(batch->error_code);
+    ck_assert_int_eq(batch->result_token, 0);
+    (void)world_wait_for(unrepeated, AQ_BATCH_CANCELED);
+    (void)world_wait_for(world_submit("/ok"), AQ_BATCH_SUCCEEDED);
+    ck_assert_int_eq(world.server->requests, 3);
+}
+END_TEST
+
+START_TEST(f48_a_canceled_job_of_a_killed_worker_is_not_revived)
+{
+    worker_start();
+    const char *id = world_submit("/slow/1500");
+    world_wait_for_requests(1);
+    worker_kill(SIGKILL);
+    (void)worker_end();
+    cancel(id, AQ_BATCH_CANCELING);
+    cancel(id, AQ_BATCH_CANCELING);
+    worker_start();
+    (void)world_wait_for(id, AQ_BATCH_CANCELED);
+    (void)world_wait_for(world_submit("/ok"), AQ_BATCH_SUCCEEDED);
+    ck_assert_int_eq(world.server->requests, 2);
+}
+END_TEST
+
+/* Canceled at every moment around the answer: it is one of the two, the row never changes its mind, and a result is there
+ * if and only if it succeeded. */
+START_TEST(f48_a_cancel_raced_by_success_has_one_outcome)
+{
+    worker_start();
+    for (int round = 0; round < 12; round++) {
+        aq_queue_now_t now = {.wall_ms = aq_clock_now_ms()};
+        const char *id = world_submit("/slow/400");
+        aq_batch_t *batch;
+        world_wait_for_requests(round + 1);
+        world_nap(100 + round * 40);
+        apr_status_t rv = aq_queue_cancel(world.queue, fixture_pool, id, &now, &batch);
+        aq_time_ms_t until_ms = aq_clock_boot_ms() + PATIENCE_MS;
+        while (!aq_batch_is_over(queue_find(world.queue, id)->status) && aq_clock_boot_ms() < until_ms) {
+            world_nap(5);
+        }
+        batch = queue_find(world.queue, id);
+        ck_assert(batch->status == AQ_BATCH_SUCCEEDED || batch->status == AQ_BATCH_CANCELED);
+        ck_assert_int_eq(batch->result_token > 0, batch->status == AQ_BATCH_SUCCEEDED);
+        ck_assert(rv == APR_SUCCESS || (rv == APR_EINVAL && batch->status == AQ_BATCH_SUCCEEDED));
+        ck_assert_int_eq(aq_queue_cancel(world.queue, fixture_pool, id, &now, &batch), APR_EINVAL);
+    }
+}
+END_TEST
+
+START_TEST(a_worker_follows_its_parent)
+{
+    int ends[2];
+    pid_t pids[2] = {0, 0};
+
+    ck_assert_int_eq(pipe(ends), 0);
+    pid_t parent = fork();
+    ck_assert_int_ge(parent, 0);
+    if (parent == 0) {
+        world.options.parent_pid = getpid();
+        worker_start();
+        pids[0] = world.worker;
+        (void)!write(ends[1], pids, sizeof pids);
+        (void)pause();
+        _exit(0);
+    }
+    ck_assert_int_eq(close(ends[1]), 0);
+    ck_assert_int_eq(read(ends[0], pids, sizeof pids), sizeof pids);
+    (void)world_wait_for(world_submit("/ok"), AQ_BATCH_SUCCEEDED);
+    ck_assert_int_eq(kill(parent, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(parent, NULL, 0), parent);
+    /* The orphan holds the pipe's other end until it ends. */
+    ck_assert_int_eq(read(ends[0], pids, 1), 0);
+}
+END_TEST
+
+START_TEST(a_reload_brings_new_locations_and_keeps_the_good_ones)
+{
+    worker_start();
+    (void)world_wait_for(world_submit("/ok"), AQ_BATCH_SUCCEEDED);
+    fixture_write(world.options.config_file, "{ broken");
+    worker_kill(SIGHUP);
+    (void)world_wait_for(world_submit("/ok"), AQ_BATCH_SUCCEEDED);
+    (void)world_location("/new");
+    world_config_write();
+    worker_kill(SIGHUP);
+    world_nap(600); /* two of its ticks: it has read the file */
+    (void)world_wait_for(world_submit("/new"), AQ_BATCH_SUCCEEDED);
+}
+END_TEST
+
+START_TEST(a_reload_that_moves_the_queue_ends_the_worker)
+{
+    worker_start();
+    (void)world_wait_for(world_submit("/ok"), AQ_BATCH_SUCCEEDED);
+    world.config.threads = 5;
+    world_config_write();
+    worker_kill(SIGHUP);
+    ck_assert_int_eq(worker_end(), 0);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, world_setup, world_teardown);
+    tcase_add_test(tests, f41_a_killed_workers_job_is_done_by_the_next_with_one_effect);
+    tcase_add_test(tests, f42_a_worker_that_slept_through_its_lease_changes_nothing);
+    tcase_add_test(tests, a_stop_lets_short_jobs_end);
+    tcase_add_test(tests, a_stop_hands_long_jobs_back);
+    tcase_add_test(tests, f48_a_canceled_transfer_is_stopped_within_a_second);
+    tcase_add_test(tests, f48_a_canceled_job_of_a_killed_worker_is_not_revived);
+    tcase_add_test(tests, f48_a_cancel_raced_by_success_has_one_outcome);
+    tcase_add_test(tests, a_worker_follows_its_parent);
+    tcase_add_test(tests, a_reload_brings_new_locations_and_keeps_the_good_ones);
+    tcase_add_test(tests, a_reload_that_moves_the_queue_ends_the_worker);
+}
+
+int main(void)
+{
+    return fixture_run("life of a worker", add_tests);
+}
