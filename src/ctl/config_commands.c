@@ -210,7 +210,7 @@ static aq_ctl_exit_t all_check(aq_check_t *check)
     refusals_check(check, &report);
     overrides_check(check, set, plans);
     files_check(check);
-    return aq_check_sections(check, plans, (unsigned)aq_key_set_list(set, check->ctl->p)->nelts);
+    return aq_check_sections(check, plans, aq_key_set_count(set));
 }
 
 aq_ctl_exit_t aq_ctl_config_check(aq_ctl_t *ctl)

@@ -23,6 +23,7 @@
 #include "httpd/pages.h"
 #include "httpd/rules.h"
 #include "httpd/section_report.h"
+#include "httpd/status_top.h"
 #include "httpd/store_setup.h"
 #include "httpd/tally.h"
 #include "httpd/watchdog.h"
@@ -290,6 +291,7 @@ static apr_status_t refresh(int state, void *data, apr_pool_t *pool)
         /* Failures are logged by the keys themselves; the last good set stays. */
         (void)aq_keys_refresh(runtime->keys, pool, now_ms, &is_changed);
     }
+    aq_status_top_tick(runtime, now_ms);
     return APR_SUCCESS;
 }
 

@@ -296,6 +296,7 @@ const char *aq_status_html(apr_pool_t *p, const aq_status_t *status, const char 
     aq_part_top(page, "keys", "Keys that used most", "No key has used anything of a limit of its own.",
                 &status->top.keys, now_ms);
     aq_text_add(page, "</div>");
+    aq_part_top_age(page, &status->top, now_ms);
     if (status->health.has_batches) {
         batches_add(page, status);
     }

@@ -153,6 +153,9 @@ const char *aq_status_json(apr_pool_t *p, const aq_status_t *status)
     set(json, "troubles", troubles_json(status->troubles));
     set(json, "last_hour", hour_json(status));
     set(json, "plans", plans_json(status->plans));
+    set(json, "lists",
+        json_pack("{s:i, s:i, s:o}", "keys_seen", (int)status->top.seen, "keys", (int)status->top.key_count, "at",
+                  status->top.at_ms ? aq_json_time(status->top.at_ms) : json_null()));
     set(json, "nearest", top_json(&status->top.nearest));
     set(json, "tenants", top_json(&status->top.tenants));
     set(json, "keys", top_json(&status->top.keys));

@@ -9,6 +9,7 @@
 #define CHART_HEIGHT 88
 #define BAR_STEP 10 /* of the chart's width, for each minute */
 #define BAR_WIDTH 8
+#define OLD_LISTS_S 10
 
 /* Names and colours of the charts; the colours are in status.css. */
 static const struct {
@@ -281,4 +282,17 @@ void aq_part_top(aq_text_t *page, const char *id, const char *caption, const cha
         aq_text_addf(page, "<tr><td colspan=\"2\" class=\"none\">%s</td></tr>", empty);
     }
     aq_text_add(page, "</tbody></table></section>");
+}
+
+void aq_part_top_age(aq_text_t *page, const aq_top_t *top, aq_time_ms_t now_ms)
+{
+    const aq_time_ms_t age_s = (now_ms - top->at_ms) / AQ_MS_PER_S;
+
+    aq_text_add(page, "<p class=\"soft\" id=\"lists-age\" data-live>");
+    if (top->seen < top->key_count) {
+        aq_text_addf(page, "These lists are not whole yet: so far %u of %u keys were looked at.", top->seen, top->key_count);
+    } else if (top->at_ms != 0 && age_s >= OLD_LISTS_S) {
+        aq_text_addf(page, "These lists are %" APR_INT64_T_FMT " seconds old.", age_s);
+    }
+    aq_text_add(page, "</p>");
 }

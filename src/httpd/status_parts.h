@@ -37,4 +37,7 @@ void aq_part_charts(aq_text_t *page, const aq_status_t *status);
 void aq_part_top(aq_text_t *page, const char *id, const char *caption, const char *empty, const aq_top_list_t *list,
                  aq_time_ms_t now_ms);
 
+/* How far these tables have come where there are very many keys, or how old they are; empty where they are of now. */
+void aq_part_top_age(aq_text_t *page, const aq_top_t *top, aq_time_ms_t now_ms);
+
 #endif

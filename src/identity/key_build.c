@@ -358,7 +358,7 @@ static void key_add(build_t *build, size_t index, const json_t *entry)
     principal->plan_tally = tenant->plan->tally;
     principal->subject[AQ_PER_KEY] = aq_subject_hash(build->secret, AQ_PER_KEY, counted_as(entry, principal->key_id));
     principal->subject[AQ_PER_TENANT] = tenant->subject;
-    tenant->keys++;
+    principal->is_first_of_tenant = tenant->keys++ == 0;
     apr_hash_set(build->ids, principal->key_id, APR_HASH_KEY_STRING, principal);
     *aq_key_set_slot(build->set, key->digest) = ++build->set->count;
 }

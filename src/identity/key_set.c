@@ -125,6 +125,16 @@ const aq_keys_report_t *aq_key_set_report(const aq_key_set_t *set)
     return &set->report;
 }
 
+unsigned aq_key_set_count(const aq_key_set_t *set)
+{
+    return set->count;
+}
+
+const aq_principal_t *aq_key_set_at(const aq_key_set_t *set, unsigned index)
+{
+    return &set->keys[index].principal;
+}
+
 apr_array_header_t *aq_key_set_list(const aq_key_set_t *set, apr_pool_t *p)
 {
     apr_array_header_t *list = apr_array_make(p, (int)set->count, sizeof(const aq_principal_t *));

@@ -119,6 +119,10 @@ const aq_principal_t *aq_key_set_tenant(const aq_key_set_t *set, const char *ten
 /* What the load of this set found. Owned by the set. */
 const aq_keys_report_t *aq_key_set_report(const aq_key_set_t *set);
 
+/* How many keys a set has, and the principal of one of them, 0 to count - 1. Owned by the set. Thread-safe. */
+unsigned aq_key_set_count(const aq_key_set_t *set);
+const aq_principal_t *aq_key_set_at(const aq_key_set_t *set, unsigned index);
+
 /* Walks a set for people: all keys' principals, as an array of const aq_principal_t * in `p`. */
 apr_array_header_t *aq_key_set_list(const aq_key_set_t *set, apr_pool_t *p);
 

@@ -24,6 +24,7 @@ typedef struct {
     const char *const *scopes;
     unsigned scope_count;
     int is_disabled;
+    int is_first_of_tenant;     /* of the keys of a set: each tenant with keys has one */
     aq_time_ms_t expires_at_ms; /* 0: never */
     apr_array_header_t *limits; /* of const aq_limit_t *: the plan's, with the tenant's and the key's overrides */
     aq_hash128_t subject[AQ_PER_COUNT]; /* by aq_per_t */

@@ -53,7 +53,9 @@ class Browser:
             shutil.rmtree(self.profile, ignore_errors=True)
 
     def view(self, width=1280, height=900, scheme="light", script=True):
-        """How wide the window is, which colours its owner prefers, and whether scripts run."""
+        """An empty window: how wide it is, which colours its owner prefers, and whether scripts run. A page that was left
+        open would go on asking a server that has gone."""
+        self.open("about:blank")
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600})
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {
