@@ -74,10 +74,17 @@ static apr_status_t failover_give_back(aq_counter_store_t *base, aq_counter_t *c
     return aq_counter_store_give_back(store->local, counters, count, now_ms);
 }
 
+/* Who only looks is no request that could not be counted: while Redis is known to be away it is not asked. */
+static int is_away(const failover_store_t *store)
+{
+    return aq_redis_link_is_down(aq_redis_counters_link(store->redis));
+}
+
 static apr_status_t failover_look(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
 {
     const failover_store_t *store = failover_store(base);
-    const apr_status_t rv = aq_counter_store_look(store->redis, counters, count, now_ms);
+    const apr_status_t rv =
+        is_away(store) ? APR_EGENERAL : aq_counter_store_look(store->redis, counters, count, now_ms);
 
     return rv == APR_SUCCESS ? rv : aq_counter_store_look(store->local, counters, count, now_ms);
 }
@@ -95,7 +102,7 @@ static apr_status_t failover_reset(aq_counter_store_t *base, aq_counter_t *count
 static apr_status_t failover_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq_counter_store_info_t *info)
 {
     const failover_store_t *store = failover_store(base);
-    const apr_status_t rv = aq_counter_store_info(store->redis, now_ms, info);
+    const apr_status_t rv = is_away(store) ? APR_EGENERAL : aq_counter_store_info(store->redis, now_ms, info);
 
     return rv == APR_SUCCESS ? rv : aq_counter_store_info(store->local, now_ms, info);
 }

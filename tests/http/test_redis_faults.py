@@ -90,6 +90,23 @@ def test_f32_policy_while_it_is_down(machine, redis, key, policy, status, told):
     assert all(answer.headers.get("Retry-After") == "1" for answer in answers if status == 503)
 
 
+def test_who_looks_at_the_status_page_while_redis_is_away_fails_nothing(machine, redis, keys, key):
+    for number in range(20):
+        keys.add("acme", id=f"k_{number}")
+    page = "<Location /status>\nSetHandler apiquota-status\nRequire local\n</Location>\n" + exposition.LOCATION
+    web = machine(page + conf(redis.url, budget="5s"), mpm_conf="StartServers 1\nServerLimit 1\n")
+    remaining(web, key)
+    redis.kill()
+    assert [web.get(ITEM, key=key).status for _ in range(3)] == [200] * 3
+
+    def looks():
+        return web.get("/status", headers={"Accept": "application/json"}).json()["lists"]
+    before, seen = exposition.scrape(web).of("apiquota_store_errors_total", reason="breaker"), set()
+    eventually(lambda: seen.add(looks()["at"]) or len(seen) > 2, 30, "three looks at the counters")
+    assert exposition.scrape(web).of("apiquota_store_errors_total", reason="breaker") == before
+    assert looks()["keys_seen"] == 21
+
+
 def test_f32_local_counting_holds_the_limit_from_where_redis_stood(machine, redis, key):
     web = machine(conf(redis.url, plan=confs.plan("basic", "day 10/day headers=primary"), budget="5s"))
     assert [web.get(ITEM, key=key).status for _ in range(6)] == [200] * 6
