@@ -290,7 +290,8 @@ void aq_part_top_age(aq_text_t *page, const aq_top_t *top, aq_time_ms_t now_ms)
 
     aq_text_add(page, "<p class=\"soft\" id=\"lists-age\" data-live>");
     if (top->seen < top->key_count) {
-        aq_text_addf(page, "These lists are not whole yet: so far %u of %u keys were looked at.", top->seen, top->key_count);
+        aq_text_addf(page, "These lists are not whole yet: so far %u of %u keys were looked at.", top->seen,
+                     top->key_count);
     } else if (top->at_ms != 0 && age_s >= OLD_LISTS_S) {
         aq_text_addf(page, "These lists are %" APR_INT64_T_FMT " seconds old.", age_s);
     }
