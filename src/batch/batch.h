@@ -95,6 +95,12 @@ static inline int aq_batch_has_expired(const aq_batch_t *batch, aq_time_ms_t now
     return batch->expires_at_ms > 0 && batch->expires_at_ms <= now_ms;
 }
 
+/* 1 where it waits for the machine that has its body. */
+static inline int aq_batch_waits_for_machine(const aq_batch_t *batch)
+{
+    return batch->is_home_down && !aq_batch_is_over(batch->status);
+}
+
 /* Makes an ID for `now_ms` from 10 random bytes. */
 void aq_batch_id_write(char id[AQ_BATCH_ID_SIZE], aq_time_ms_t now_ms, const unsigned char random[10]);
 /* 1 when `text` has the exact form of an ID. Everything else is answered 404 without asking the queue. */

@@ -22,11 +22,20 @@ typedef struct {
 } member_t;
 
 static const member_t config_members[] = {
-    {"queue_file", TEXT, offsetof(aq_batch_config_t, queue_file), 0, 0},
     {"spool_folder", TEXT, offsetof(aq_batch_config_t, spool_folder), 0, 0},
     {"spool_max_bytes", INT64, offsetof(aq_batch_config_t, spool_max_bytes), 0, INT64_MAX},
     {"spool_keep_percent", INT, offsetof(aq_batch_config_t, spool_keep_percent), 0, 100},
     {"threads", INT, offsetof(aq_batch_config_t, threads), 1, 256},
+};
+
+/* Where the queue is, by its kind. */
+static const member_t sqlite_members[] = {
+    {"queue_file", TEXT, offsetof(aq_batch_config_t, queue_file), 0, 0},
+};
+static const member_t redis_members[] = {
+    {"machine", TEXT, offsetof(aq_batch_config_t, machine), 0, 0},
+    {"worker_files", TEXT, offsetof(aq_batch_config_t, worker_files), 0, 0},
+    {"spool_is_shared", BOOL, offsetof(aq_batch_config_t, spool_is_shared), 0, 1},
 };
 
 static const member_t location_members[] = {
@@ -64,16 +73,25 @@ static json_t *member_json(const member_t *member, const void *of)
     return NULL;
 }
 
-/* A new object with these members; NULL when memory ran out or a text is no UTF-8. */
+/* 1 where they do not go into `json`: memory ran out, or a text is no UTF-8. */
+static int members_add(json_t *json, const member_t *members, size_t count, const void *of)
+{
+    int failed = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        failed |= json_object_set_new(json, members[i].name, member_json(&members[i], of)) != 0;
+    }
+    return failed;
+}
+
+/* A new object with these members; NULL as above. */
 static json_t *members_json(const member_t *members, size_t count, const void *of)
 {
     json_t *json = json_object();
 
-    for (size_t i = 0; i < count; i++) {
-        if (json_object_set_new(json, members[i].name, member_json(&members[i], of)) != 0) {
-            json_decref(json);
-            return NULL;
-        }
+    if (members_add(json, members, count, of)) {
+        json_decref(json);
+        return NULL;
     }
     return json;
 }
@@ -105,23 +123,41 @@ static json_t *locations_json(apr_hash_t *locations, apr_pool_t *ptemp)
     return json;
 }
 
+static json_t *texts_json(const apr_array_header_t *texts)
+{
+    json_t *json = json_array();
+
+    for (int i = 0; texts != NULL && i < texts->nelts; i++) {
+        if (json_array_append_new(json, json_string(APR_ARRAY_IDX(texts, i, const char *))) != 0) {
+            json_decref(json);
+            return NULL;
+        }
+    }
+    return json;
+}
+
+static int queue_json(json_t *json, const aq_batch_config_t *config)
+{
+    if (config->queue_words == NULL) {
+        return members_add(json, sqlite_members, COUNT(sqlite_members), config);
+    }
+    return members_add(json, redis_members, COUNT(redis_members), config) ||
+           json_object_set_new(json, "queue_redis", texts_json(config->queue_words)) != 0;
+}
+
 /* What servers without webhooks do not say. */
 static int webhooks_json(json_t *json, const aq_batch_config_t *config)
 {
-    json_t *allow = json_array();
     int failed = config->key_file != NULL && json_object_set_new(json, "key_file", json_string(config->key_file)) != 0;
 
-    for (int i = 0; config->webhook_allow != NULL && i < config->webhook_allow->nelts; i++) {
-        failed |= json_array_append_new(allow, json_string(APR_ARRAY_IDX(config->webhook_allow, i, const char *))) != 0;
-    }
-    return json_object_set_new(json, "webhook_allow", allow) != 0 || failed;
+    return json_object_set_new(json, "webhook_allow", texts_json(config->webhook_allow)) != 0 || failed;
 }
 
 json_t *aq_batch_config_json(const aq_batch_config_t *config, apr_pool_t *ptemp)
 {
     json_t *json = members_json(config_members, COUNT(config_members), config);
 
-    if (webhooks_json(json, config) != 0 ||
+    if (queue_json(json, config) || webhooks_json(json, config) != 0 ||
         json_object_set_new(json, "locations", locations_json(config->locations, ptemp)) != 0) {
         json_decref(json);
         return NULL;
@@ -216,6 +252,35 @@ static apr_status_t webhooks_parse(apr_pool_t *p, const json_t *json, aq_batch_c
     return APR_SUCCESS;
 }
 
+static apr_status_t queue_parse(apr_pool_t *p, const json_t *json, aq_batch_config_t *config, const char **error)
+{
+    const json_t *words = json_object_get(json, "queue_redis"), *word;
+    size_t i;
+
+    if (words == NULL) {
+        apr_status_t rv = members_parse(p, sqlite_members, COUNT(sqlite_members), json, config, "worker", error);
+        config->worker_files = config->queue_file;
+        return rv;
+    }
+    config->queue_words = apr_array_make(p, 8, sizeof(const char *));
+    json_array_foreach(words, i, word)
+    {
+        if (json_is_string(word)) {
+            APR_ARRAY_PUSH(config->queue_words, const char *) = apr_pstrdup(p, json_string_value(word));
+        }
+    }
+    if (config->queue_words->nelts == 0 || (size_t)config->queue_words->nelts != json_array_size(words)) {
+        *error = "worker: \"queue_redis\" is no list of words";
+        return APR_EGENERAL;
+    }
+    return members_parse(p, redis_members, COUNT(redis_members), json, config, "worker", error);
+}
+
+const char *aq_batch_config_queue(apr_pool_t *p, const aq_batch_config_t *config)
+{
+    return config->queue_words != NULL ? apr_array_pstrcat(p, config->queue_words, ' ') : config->queue_file;
+}
+
 apr_status_t aq_batch_config_parse(apr_pool_t *p, const json_t *json, aq_batch_config_t **config, const char **error)
 {
     aq_batch_config_t *parsed = apr_pcalloc(p, sizeof(*parsed));
@@ -225,6 +290,7 @@ apr_status_t aq_batch_config_parse(apr_pool_t *p, const json_t *json, aq_batch_c
     *error = NULL;
     parsed->locations = apr_hash_make(p);
     if ((rv = members_parse(p, config_members, COUNT(config_members), json, parsed, "worker", error)) != APR_SUCCESS ||
+        (rv = queue_parse(p, json, parsed, error)) != APR_SUCCESS ||
         (rv = webhooks_parse(p, json, parsed, error)) != APR_SUCCESS ||
         (rv = locations_parse(p, json_object_get(json, "locations"), parsed->locations, error)) != APR_SUCCESS) {
         return rv;

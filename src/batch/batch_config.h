@@ -34,8 +34,13 @@ typedef struct {
 } aq_batch_location_t;
 
 typedef struct {
-    const char *queue_file; /* SQLite file */
+    const char *queue_file;          /* SQLite file; NULL: the queue is in Redis */
+    apr_array_header_t *queue_words; /* of const char *: where in Redis, as redis_queue_setting.h says; NULL: SQLite */
+    const char *machine;             /* this machine's name, for a queue in Redis; else NULL */
+    const char
+        *worker_files; /* what the names of the files begin with that the worker makes for itself; SQLite: queue_file */
     const char *spool_folder;
+    int spool_is_shared; /* by all machines that share the queue */
     int64_t spool_max_bytes;
     int spool_keep_percent; /* of spool_max_bytes, from which on the oldest results go; 0, 100: none before its time */
     int threads;
@@ -43,6 +48,9 @@ typedef struct {
     apr_array_header_t *webhook_allow; /* of const char *: networks that may be sent to though they are not public */
     apr_hash_t *locations;             /* name -> aq_batch_location_t * */
 } aq_batch_config_t;
+
+/* What tells one queue from another: its file, or its words, in `p`. */
+const char *aq_batch_config_queue(apr_pool_t *p, const aq_batch_config_t *config);
 
 /* The "worker" member: a new reference; NULL when memory ran out. */
 json_t *aq_batch_config_json(const aq_batch_config_t *config, apr_pool_t *ptemp);

@@ -128,6 +128,9 @@ json_t *aq_batch_json(const aq_batch_t *batch, const char *base_url)
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         failed |= set_new(json, members[i].name, members[i].value);
     }
+    if (aq_batch_waits_for_machine(batch)) {
+        failed |= set_new(json, "waiting_for", json_string("machine"));
+    }
     if (failed) {
         json_decref(json);
         return NULL;

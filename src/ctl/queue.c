@@ -7,9 +7,10 @@
  */
 #include "ctl/ctl.h"
 
-#include "store/sqlite_queue.h"
+#include "store/queue_open.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@ static aq_ctl_exit_t owner_become(const char *path)
     struct stat info;
 
     if (stat(path, &info) != 0) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "the queue %s: %s", path, strerror(errno));
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s: %s", path, strerror(errno));
     }
     if (geteuid() == 0 && (setegid(info.st_gid) != 0 || seteuid(info.st_uid) != 0)) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "cannot become the owner of %s: %s", path, strerror(errno));
@@ -47,11 +48,12 @@ aq_ctl_exit_t aq_ctl_queue_open(aq_ctl_t *ctl, const aq_batch_config_t **config,
     if (aq_batch_config_parse(ctl->p, worker, &parsed, &error) != APR_SUCCESS) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
-    if ((code = owner_become(parsed->queue_file)) != AQ_CTL_DONE) {
+    if ((code = owner_become(parsed->queue_file ? parsed->queue_file : parsed->spool_folder)) != AQ_CTL_DONE) {
         return code;
     }
-    if (aq_sqlite_queue_open(ctl->p, parsed->queue_file, QUEUE_WAIT_MS, queue, &error) != APR_SUCCESS || !*queue) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error ? error : parsed->queue_file);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (aq_queue_open(ctl->p, parsed, QUEUE_WAIT_MS, queue, &error) != APR_SUCCESS || !*queue) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error ? error : aq_batch_config_queue(ctl->p, parsed));
     }
     *config = parsed;
     return AQ_CTL_DONE;

@@ -21,7 +21,7 @@
 #define QUEUED_MAX 1000000000
 #define TENANT_MAX "tenant-max="
 #define KEEP "keep="
-#define SPOOL_FORM "DIR [max=SIZE] [tenant-max=SIZE] [keep=PERCENT%]"
+#define SPOOL_FORM "DIR [max=SIZE] [tenant-max=SIZE] [keep=PERCENT%] [shared]"
 #define RESULTS "results="
 #define EXEC "exec:"
 #define ATTEMPTS_MAX 100
@@ -93,15 +93,28 @@ static const char *path_resolve(const cmd_parms *cmd, const char *text)
     return *text ? ap_server_root_relative(cmd->pool, text) : NULL;
 }
 
-const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *text, const char *option)
+/* What is not allowed is not repeated: it may hold a password. */
+static const char *queue_in_redis(cmd_parms *cmd, int count, char *const words[])
 {
-    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
     aq_server_config_t *config = aq_config_server(cmd->server);
+    const char *error;
 
-    (void)unused;
-    if (error) {
-        return error;
+    if (aq_redis_queue_setting_parse(cmd->pool, (const char *const *)words, count, &config->queue_redis, &error) !=
+        APR_SUCCESS) {
+        return apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, error);
     }
+    if (config->queue_redis->tenant_max > 0) {
+        config->queue_tenant_max = config->queue_redis->tenant_max;
+    }
+    return NULL;
+}
+
+static const char *queue_in_sqlite(cmd_parms *cmd, const char *text, const char *option)
+{
+    aq_server_config_t *config = aq_config_server(cmd->server);
+    const char *error = NULL;
+
+    config->queue_redis = NULL;
     if (option && strncmp(option, TENANT_MAX, strlen(TENANT_MAX)) != 0) {
         return not_allowed(cmd, option, "sqlite[:FILE] [tenant-max=N]");
     }
@@ -119,10 +132,28 @@ const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *t
     }
     const char *file = strncmp(text, "sqlite:", 7) == 0 ? path_resolve(cmd, text + 7) : NULL;
     if (!file) {
-        return not_allowed(cmd, text, "sqlite, sqlite:FILE");
+        return not_allowed(cmd, text, "sqlite, sqlite:FILE, redis://HOST[:PORT][/DB], rediss://…, unix:PATH");
     }
     config->queue_file = file;
     return NULL;
+}
+
+const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, int count, char *const words[])
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)unused;
+    if (error) {
+        return error;
+    }
+    if (count > 0 && aq_redis_address_is(words[0])) {
+        return queue_in_redis(cmd, count, words);
+    }
+    if (count < 1 || count > 2) {
+        return not_allowed(cmd, count > 0 ? words[count - 1] : "",
+                           "sqlite[:FILE] [tenant-max=N], or the address of a Redis");
+    }
+    return queue_in_sqlite(cmd, words[0], count > 1 ? words[1] : NULL);
 }
 
 /* "90%": a whole number of per cent, 1 to 100. */
@@ -141,6 +172,10 @@ static const char *percent_parse(const cmd_parms *cmd, const char *text, int *pe
 /* One of the options of APIQuotaSpool. */
 static const char *spool_option_read(const cmd_parms *cmd, aq_server_config_t *config, const char *option)
 {
+    if (strcmp(option, "shared") == 0) {
+        config->spool_is_shared = 1;
+        return NULL;
+    }
     if (strncmp(option, "max=", 4) == 0) {
         return size_parse(cmd, option + 4, &config->spool_max_bytes);
     }
@@ -162,7 +197,7 @@ const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, int count, ch
     if (error) {
         return error;
     }
-    if (count < 1 || count > 4) {
+    if (count < 1 || count > 5) {
         return not_allowed(cmd, count > 0 ? words[count - 1] : "", SPOOL_FORM);
     }
     config->spool_dir = path_resolve(cmd, words[0]);

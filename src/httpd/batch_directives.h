@@ -11,7 +11,7 @@
 #include "httpd/config.h"
 
 /* Server settings: in no section, in no virtual host. */
-const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, const char *text, const char *option);
+const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, int count, char *const words[]);
 const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, int count, char *const words[]);
 const char *aq_batch_directive_worker(cmd_parms *cmd, void *unused, const char *flag, const char *option);
 const char *aq_batch_directive_worker_program(cmd_parms *cmd, void *unused, const char *path);
@@ -34,10 +34,11 @@ const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const cha
 const char *aq_batch_directive_webhook(cmd_parms *cmd, void *location, const char *flag);
 
 #define AQ_BATCH_DIRECTIVES                                                                                            \
-    AP_INIT_TAKE12("APIQuotaQueue", aq_batch_directive_queue, NULL, RSRC_CONF,                                         \
-                   "where jobs are kept: sqlite[:FILE] [tenant-max=100000]"),                                          \
+    AP_INIT_TAKE_ARGV(                                                                                                 \
+        "APIQuotaQueue", aq_batch_directive_queue, NULL, RSRC_CONF,                                                    \
+        "where jobs are kept: sqlite[:FILE] [tenant-max=100000], or redis://HOST[:PORT][/DB] [option …]"),             \
         AP_INIT_TAKE_ARGV("APIQuotaSpool", aq_batch_directive_spool, NULL, RSRC_CONF,                                  \
-                          "where the bodies of batches lie: DIR [max=10g] [tenant-max=1g] [keep=90%]"),                \
+                          "where the bodies of batches lie: DIR [max=10g] [tenant-max=1g] [keep=90%] [shared]"),       \
         AP_INIT_TAKE12("APIQuotaWorker", aq_batch_directive_worker, NULL, RSRC_CONF,                                   \
                        "whether httpd starts and watches apiquota-worker: on|off [threads=4]"),                        \
         AP_INIT_TAKE1("APIQuotaWorkerProgram", aq_batch_directive_worker_program, NULL, RSRC_CONF,                     \

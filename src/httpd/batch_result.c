@@ -125,6 +125,18 @@ static int has_expired(request_rec *r, const aq_batch_t *batch)
             (batch->result_expires_at_ms > 0 && batch->result_expires_at_ms <= aq_request_state(r)->now_ms));
 }
 
+/* The file lies on the spool of the machine that took the batch, and is not fetched from there. */
+static int refuse_elsewhere(request_rec *r, const aq_batch_t *batch)
+{
+    return refuse(
+        r, HTTP_SERVICE_UNAVAILABLE, "result-elsewhere",
+        apr_psprintf(r->pool,
+                     "The result lies on the machine that took the batch, %s, and this one cannot read it: ask that "
+                     "machine.",
+                     batch->home),
+        AQ_BATCH_RETRY_AFTER_S);
+}
+
 int aq_batch_result(request_rec *r, const aq_batch_t *batch)
 {
     const aq_spool_t *spool = aq_config_server(r->server)->runtime->spool;
@@ -141,6 +153,9 @@ int aq_batch_result(request_rec *r, const aq_batch_t *batch)
     }
     if (has_expired(r, batch)) {
         return refuse(r, HTTP_GONE, "result-expired", "The result is no longer kept.", 0);
+    }
+    if (batch->response.bytes > 0 && batch->is_elsewhere) {
+        return refuse_elsewhere(r, batch);
     }
     if (batch->response.bytes > 0) {
         rv = file_open(r->pool, path, &file, &size);

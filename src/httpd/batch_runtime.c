@@ -4,7 +4,7 @@
 
 #include "base/aq_log.h"
 #include "httpd/phases.h"
-#include "store/sqlite_queue.h"
+#include "store/queue_open.h"
 
 #include <apr_thread_mutex.h>
 
@@ -41,10 +41,11 @@ static apr_status_t spool_open(apr_pool_t *p, const aq_batch_config_t *batch, aq
 static apr_status_t queue_open(apr_pool_t *p, const aq_batch_config_t *batch, aq_queue_t **queue)
 {
     const char *error = NULL;
-    apr_status_t rv = aq_sqlite_queue_open(p, batch->queue_file, AQ_BATCH_QUEUE_WAIT_MS, queue, &error);
+    apr_status_t rv = aq_queue_open(p, batch, AQ_BATCH_QUEUE_WAIT_MS, queue, &error);
 
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1212, rv, "the queue cannot be opened: %s", error ? error : batch->queue_file);
+        AQ_LOG(AQ_LOG_ERROR, 1212, rv, "the queue cannot be opened: %s",
+               error ? error : aq_batch_config_queue(p, batch));
     }
     return rv;
 }

@@ -15,6 +15,7 @@
 #include "base/aq_file.h"
 #include "base/aq_log.h"
 #include "httpd/batch_runtime.h"
+#include "httpd/queue_setup.h"
 
 #include <ap_expr.h>
 #include <apr_cstr.h>
@@ -26,7 +27,6 @@
 #include <util_cfgtree.h>
 
 #define STATUS_HANDLER "apiquota-batches"
-#define QUEUE_FILE_DEFAULT "batches/queue.db"
 #define SPOOL_FOLDER_DEFAULT "batches/spool"
 
 /* What httpd's core keeps for itself: the mark of a LimitRequestBody that was not set, and its default. */
@@ -299,7 +299,15 @@ int aq_batch_setup(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
     if (apr_hash_count(locations) == 0) {
         return OK;
     }
+    if (server->spool_is_shared && !server->queue_redis) {
+        AQ_LOG(AQ_LOG_CRIT, 1273, 0,
+               "APIQuotaSpool … shared needs an APIQuotaQueue that is shared as well, in Redis: the worker of each "
+               "machine "
+               "removes what its own queue does not name");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     server->batch = apr_pcalloc(pconf, sizeof(*server->batch));
+    server->batch->spool_is_shared = server->spool_is_shared;
     server->batch->spool_max_bytes = aq_config_value(server->spool_max_bytes, AQ_SPOOL_MAX_DEFAULT);
     server->batch->spool_keep_percent = (int)aq_config_value(server->spool_keep_percent, AQ_SPOOL_KEEP_DEFAULT);
     server->batch->threads = (int)aq_config_value(server->worker_threads, AQ_WORKER_THREADS_DEFAULT);
@@ -317,7 +325,7 @@ static apr_status_t folders_make(const aq_server_config_t *server, apr_pool_t *p
     gid_t gid = is_root ? ap_unixd_config.group_id : (gid_t)-1;
     apr_status_t rv = APR_SUCCESS;
 
-    if (!server->queue_file || !server->spool_dir) {
+    if (!server->queue_file || server->queue_redis || !server->spool_dir) {
         const char *batches = apr_pstrcat(ptemp, server->state_dir, "/batches", NULL);
         rv = aq_file_folder_make(batches, 0700, uid, gid);
         if (rv != APR_SUCCESS) {
@@ -341,11 +349,12 @@ int aq_batch_folders_prepare(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s
     if (!server->batch) {
         return OK;
     }
-    server->batch->queue_file =
-        server->queue_file ? server->queue_file : apr_pstrcat(pconf, server->state_dir, "/" QUEUE_FILE_DEFAULT, NULL);
     server->batch->spool_folder =
         server->spool_dir ? server->spool_dir : apr_pstrcat(pconf, server->state_dir, "/" SPOOL_FOLDER_DEFAULT, NULL);
     apr_status_t rv = folders_make(server, ptemp, &error);
+    if (rv == APR_SUCCESS) {
+        rv = aq_queue_setup(server, pconf, ptemp, &error);
+    }
     if (rv == APR_SUCCESS) {
         return OK;
     }

@@ -162,7 +162,9 @@ static int refuse_change(request_rec *r, apr_status_t rv, const char *verb)
 /* A tenant's own, so for no shared cache; to be asked for again each time, which costs nothing while nothing changed. */
 static void batch_headers_set(request_rec *r, const aq_batch_t *batch)
 {
-    apr_table_setn(r->headers_out, "ETag", apr_psprintf(r->pool, "\"%" APR_INT64_T_FMT "\"", batch->version));
+    apr_table_setn(r->headers_out, "ETag",
+                   apr_psprintf(r->pool, "\"%" APR_INT64_T_FMT "%s\"", batch->version,
+                                aq_batch_waits_for_machine(batch) ? "-waits" : ""));
     apr_table_setn(r->headers_out, "Cache-Control", "private, no-cache");
     if (!aq_batch_is_over(batch->status)) {
         int wait_s = aq_batch_poll_after_s(batch, aq_request_state(r)->now_ms);

@@ -17,6 +17,7 @@
 #include "limit/charge.h"
 #include "store/redis_address.h"
 #include "store/redis_keys_config.h"
+#include "store/redis_queue_setting.h"
 
 /* httpd.h first: http_config.h needs its types. */
 #include <httpd.h>
@@ -53,19 +54,21 @@ typedef struct {
     int64_t store_size;        /* bytes; AQ_UNSET: AQ_STORE_SIZE_DEFAULT */
     int store_failure;         /* aq_store_failure_t or AQ_UNSET */
     const char *key_file;
-    aq_redis_keys_config_t *key_store;   /* NULL: keys live in the keys file */
-    int has_batches;                     /* 1: APIQuotaBatch was read, and the hooks of batches are registered */
-    int has_early;                       /* 1: some location has a limit of phase=early, and its hook is registered */
-    int knows_others;                    /* 1: some location counts callers without keys */
-    int ipv6_prefix;                     /* bits of an IPv6 address that make one caller; AQ_UNSET */
-    int daily_use;                       /* 1: what tenants use is counted by day; AQ_UNSET, 0: it is not */
-    apr_hash_t *expressions;             /* of per=expr=…: text -> const ap_expr_info_t * */
-    apr_hash_t *plans;                   /* name -> aq_plan_t *, in the pool of the configuration */
-    aq_plan_t *open_plan;                /* while <APIQuotaPlan> is being read, else NULL */
-    apr_array_header_t *location_limits; /* of aq_limit_t *: all that stand outside of plans */
-    apr_array_header_t *sections;        /* of aq_location_config_t *: every section that holds a directive of ours */
-    const char *queue_file;              /* NULL: STATE_DIR/batches/queue.db */
-    const char *spool_dir;               /* NULL: STATE_DIR/batches/spool */
+    aq_redis_keys_config_t *key_store;     /* NULL: keys live in the keys file */
+    int has_batches;                       /* 1: APIQuotaBatch was read, and the hooks of batches are registered */
+    int has_early;                         /* 1: some location has a limit of phase=early, and its hook is registered */
+    int knows_others;                      /* 1: some location counts callers without keys */
+    int ipv6_prefix;                       /* bits of an IPv6 address that make one caller; AQ_UNSET */
+    int daily_use;                         /* 1: what tenants use is counted by day; AQ_UNSET, 0: it is not */
+    apr_hash_t *expressions;               /* of per=expr=…: text -> const ap_expr_info_t * */
+    apr_hash_t *plans;                     /* name -> aq_plan_t *, in the pool of the configuration */
+    aq_plan_t *open_plan;                  /* while <APIQuotaPlan> is being read, else NULL */
+    apr_array_header_t *location_limits;   /* of aq_limit_t *: all that stand outside of plans */
+    apr_array_header_t *sections;          /* of aq_location_config_t *: every section that holds a directive of ours */
+    const char *queue_file;                /* NULL: STATE_DIR/batches/queue.db */
+    aq_redis_queue_setting_t *queue_redis; /* NULL: the queue is in SQLite */
+    int spool_is_shared;
+    const char *spool_dir; /* NULL: STATE_DIR/batches/spool */
     int64_t spool_max_bytes;
     int64_t spool_tenant_max_bytes;
     int spool_keep_percent;

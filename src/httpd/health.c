@@ -102,7 +102,7 @@ static int is_alive(const aq_metrics_t *metrics)
 
 static void worker_look(request_rec *r, aq_health_t *health)
 {
-    const char *path = apr_pstrcat(r->pool, health->server->batch->queue_file, AQ_WORKER_METRICS_SUFFIX, NULL);
+    const char *path = apr_pstrcat(r->pool, health->server->batch->worker_files, AQ_WORKER_METRICS_SUFFIX, NULL);
     aq_metrics_t *metrics;
 
     health->worker_is_wanted = health->server->worker != 0;

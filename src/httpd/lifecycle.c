@@ -24,6 +24,7 @@
 #include "httpd/rules.h"
 #include "httpd/section_report.h"
 #include "httpd/status_top.h"
+#include "httpd/queue_setup.h"
 #include "httpd/store_setup.h"
 #include "httpd/tally.h"
 #include "httpd/watchdog.h"
@@ -253,8 +254,7 @@ static json_t *runtime_json(const aq_server_config_t *server, const server_rec *
     }
     if (json && server->batch) {
         (void)json_object_set_new(json, "worker", aq_batch_config_json(server->batch, ptemp));
-        (void)json_object_set_new(json, "queue",
-                                  json_pack("{s:s, s:s}", "kind", "sqlite", "path", server->batch->queue_file));
+        (void)json_object_set_new(json, "queue", aq_queue_json(server));
         (void)json_object_set_new(json, "spool", json_string(server->batch->spool_folder));
     }
     return json;

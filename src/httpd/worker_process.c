@@ -233,8 +233,9 @@ static const char *identity_make(apr_pool_t *p, const aq_server_config_t *server
 {
     const aq_batch_config_t *batch = server->batch;
 
-    return apr_psprintf(p, "%s\n%s\n%s\n%s\n%" APR_INT64_T_FMT "\n%d", program_of(server), server->state_dir,
-                        batch->queue_file, batch->spool_folder, batch->spool_max_bytes, batch->threads);
+    return apr_psprintf(p, "%s\n%s\n%s\n%s\n%d\n%" APR_INT64_T_FMT "\n%d", program_of(server), server->state_dir,
+                        aq_batch_config_queue(p, batch), batch->spool_folder, batch->spool_is_shared,
+                        batch->spool_max_bytes, batch->threads);
 }
 
 /* httpd has written runtime.json, and opened its error log anew: a rotated one would be written to for ever. */

@@ -15,9 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A log that is synced at each answer takes its time, and nobody's request waits for a queue but an upload's. */
-#define BUDGET "2s"
-#define WORDS_MAX 16
 #define LOG_PAUSE_MS INT64_C(10000)
 
 /* ---- calls ------------------------------------------------------------------------------------------------------ */
@@ -310,19 +307,4 @@ apr_status_t aq_redis_queue_open(apr_pool_t *p, const aq_redis_address_t *addres
     apr_pool_cleanup_register(pool, opened, queue_cleanup, apr_pool_cleanup_null);
     *queue = &opened->queue;
     return APR_SUCCESS;
-}
-
-apr_status_t aq_redis_queue_address_parse(apr_pool_t *p, const char *const *words, int count,
-                                          aq_redis_address_t **address, const char **error)
-{
-    const char *all[WORDS_MAX + 1] = {words[0], "budget=" BUDGET};
-
-    *address = NULL;
-    if (count > WORDS_MAX) {
-        *error = apr_psprintf(p, "at most %d words", WORDS_MAX);
-        return APR_EGENERAL;
-    }
-    /* A budget that is said comes later, and holds. */
-    memcpy(&all[2], &words[1], (size_t)(count - 1) * sizeof(*words));
-    return aq_redis_address_parse(p, all, count + 1, address, error);
 }

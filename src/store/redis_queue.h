@@ -35,8 +35,4 @@ typedef struct {
 apr_status_t aq_redis_queue_open(apr_pool_t *p, const aq_redis_address_t *address,
                                  const aq_redis_queue_options_t *options, aq_queue_t **queue, const char **error);
 
-/* What is said of an address with NAME=VALUE options, as aq_redis_address_parse, but with the budget of a queue. */
-apr_status_t aq_redis_queue_address_parse(apr_pool_t *p, const char *const *words, int count,
-                                          aq_redis_address_t **address, const char **error);
-
 #endif

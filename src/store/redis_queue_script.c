@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define PART(name, path)                                                                                               \
-    extern const char name[];                                                                                          \
+    extern const char(name)[];                                                                                         \
     __asm__(".pushsection .rodata\n"                                                                                   \
             ".globl " #name "\n"                                                                                       \
             ".hidden " #name "\n" #name ":\n"                                                                          \

@@ -4,7 +4,7 @@
  * left behind, on either side, is found.
  *
  * Rows are written before their files are removed: a crash between leaves a file that no row names, and the sweep finds
- * it. A file is swept only when the queue, asked under its write lock, names it not; a row is added only when its body,
+ * it. Rows whose files lie on another machine are that machine's to look at. A file is swept only when the queue, asked under its write lock, names it not; a row is added only when its body,
  * looked at under the same lock, is there.
  */
 #include "worker/janitor.h"
@@ -216,7 +216,7 @@ static apr_status_t look_for_lost_files(aq_worker_t *worker, apr_pool_t *ptemp)
     apr_status_t rv = aq_queue_list(worker->queue, ptemp, &query, &page);
     for (int i = 0; rv == APR_SUCCESS && i < page.batches->nelts; i++) {
         const aq_batch_t *batch = APR_ARRAY_IDX(page.batches, i, const aq_batch_t *);
-        if (aq_batch_is_over(batch->status)) {
+        if (aq_batch_is_over(batch->status) && !batch->is_elsewhere) {
             judge_row(worker, ptemp, batch);
         }
         (void)apr_cpystrn(worker->looked_at, page.has_more ? batch->id : "", sizeof worker->looked_at);

@@ -40,14 +40,14 @@ static int is_in_place(int fd, const char *path)
            ours.st_dev == named.st_dev;
 }
 
-apr_status_t aq_presence_begin(aq_presence_t *presence, apr_pool_t *p, const char *queue_file, aq_time_ms_t boot_ms)
+apr_status_t aq_presence_begin(aq_presence_t *presence, apr_pool_t *p, const char *worker_files, aq_time_ms_t boot_ms)
 {
-    const char *slash = strrchr(queue_file, '/');
+    const char *slash = strrchr(worker_files, '/');
     apr_status_t rv;
 
     *presence = (aq_presence_t){.fd = -1};
-    presence->folder = slash != NULL ? apr_pstrmemdup(p, queue_file, (apr_size_t)(slash - queue_file) + 1) : "./";
-    presence->prefix = apr_pstrcat(p, slash != NULL ? slash + 1 : queue_file, ".worker-", NULL);
+    presence->folder = slash != NULL ? apr_pstrmemdup(p, worker_files, (apr_size_t)(slash - worker_files) + 1) : "./";
+    presence->prefix = apr_pstrcat(p, slash != NULL ? slash + 1 : worker_files, ".worker-", NULL);
     do {
         if (presence->fd >= 0) {
             (void)close(presence->fd);

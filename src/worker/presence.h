@@ -2,7 +2,7 @@
 /*
  * Presence: a worker's name, and a file whose lock shows that it lives.
  *
- *   QUEUE.worker-<pid>-<boot ms>-<random>     locked by fcntl for as long as the process lives
+ *   FILES.worker-<pid>-<boot ms>-<random>     locked by fcntl for as long as the process lives
  *
  * The kernel frees the lock when the process dies, however it dies. Who gets the lock of another's file knows that this
  * worker is dead, and that its jobs are nobody's, without waiting for their leases. A name is never used twice. A worker
@@ -22,8 +22,8 @@ typedef struct {
     int fd;
 } aq_presence_t;
 
-/* Makes this process's file beside the queue's and locks it. Gone with aq_presence_end, and with the process. */
-apr_status_t aq_presence_begin(aq_presence_t *presence, apr_pool_t *p, const char *queue_file, aq_time_ms_t boot_ms);
+/* Makes this process's file, whose name begins with `worker_files`, and locks it. Gone with aq_presence_end, and with the process. */
+apr_status_t aq_presence_begin(aq_presence_t *presence, apr_pool_t *p, const char *worker_files, aq_time_ms_t boot_ms);
 void aq_presence_end(aq_presence_t *presence);
 
 /*

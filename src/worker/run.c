@@ -15,7 +15,7 @@
  */
 #include "base/aq_descriptor.h"
 #include "base/aq_log.h"
-#include "store/sqlite_queue.h"
+#include "store/queue_open.h"
 #include "worker/attempt.h"
 #include "worker/janitor.h"
 #include "worker/webhooks.h"
@@ -195,13 +195,13 @@ static apr_status_t worker_open(aq_worker_t *worker, apr_pool_t *p)
     }
     const aq_batch_config_t *config = worker->settings.config;
     if ((rv = aq_spool_open(p, config->spool_folder, config->spool_max_bytes, &worker->spool, &error)) != APR_SUCCESS ||
-        (rv = aq_sqlite_queue_open(p, config->queue_file, QUEUE_WAIT_MS, &worker->queue, &error)) != APR_SUCCESS) {
+        (rv = aq_queue_open(p, config, QUEUE_WAIT_MS, &worker->queue, &error)) != APR_SUCCESS) {
         return fail("the queue", error, rv);
     }
-    if ((rv = aq_presence_begin(&worker->presence, p, config->queue_file, aq_clock_boot_ms())) != APR_SUCCESS) {
-        return fail("a file that shows that this worker lives cannot be made beside the queue", NULL, rv);
+    if ((rv = aq_presence_begin(&worker->presence, p, config->worker_files, aq_clock_boot_ms())) != APR_SUCCESS) {
+        return fail("a file that shows that this worker lives cannot be made", NULL, rv);
     }
-    aq_worker_tally_open(&worker->tally, p, config->queue_file);
+    aq_worker_tally_open(&worker->tally, p, config->worker_files);
     if ((rv = aq_leases_init(&worker->leases)) != APR_SUCCESS ||
         (rv = pthread_mutex_init(&worker->asking_mutex, NULL)) != APR_SUCCESS ||
         (rv = pthread_cond_init(&worker->asking_ended, NULL)) != APR_SUCCESS) {

@@ -50,10 +50,12 @@ apr_status_t aq_settings_load(aq_settings_t *settings, apr_pool_t *p, const char
     return APR_SUCCESS;
 }
 
-static int is_same_place(const aq_batch_config_t *a, const aq_batch_config_t *b)
+static int is_same_place(apr_pool_t *p, const aq_batch_config_t *a, const aq_batch_config_t *b)
 {
-    return strcmp(a->queue_file, b->queue_file) == 0 && strcmp(a->spool_folder, b->spool_folder) == 0 &&
-           a->spool_max_bytes == b->spool_max_bytes && a->threads == b->threads;
+    return strcmp(aq_batch_config_queue(p, a), aq_batch_config_queue(p, b)) == 0 &&
+           strcmp(a->worker_files, b->worker_files) == 0 && strcmp(a->spool_folder, b->spool_folder) == 0 &&
+           a->spool_is_shared == b->spool_is_shared && a->spool_max_bytes == b->spool_max_bytes &&
+           a->threads == b->threads;
 }
 
 aq_settings_change_t aq_settings_reload(aq_settings_t *settings, const char *file)
@@ -74,7 +76,7 @@ aq_settings_change_t aq_settings_reload(aq_settings_t *settings, const char *fil
         return change;
     }
     (void)pthread_mutex_lock(&settings->mutex);
-    if (!is_same_place(settings->config, config)) {
+    if (!is_same_place(pool, settings->config, config)) {
         change = AQ_SETTINGS_RESTART;
     }
     apr_pool_t *old = settings->pool;

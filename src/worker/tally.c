@@ -9,9 +9,9 @@
 
 #define NS_PER_MS INT64_C(1000000)
 
-void aq_worker_tally_open(aq_worker_tally_t *tally, apr_pool_t *p, const char *queue_file)
+void aq_worker_tally_open(aq_worker_tally_t *tally, apr_pool_t *p, const char *worker_files)
 {
-    const char *path = apr_pstrcat(p, queue_file, AQ_WORKER_METRICS_SUFFIX, NULL);
+    const char *path = apr_pstrcat(p, worker_files, AQ_WORKER_METRICS_SUFFIX, NULL);
     apr_status_t rv = aq_metrics_open(p, path, AQ_METRICS_ROWS_WORKER, &tally->metrics);
 
     if (rv != APR_SUCCESS) {

@@ -14,8 +14,8 @@ typedef struct {
     unsigned heartbeat, seconds, ended; /* first rows */
 } aq_worker_tally_t;
 
-/* Opens the file beside `queue_file`, or counts in memory where that cannot be (logged). */
-void aq_worker_tally_open(aq_worker_tally_t *tally, apr_pool_t *p, const char *queue_file);
+/* Opens the file whose name begins with `worker_files`, or counts in memory where that cannot be (logged). */
+void aq_worker_tally_open(aq_worker_tally_t *tally, apr_pool_t *p, const char *worker_files);
 
 /* The worker lives: its thread that renews leases comes by, which nothing holds up for longer than the queue may. */
 void aq_worker_tally_beat(const aq_worker_tally_t *tally, aq_time_ms_t boot_ms);

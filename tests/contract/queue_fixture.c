@@ -2,6 +2,7 @@
 #include "contract/queue_fixture.h"
 
 #include "store/redis_queue.h"
+#include "store/redis_queue_setting.h"
 #include "store/sqlite_queue.h"
 #include "unit/redis_fixture.h"
 
@@ -48,12 +49,12 @@ static apr_status_t redis_open(const char *path, aq_queue_t **q, const char **er
 
 apr_status_t queue_open_on(const char *socket, const char *machine, aq_queue_t **q, const char **error)
 {
-    const char *const words[] = {apr_pstrcat(fixture_pool, "unix:", socket, NULL), "budget=10s"};
+    const char *const words[] = {apr_pstrcat(fixture_pool, "unix:", socket, NULL), "budget=10s", "durability=none"};
     const aq_redis_queue_options_t options = {.machine = machine, .durability = AQ_REDIS_DURABLE_NONE};
-    aq_redis_address_t *address;
-    apr_status_t rv = aq_redis_queue_address_parse(fixture_pool, words, 2, &address, error);
+    aq_redis_queue_setting_t *setting;
+    apr_status_t rv = aq_redis_queue_setting_parse(fixture_pool, words, 3, &setting, error);
 
-    return rv == APR_SUCCESS ? aq_redis_queue_open(fixture_pool, address, &options, q, error) : rv;
+    return rv == APR_SUCCESS ? aq_redis_queue_open(fixture_pool, setting->address, &options, q, error) : rv;
 }
 
 /* ---- both ------------------------------------------------------------------------------------------------------- */

@@ -46,12 +46,16 @@ WRONG_IN_LOCATION = [
     ("APIQuotaBatchWebhook", "https://example.com/", "On, Off"),
 ]
 WRONG_IN_SERVER = [
-    ("APIQuotaQueue", "redis://127.0.0.1", "sqlite, sqlite:FILE"),
+    ("APIQuotaQueue", "mysql://127.0.0.1", "sqlite, sqlite:FILE, redis://HOST"),
+    ("APIQuotaQueue", "redis://127.0.0.1 durability=often", "always, everysec or none"),
+    ("APIQuotaQueue", "redis://127.0.0.1 tenant-max=0", "from 1 to"),
+    ("APIQuotaQueue", "redis://:x@127.0.0.1", "password-file=PATH"),
+    ("APIQuotaQueue", "redis://127.0.0.1 most=5", "password-file="),
     ("APIQuotaQueue", "sqlite:", "sqlite, sqlite:FILE"),
     ("APIQuotaSpool", "spool size=1g", "DIR [max=SIZE] [tenant-max=SIZE] [keep=PERCENT%]"),
     ("APIQuotaSpool", "spool keep=0%", "1% to 100%"),
     ("APIQuotaSpool", "spool keep=90", "1% to 100%"),
-    ("APIQuotaSpool", "spool max=1g tenant-max=1m keep=80% keep=90%", "DIR [max=SIZE]"),
+    ("APIQuotaSpool", "spool max=1g tenant-max=1m keep=80% shared keep=90%", "DIR [max=SIZE]"),
     ("APIQuotaSpool", "spool max=1x", "as in 50m"),
     ("APIQuotaSpool", "spool max=1m tenant-max=0", "as in 50m"),
     ("APIQuotaQueue", "sqlite tenant-max=0", "from 1 to"),
@@ -154,6 +158,11 @@ def test_status_url_that_is_a_pattern_is_a_configuration_error(refusing):
 def test_directive_without_effect_is_a_configuration_error(refusing, line):
     said = refusing(batches.conf(TARGET) + confs.location("/v1/imports/big", line))
     assert "AQ01204" in said and "<Location /v1/imports/big>" in said
+
+
+def test_a_shared_spool_without_a_shared_queue_is_a_configuration_error(refusing):
+    said = refusing("APIQuotaSpool spool shared\n" + batches.conf(TARGET))
+    assert "AQ01273" in said and "APIQuotaQueue" in said
 
 
 def test_spool_below_a_folder_that_is_not_there_is_a_start_up_error(server):

@@ -137,6 +137,23 @@ START_TEST(json_of_a_new_batch_has_every_field_and_nothing_internal)
 }
 END_TEST
 
+START_TEST(json_of_a_batch_whose_machine_is_down_says_so_until_it_is_over)
+{
+    aq_batch_t batch = sample();
+
+    batch.home = "m_hidden";
+    batch.is_home_down = 1;
+    json_t *json = aq_batch_json(&batch, "/v1/batches");
+    ck_assert_str_eq(json_string_value(json_object_get(json, "waiting_for")), "machine");
+    ck_assert_ptr_null(strstr(aq_json_text(fixture_pool, json), "hidden"));
+    json_decref(json);
+    batch.status = AQ_BATCH_SUCCEEDED;
+    json = aq_batch_json(&batch, "/v1/batches");
+    ck_assert_ptr_null(json_object_get(json, "waiting_for"));
+    json_decref(json);
+}
+END_TEST
+
 START_TEST(json_of_a_failed_batch_tells_response_error_and_metadata)
 {
     aq_batch_t batch = sample();
@@ -192,6 +209,7 @@ static void add_tests(TCase *tests)
     tcase_add_loop_test(tests, what_is_no_id_is_told, 0, sizeof NO_IDS / sizeof NO_IDS[0]);
     tcase_add_test(tests, each_status_has_a_word_of_its_own);
     tcase_add_test(tests, json_of_a_new_batch_has_every_field_and_nothing_internal);
+    tcase_add_test(tests, json_of_a_batch_whose_machine_is_down_says_so_until_it_is_over);
     tcase_add_test(tests, json_of_a_failed_batch_tells_response_error_and_metadata);
     tcase_add_loop_test(tests, polls_become_rarer, 0, sizeof POLLS / sizeof POLLS[0]);
 }

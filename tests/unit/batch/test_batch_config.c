@@ -52,6 +52,7 @@ START_TEST(what_is_written_is_read)
 
     ck_assert_int_eq(aq_batch_config_parse(fixture_pool, json, &config, &error), APR_SUCCESS);
     ck_assert_str_eq(config->queue_file, "/s/queue.db");
+    ck_assert_str_eq(config->worker_files, "/s/queue.db");
     ck_assert_str_eq(config->spool_folder, "/s/spool");
     ck_assert_int_eq(config->spool_max_bytes, INT64_C(10) << 30);
     ck_assert_int_eq(config->spool_keep_percent, 80);
@@ -76,6 +77,58 @@ START_TEST(what_is_written_is_read)
     ck_assert_int_eq(config->webhook_allow->nelts, 2);
     ck_assert_str_eq(APR_ARRAY_IDX(config->webhook_allow, 1, const char *), "fd00::/8");
     json_decref(json);
+}
+END_TEST
+
+static const char *const words[] = {"redis://127.0.0.1:6379", "db=2", "durability=always"};
+
+static json_t *redis_sample(void)
+{
+    aq_batch_config_t config = {.queue_words = apr_array_make(fixture_pool, 3, sizeof(const char *)),
+                                .machine = "m_1",
+                                .worker_files = "/s/queue",
+                                .spool_folder = "/shared",
+                                .spool_is_shared = 1,
+                                .threads = 4,
+                                .locations = apr_hash_make(fixture_pool)};
+
+    for (int i = 0; i < 3; i++) {
+        APR_ARRAY_PUSH(config.queue_words, const char *) = words[i];
+    }
+    return aq_batch_config_json(&config, fixture_pool);
+}
+
+START_TEST(a_queue_in_redis_is_written_and_read)
+{
+    aq_batch_config_t *config;
+    const char *error;
+    json_t *json = redis_sample();
+
+    ck_assert_int_eq(aq_batch_config_parse(fixture_pool, json, &config, &error), APR_SUCCESS);
+    ck_assert_ptr_null(config->queue_file);
+    ck_assert_int_eq(config->queue_words->nelts, 3);
+    ck_assert_str_eq(APR_ARRAY_IDX(config->queue_words, 2, const char *), words[2]);
+    ck_assert_str_eq(aq_batch_config_queue(fixture_pool, config), "redis://127.0.0.1:6379 db=2 durability=always");
+    ck_assert_str_eq(config->machine, "m_1");
+    ck_assert_str_eq(config->worker_files, "/s/queue");
+    ck_assert_int_eq(config->spool_is_shared, 1);
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(a_queue_in_redis_needs_its_words_and_a_machine)
+{
+    static const char *const names[] = {"queue_redis", "machine", "worker_files"};
+    aq_batch_config_t *config;
+    const char *error;
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        json_t *json = redis_sample();
+        ck_assert_int_eq(json_object_set_new(json, names[i], json_integer(7)), 0);
+        ck_assert_int_eq(aq_batch_config_parse(fixture_pool, json, &config, &error), APR_EGENERAL);
+        ck_assert_ptr_nonnull(strstr(error, names[i]));
+        json_decref(json);
+    }
 }
 END_TEST
 
@@ -181,6 +234,8 @@ END_TEST
 static void add_tests(TCase *tests)
 {
     tcase_add_test(tests, what_is_written_is_read);
+    tcase_add_test(tests, a_queue_in_redis_is_written_and_read);
+    tcase_add_test(tests, a_queue_in_redis_needs_its_words_and_a_machine);
     tcase_add_test(tests, a_server_without_webhooks_says_nothing_of_them);
     tcase_add_test(tests, the_text_does_not_depend_on_the_order_of_a_hash);
     tcase_add_loop_test(tests, what_is_missing_or_wrong_is_named, 0, sizeof SPOILT / sizeof SPOILT[0]);
