@@ -25,12 +25,12 @@ static const char *tenant_max_set(const char *text, aq_redis_queue_setting_t *se
 }
 
 /* 1 where the word is one of ours; `*wrong` then says what is wrong with it, or is NULL. */
-static int own_take(const char *word, aq_redis_queue_setting_t *setting, const char **wrong)
+static int own_take(apr_pool_t *p, const char *word, aq_redis_queue_setting_t *setting, const char **wrong)
 {
     *wrong = NULL;
     if (strncmp(word, DURABILITY, strlen(DURABILITY)) == 0) {
         if (aq_redis_durability_parse(word + strlen(DURABILITY), &setting->durability) != APR_SUCCESS) {
-            *wrong = "durability= takes always, everysec or none";
+            *wrong = apr_psprintf(p, "%s: durability= takes always, everysec or none", word);
         }
         return 1;
     }
@@ -52,7 +52,7 @@ apr_status_t aq_redis_queue_setting_parse(apr_pool_t *p, const char *const *word
     *error = count > WORDS_MAX ? apr_psprintf(p, "at most %d words", WORDS_MAX) : NULL;
     parsed->durability = AQ_REDIS_DURABLE_ALWAYS;
     for (int i = 1; *error == NULL && i < count; i++) {
-        if (!own_take(words[i], parsed, error)) {
+        if (!own_take(p, words[i], parsed, error)) {
             others[kept++] = words[i];
         }
     }

@@ -49,7 +49,6 @@ WRONG_IN_SERVER = [
     ("APIQuotaQueue", "mysql://127.0.0.1", "sqlite, sqlite:FILE, redis://HOST"),
     ("APIQuotaQueue", "redis://127.0.0.1 durability=often", "always, everysec or none"),
     ("APIQuotaQueue", "redis://127.0.0.1 tenant-max=0", "from 1 to"),
-    ("APIQuotaQueue", "redis://:x@127.0.0.1", "password-file=PATH"),
     ("APIQuotaQueue", "redis://127.0.0.1 most=5", "password-file="),
     ("APIQuotaQueue", "sqlite:", "sqlite, sqlite:FILE"),
     ("APIQuotaSpool", "spool size=1g", "DIR [max=SIZE] [tenant-max=SIZE] [keep=PERCENT%]"),
