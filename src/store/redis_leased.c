@@ -14,7 +14,8 @@
 #define AHEAD_MIN 4
 /* So long nobody asks for a slice after an answer that never came, and at most so long while one is waited for. */
 #define FAILED_MS INT64_C(1000)
-#define SWEEP_PAUSE_MS INT64_C(50)
+/* One process of all sweeps, each time that this has passed: just less than the pause of their timers. */
+#define SWEEP_PAUSE_MS INT64_C(90)
 
 /* One counter of a take. */
 typedef struct {

@@ -31,6 +31,7 @@ typedef struct {
 
 struct aq_slice_table_t {
     header_t *header;
+    _Atomic uint64_t *held; /* a bit for each place that may hold something: what a sweep looks at */
     aq_slice_slot_t *slots;
     uint32_t mask;
     size_t size;
@@ -85,13 +86,14 @@ apr_status_t aq_slice_table_create(apr_pool_t *p, uint32_t places, aq_slice_tabl
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    made->size = sizeof(*made->header) + places * sizeof(*made->slots);
+    made->size = sizeof(*made->header) + places / 8 + places * sizeof(*made->slots);
     mapping = mmap(NULL, made->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (mapping == MAP_FAILED) {
         return APR_FROM_OS_ERROR(errno);
     }
     made->header = mapping;
-    made->slots = (aq_slice_slot_t *)((char *)mapping + sizeof(*made->header));
+    made->held = (_Atomic uint64_t *)((char *)mapping + sizeof(*made->header));
+    made->slots = (aq_slice_slot_t *)((char *)mapping + sizeof(*made->header) + places / 8);
     made->mask = places - 1;
     (void)snprintf(made->header->machine, MACHINE_SIZE, "%016" PRIx64, name);
     apr_pool_cleanup_register(p, made, table_cleanup, apr_pool_cleanup_null);
@@ -129,6 +131,13 @@ static aq_slice_slot_t *slot_at(const aq_slice_table_t *table, uint64_t hash, un
     return &table->slots[((hash >> 40) + probe) & table->mask];
 }
 
+static aq_slice_place_t place_of(const aq_slice_table_t *table, aq_slice_slot_t *slot, uint64_t tag)
+{
+    const size_t number = (size_t)(slot - table->slots);
+
+    return (aq_slice_place_t){slot, tag, &table->held[number / 64], UINT64_C(1) << number % 64};
+}
+
 aq_slice_place_t aq_slice_find(const aq_slice_table_t *table, const aq_counter_t *counter)
 {
     const uint64_t hash = hash_of(counter);
@@ -138,13 +147,13 @@ aq_slice_place_t aq_slice_find(const aq_slice_table_t *table, const aq_counter_t
         const uint64_t tag = atomic_load(&slot->tag);
 
         if ((tag & ~GENERATION_MASK) == hash && is_of(slot, counter)) {
-            return (aq_slice_place_t){slot, tag};
+            return place_of(table, slot, tag);
         }
         if (tag == 0) {
             break;
         }
     }
-    return (aq_slice_place_t){NULL, 0};
+    return (aq_slice_place_t){NULL, 0, NULL, 0};
 }
 
 /* ---- giving places ---------------------------------------------------------------------------------------------- */
@@ -214,10 +223,29 @@ aq_slice_place_t aq_slice_insert(aq_slice_table_t *table, const aq_counter_t *co
         if (is_idle(slot, tag, boot_ms) && claim(slot, tag, generation)) {
             fill(slot, counter, home, boot_ms);
             atomic_store(&slot->tag, hash | generation);
-            return (aq_slice_place_t){slot, hash | generation};
+            return place_of(table, slot, hash | generation);
         }
     }
     return found;
+}
+
+/*
+ * Has sweeps look at a place that something was put into. The sweeper clears the bit of a place that it saw empty, and then
+ * looks at the place again; here the place is filled first, and then the bit looked at: one of the two sees the other.
+ */
+static void held_mark(const aq_slice_place_t *place)
+{
+    if ((atomic_load(place->held) & place->bit) == 0) {
+        (void)atomic_fetch_or(place->held, place->bit);
+    }
+}
+
+static void held_clear(const aq_slice_place_t *place)
+{
+    (void)atomic_fetch_and(place->held, ~place->bit);
+    if (word_rest(atomic_load(&place->slot->word)) != 0) {
+        (void)atomic_fetch_or(place->held, place->bit);
+    }
 }
 
 /* ---- spending --------------------------------------------------------------------------------------------------- */
@@ -245,6 +273,7 @@ int aq_slice_unspend(const aq_slice_place_t *place, uint32_t start, uint32_t cos
 
     while (is_own(place, word) && word_start(word) == start && (uint64_t)word_rest(word) + cost <= most) {
         if (atomic_compare_exchange_weak(&place->slot->word, &word, word + cost)) {
+            held_mark(place);
             return 1;
         }
     }
@@ -279,6 +308,9 @@ int aq_slice_put(const aq_slice_place_t *place, uint32_t start, uint32_t units, 
     atomic_store(&slot->dies_ms, dies_ms);
     while (is_own(place, word) && word_start(word) == start && (uint64_t)word_rest(word) + units <= AQ_SLICE_REST_MAX) {
         if (atomic_compare_exchange_weak(&slot->word, &word, word + units)) {
+            if (units != 0) {
+                held_mark(place);
+            }
             return 1;
         }
     }
@@ -329,17 +361,42 @@ int aq_slice_take_out(const aq_slice_place_t *place, aq_time_ms_t boot_ms, aq_sl
     return 0;
 }
 
+/* Looks at one place that may hold something. 1: what it held is out. */
+static int place_sweep(const aq_slice_place_t *place, aq_time_ms_t boot_ms, int64_t idle_ms, aq_slice_rest_t *out)
+{
+    const aq_slice_slot_t *slot = place->slot;
+    const int64_t unused_ms = boot_ms - atomic_load(&slot->used_ms);
+
+    if ((place->tag & BUSY) != 0) {
+        return 0;
+    }
+    if (word_rest(atomic_load(&slot->word)) == 0) {
+        if (unused_ms >= AQ_SLICE_RECLAIM_MS) {
+            held_clear(place);
+        }
+        return 0;
+    }
+    return (unused_ms >= idle_ms || boot_ms >= atomic_load(&slot->dies_ms)) && aq_slice_take_out(place, boot_ms, out);
+}
+
 int aq_slice_sweep(const aq_slice_table_t *table, uint32_t *at, aq_time_ms_t boot_ms, int64_t idle_ms,
                    aq_slice_rest_t *out)
 {
     while (*at <= table->mask) {
-        aq_slice_slot_t *slot = &table->slots[(*at)++];
-        const aq_slice_place_t place = {slot, atomic_load(&slot->tag)};
+        const uint64_t held = atomic_load(&table->held[*at / 64]) >> *at % 64;
+        aq_slice_slot_t *slot = &table->slots[*at];
 
-        if ((place.tag & BUSY) == 0 && word_rest(atomic_load(&slot->word)) != 0 &&
-            (boot_ms - atomic_load(&slot->used_ms) >= idle_ms || boot_ms >= atomic_load(&slot->dies_ms)) &&
-            aq_slice_take_out(&place, boot_ms, out)) {
-            return 1;
+        if (held == 0) {
+            *at = (*at / 64 + 1) * 64;
+            continue;
+        }
+        *at += 1;
+        if ((held & 1) != 0) {
+            const aq_slice_place_t place = place_of(table, slot, atomic_load(&slot->tag));
+
+            if (place_sweep(&place, boot_ms, idle_ms, out)) {
+                return 1;
+            }
         }
     }
     return 0;

@@ -73,6 +73,8 @@ typedef struct aq_slice_table_t aq_slice_table_t;
 typedef struct {
     aq_slice_slot_t *slot; /* NULL: none */
     uint64_t tag;
+    _Atomic uint64_t *held; /* where, and by which bit, sweeps know that it may hold something */
+    uint64_t bit;
 } aq_slice_place_t;
 
 /* What was taken out of a place, to be given back to Redis. */
@@ -87,7 +89,7 @@ typedef struct {
 } aq_slice_rest_t;
 
 /*
- * Makes an empty table of `places` (a power of two, at least 64), shared with all processes forked from here on, in `p`.
+ * Makes an empty table of `places` (a power of two, at least 512), shared with all processes forked from here on, in `p`.
  * `*table` is NULL where that fails.
  */
 apr_status_t aq_slice_table_create(apr_pool_t *p, uint32_t places, aq_slice_table_t **table);

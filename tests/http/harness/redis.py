@@ -53,6 +53,10 @@ class Redis:
     def url(self):
         return f"redis://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def start(self, *more):
         """Starts it, empty unless it persists or saved, and waits until it listens. `more` options for this time."""
         os.makedirs(self.folder, exist_ok=True)
