@@ -94,6 +94,7 @@ static int64_t now_ns(void)
 static void charges_time(apr_pool_t *p, aq_counter_store_t *store, aq_counter_t counters[2], size_t count)
 {
     int64_t *took_ns = apr_palloc(p, count * sizeof(*took_ns));
+    const size_t middle = count / 2;
 
     for (unsigned i = 0; i < WARM_UP; i++) {
         charge(store, counters);
@@ -105,7 +106,7 @@ static void charges_time(apr_pool_t *p, aq_counter_store_t *store, aq_counter_t 
         took_ns[i] = now_ns() - began_ns;
     }
     qsort(took_ns, count, sizeof(*took_ns), ns_compare);
-    printf("%.3f\n", (double)took_ns[count / 2] / 1000);
+    printf("%.3f\n", (double)took_ns[middle] / 1000);
 }
 
 int main(int argc, char **argv)
