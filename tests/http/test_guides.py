@@ -22,7 +22,7 @@ from harness import batches, confs, guides, items_backend, keys as keys_of, npm,
 from harness.backend import Backend
 from harness.ports import PortLease
 from harness.reader import Reader
-from harness.redis import NOT_PERSISTED
+from harness.redis import FAILED, NOT_PERSISTED
 from harness.waiting import eventually
 
 NOW = 1_795_312_800  # 2026-11-22 02:00:00 UTC
@@ -354,8 +354,9 @@ def test_scaling(redis, reader):
     secret = keys_of.new_secret()
     guide = reader(known={"SHA256": keys_of.sha256_of(secret)})
     web = guide.web
-    web.spec.conf += f"APIQuotaStore {redis.url}\n{PLANS}APIQuotaKeyStore redis\n" + confs.location("/v1")
+    web.spec.conf += f"APIQuotaStore {redis.url} budget=5s\n{PLANS}APIQuotaKeyStore redis\n" + confs.location("/v1")
     web.expect_log(NOT_PERSISTED)
+    web.expect_log(FAILED)  # where this machine stands still for longer than the budget
     web.start()
     assert web.get("/v1/item.json", key=secret).status == 401
 
