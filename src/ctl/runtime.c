@@ -151,6 +151,7 @@ aq_ctl_exit_t aq_ctl_redis_address(aq_ctl_t *ctl, const json_t *where, aq_redis_
     const char *words[REDIS_WORDS_MAX], *error = NULL;
     int count = 0;
 
+    *address = NULL;
     for (size_t i = 0; i < json_array_size(said) && count < REDIS_WORDS_MAX - 2; i++) {
         words[count++] = json_string_value(json_array_get(said, i));
         if (!words[count - 1]) {

@@ -3,13 +3,14 @@
 #include "httpd/daily.h"
 
 #include "base/aq_log.h"
+#include "httpd/key_store.h"
 #include "identity/daily_use.h"
 
 #include <apr_strings.h>
 
 static int is_on(const aq_server_config_t *server)
 {
-    return server->daily_use == 1 && server->key_file;
+    return server->daily_use == 1 && (server->key_file || server->key_store);
 }
 
 int aq_daily_plans_extend(const aq_server_config_t *server, apr_pool_t *pconf, apr_pool_t *ptemp)
@@ -34,17 +35,17 @@ int aq_daily_plans_extend(const aq_server_config_t *server, apr_pool_t *pconf, a
 void aq_daily_keep(const aq_server_config_t *server, apr_pool_t *ptemp)
 {
     const char *folder = apr_pstrcat(ptemp, server->state_dir, "/" AQ_DAILY_USE_FOLDER, NULL), *error = NULL;
-    json_t *key_file;
+    json_t *keys;
     apr_status_t rv;
 
     if (!is_on(server)) {
         return;
     }
-    rv = aq_json_file_load(ptemp, server->key_file, AQ_JSON_FILE_MAX_BYTES, &key_file, &error);
+    rv = server->key_store ? aq_key_store_read(server, ptemp, &keys, &error)
+                           : aq_json_file_load(ptemp, server->key_file, AQ_JSON_FILE_MAX_BYTES, &keys, &error);
     if (rv == APR_SUCCESS) {
-        rv = aq_daily_use_keep(ptemp, server->runtime->store, key_file, server->plans, folder, aq_clock_now_ms(),
-                               &error);
-        json_decref(key_file);
+        rv = aq_daily_use_keep(ptemp, server->runtime->store, keys, server->plans, folder, aq_clock_now_ms(), &error);
+        json_decref(keys);
     }
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_ERROR, 1681, rv, "APIQuotaDailyUse: %s; the counters keep it for six days", error);

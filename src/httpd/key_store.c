@@ -6,11 +6,14 @@
 #include "httpd/store_setup.h"
 #include "store/redis_counters.h"
 #include "store/redis_keys.h"
+#include "store/redis_keys_edit.h"
 
 #include <apr_strings.h>
 #include <mod_watchdog.h>
 
 #define RECORDS_FILE "/keys.records"
+/* No request waits at a start. */
+#define READ_BUDGET_MS 2000
 
 int aq_key_store_check(const aq_server_config_t *server)
 {
@@ -80,6 +83,20 @@ int aq_key_store_open(const aq_server_config_t *server, apr_pool_t *pconf)
         AQ_LOG(AQ_LOG_CRIT, 1633, rv, "APIQuotaKeyStore: %s", error);
     }
     return rv == APR_SUCCESS;
+}
+
+apr_status_t aq_key_store_read(const aq_server_config_t *server, apr_pool_t *ptemp, json_t **document,
+                               const char **error)
+{
+    aq_redis_link_t *link =
+        server->runtime->key_link ? server->runtime->key_link : aq_redis_counters_link(server->runtime->redis);
+    apr_status_t rv;
+
+    aq_redis_link_budget_set(link, READ_BUDGET_MS);
+    rv = aq_redis_keys_read_all(ptemp, link, document, NULL, error);
+    aq_redis_link_budget_set(link, aq_redis_link_address(link)->budget_ms);
+    aq_redis_link_release(link);
+    return rv;
 }
 
 json_t *aq_key_store_json(const aq_server_config_t *server, apr_pool_t *ptemp)

@@ -16,6 +16,7 @@
 #define LOCK_PAUSE_MS 50
 #define LOCK_TOKEN_BYTES 16
 
+static const char lock_name[] = AQ_REDIS_KEYS_LOCK;
 static const char script_unlock[] =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end\n"
     "return 0\n";
@@ -355,8 +356,8 @@ static apr_status_t lock_take(const redis_place_t *place, apr_pool_t *p, held_t 
 {
     unsigned char bytes[LOCK_TOKEN_BYTES];
     char token[sizeof(held->token)];
-    const char *words[] = {"SET", AQ_REDIS_KEYS_LOCK, token, "NX", "PX", LOCK_LIFE_MS};
-    const size_t sizes[] = {3, strlen(AQ_REDIS_KEYS_LOCK), sizeof(token) - 1, 2, 2, strlen(LOCK_LIFE_MS)};
+    const char *words[] = {"SET", lock_name, token, "NX", "PX", LOCK_LIFE_MS};
+    const size_t sizes[] = {3, sizeof(lock_name) - 1, sizeof(token) - 1, 2, 2, strlen(LOCK_LIFE_MS)};
     const aq_redis_command_t command = {.count = 6, .words = words, .sizes = sizes};
     int is_set = 0;
     apr_status_t rv = aq_hash_random(bytes, sizeof(bytes));

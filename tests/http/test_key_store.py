@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys that live in Redis: one write is obeyed by all machines within a second, whatever is written; and Redis away."""
 
+import concurrent.futures
+import json
 import time
 
 import pytest
 
 from harness import checks, confs, exposition, quota, redis as redis_server
+from harness.client import statuses
 from harness.keys import new_secret, sha256_of
 from harness.redis_keys import PREFIX, RedisKeys
 from harness.waiting import eventually
@@ -263,6 +266,34 @@ def test_f33_stopped_redis_keeps_who_is_known_from_waiting(machine, redis, redis
     redis.go_on()
     redis.say("DEL", record_of(key))
     eventually(lambda: status(web, key) == 401, 10)
+
+
+def test_f33_redis_stopped_under_load_fails_nobody_and_is_used_again(machine, redis, redis_keys, key):
+    """Counters and keys are in it; it is stopped and goes on, again and again, while requests come."""
+    redis_keys.words = "redis"
+    web = machine(f"APIQuotaStore {redis.url} budget=50ms\n" + CONF, mpm_conf=ONE_CHILD)
+    assert status(web, key) == 200
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(web.burst, 2000, ITEM, 8, key=key)
+        while not asked.done():
+            redis.stop()
+            concurrent.futures.wait([asked], timeout=0.3)
+            redis.go_on()
+            concurrent.futures.wait([asked], timeout=0.5)
+        assert statuses(asked.result()) == {200: 2000}
+    fresh = redis_keys.add("acme")
+    redis_keys.write(None)
+    eventually(lambda: status(web, fresh) == 200, 30)
+    before = lookups(redis)
+    eventually(lambda: status(web, fresh) == 200 and lookups(redis) > before, 30)
+
+
+def test_use_by_day_is_kept_of_tenants_in_redis(machine, redis_keys, key):  # pylint: disable=unused-argument
+    web = machine("APIQuotaDailyUse On\n" + CONF)
+    assert [status(web, key) for _ in range(3)] == [200] * 3
+    web.restart()
+    (day,) = (web.root.state / "usage").iterdir()
+    assert [(use["tenant"], use["used"]) for use in json.loads(day.read_text())["use"]] == [("acme", 3)]
 
 
 # ---- floods ----------------------------------------------------------------------------------------
