@@ -33,7 +33,7 @@ _apiquotactl() {
     --state-dir | --key-file | --config | --conf | -f) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;
     *)
         if [ "${word:0:1}" = - ]; then
-            words="--json --state-dir --key-file --config --help $(_apiquotactl_commands |
+            words="--json --state-dir --key-file --config --help --version $(_apiquotactl_commands |
                 grep -E "^$noun( $verb( |\$)| [^a-z]|\$)" | grep -oE -e '--[a-z-]+')"
         elif [ -z "$noun" ]; then
             words=$(_apiquotactl_commands | cut -d' ' -f1 | sort -u)

@@ -2,6 +2,7 @@
 /*
  * apiquotactl: keys, tenants, usage and checks from the command line. Two tables say what there is: options, commands.
  */
+#include "base/aq_version.h"
 #include "ctl/ctl.h"
 
 #include "base/aq_log.h"
@@ -246,11 +247,23 @@ static const option_t options[] = {
 #define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
 
 /* What getopt_long returns for the others, and for an option of the table: 256 + its index. */
-enum { OPTION_JSON = 'j', OPTION_CONFIG = 'f', OPTION_HELP = 'h', OPTION_FOLLOW = 'F', OPTION_OF_TABLE = 256 };
+enum {
+    OPTION_JSON = 'j',
+    OPTION_CONFIG = 'f',
+    OPTION_HELP = 'h',
+    OPTION_FOLLOW = 'F',
+    OPTION_VERSION = 'V',
+    OPTION_OF_TABLE = 256
+};
+
+/* What is asked for: a command, or to be told of the program. */
+typedef enum { ASKED_COMMAND, ASKED_HELP, ASKED_VERSION } asked_t;
 
 static void help_print(FILE *to)
 {
-    (void)fputs("usage: apiquotactl [--json] [--state-dir DIR | -f HTTPD.CONF] [--key-file FILE] COMMAND\n\n", to);
+    (void)fputs("usage: apiquotactl [--json] [--state-dir DIR | -f HTTPD.CONF] [--key-file FILE] COMMAND\n"
+                "       apiquotactl --help | --version\n\n",
+                to);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         (void)fprintf(to, "  %s%s%s%s%s\n        %s\n", commands[i].noun, commands[i].verb ? " " : "",
                       commands[i].verb ? commands[i].verb : "", commands[i].usage[0] ? " " : "", commands[i].usage,
@@ -273,8 +286,8 @@ static void option_set(aq_ctl_t *ctl, const option_t *option, const char *value)
 /* Says what is wrong with the option that getopt_long stopped at. */
 static aq_ctl_exit_t option_refuse(apr_pool_t *p, const char *option, int is_without_value)
 {
-    apr_array_header_t *names = apr_array_make(p, (int)OPTION_COUNT + 3, sizeof(const char *));
-    const char *const flags[] = {"--json", "--help", "--follow"};
+    apr_array_header_t *names = apr_array_make(p, (int)OPTION_COUNT + 4, sizeof(const char *));
+    const char *const flags[] = {"--json", "--help", "--version", "--follow"};
 
     if (is_without_value) {
         return aq_ctl_fail(AQ_CTL_USAGE, "%s needs a value", option);
@@ -290,13 +303,14 @@ static aq_ctl_exit_t option_refuse(apr_pool_t *p, const char *option, int is_wit
                        nearest ? apr_pstrcat(p, nearest, "?", NULL) : "");
 }
 
-/* Sets `ctl` from the options; `*given` are their bits. AQ_CTL_DONE with `*is_help` where help was asked for. */
-static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned *given, int *is_help)
+/* Sets `ctl` from the options; `*given` are their bits. `*asked` changes where no command is. */
+static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned *given, asked_t *asked)
 {
-    struct option longs[OPTION_COUNT + 4] = {
+    struct option longs[OPTION_COUNT + 5] = {
         [OPTION_COUNT] = {"json", no_argument, NULL, OPTION_JSON},
         [OPTION_COUNT + 1] = {"help", no_argument, NULL, OPTION_HELP},
         [OPTION_COUNT + 2] = {"follow", no_argument, NULL, OPTION_FOLLOW},
+        [OPTION_COUNT + 3] = {"version", no_argument, NULL, OPTION_VERSION},
     };
     int got;
 
@@ -316,7 +330,9 @@ static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned
             ctl->is_following = 1;
             *given |= TAKES_FOLLOW;
         } else if (got == OPTION_HELP) {
-            *is_help = 1;
+            *asked = ASKED_HELP;
+        } else if (got == OPTION_VERSION) {
+            *asked = ASKED_VERSION;
         } else {
             return option_refuse(ctl->p, argv[optind - 1], got == ':');
         }
@@ -391,7 +407,7 @@ int main(int argc, char **argv)
 {
     apr_pool_t *p;
     unsigned given = 0;
-    int is_help = 0;
+    asked_t asked = ASKED_COMMAND;
 
     if (apr_initialize() != APR_SUCCESS || apr_pool_create(&p, NULL) != APR_SUCCESS) {
         return (int)aq_ctl_fail(AQ_CTL_REFUSED, "no memory");
@@ -400,9 +416,11 @@ int main(int argc, char **argv)
     aq_ctl_t ctl = {.p = p, .now_ms = aq_clock_now_ms()};
     ctl.scopes = apr_array_make(p, 4, sizeof(const char *));
     ctl.limits = apr_array_make(p, 4, sizeof(const char *));
-    aq_ctl_exit_t code = options_read(&ctl, argc, argv, &given, &is_help);
-    if (code == AQ_CTL_DONE && is_help) {
+    aq_ctl_exit_t code = options_read(&ctl, argc, argv, &given, &asked);
+    if (code == AQ_CTL_DONE && asked == ASKED_HELP) {
         help_print(stdout);
+    } else if (code == AQ_CTL_DONE && asked == ASKED_VERSION) {
+        (void)puts("apiquotactl (mod_apiquota) " AQ_VERSION);
     } else if (code == AQ_CTL_DONE) {
         code = command_run(&ctl, argv + optind, argc - optind, given);
     }

@@ -7,6 +7,7 @@
  * SIGINT: stop, giving back what cannot be ended. It writes to standard error, in the form of httpd's error log.
  */
 #include "base/aq_log.h"
+#include "base/aq_version.h"
 #include "worker/worker.h"
 
 #include <apr_general.h>
@@ -36,7 +37,8 @@ static const char usage[] =
     "  --parent-pid PID   stop when this parent is gone\n"
     "  --log-socket FD    where httpd hands over its error log when it has opened it anew\n"
     "  --log-level LEVEL  crit, error, warn, notice, info (default) or debug\n"
-    "  --help             this\n";
+    "  --help             this\n"
+    "  --version          which version this is\n";
 
 static const char *const level_names[] = {
     [AQ_LOG_CRIT] = "crit",     [AQ_LOG_ERROR] = "error", [AQ_LOG_WARNING] = "warn",
@@ -92,7 +94,7 @@ static int level_parse(const char *text)
 }
 
 /* Takes one option; 0 where its value is wrong. L, S and R are for tests. */
-static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_options_t *options, int *is_help)
+static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_options_t *options, int *asked)
 {
     long long number = 0;
     int is_good = 1;
@@ -129,7 +131,8 @@ static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_o
         options->result_max_bytes = number;
         break;
     case 'h':
-        *is_help = 1;
+    case 'V':
+        *asked = option;
         break;
     default:
         is_good = 0;
@@ -138,7 +141,7 @@ static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_o
     return is_good;
 }
 
-static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options_t *options, int *is_help)
+static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options_t *options, int *asked)
 {
     static const struct option known[] = {
         {"state-dir", required_argument, NULL, 's'},
@@ -150,6 +153,7 @@ static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options
         {"stop-wait-ms", required_argument, NULL, 'S'},
         {"result-max-bytes", required_argument, NULL, 'R'},
         {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -157,29 +161,30 @@ static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options
     *options = (aq_worker_options_t){
         .log_socket = -1, .lease_ms = LEASE_MS, .stop_wait_ms = STOP_WAIT_MS, .result_max_bytes = RESULT_MAX_BYTES};
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        if (!option_take(option, optarg, p, options, is_help)) {
+        if (!option_take(option, optarg, p, options, asked)) {
             return 0;
         }
     }
-    return *is_help || (optind == argc && options->config_file != NULL);
+    return *asked || (optind == argc && options->config_file != NULL);
 }
 
 int main(int argc, char **argv)
 {
     aq_worker_options_t options;
     apr_pool_t *pool;
-    int is_help = 0;
+    int asked = 0; /* 'h': for help, 'V': for the version */
 
     if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS) {
         return 1;
     }
     aq_log_sink_set(write_line, NULL);
-    if (!options_parse(argc, argv, pool, &options, &is_help)) {
+    if (!options_parse(argc, argv, pool, &options, &asked)) {
         (void)fputs(usage, stderr);
         return EXIT_USAGE;
     }
-    if (is_help) {
-        return fputs(usage, stdout) < 0 || fflush(stdout) != 0;
+    if (asked) {
+        const char *told = asked == 'h' ? usage : "apiquota-worker (mod_apiquota) " AQ_VERSION "\n";
+        return fputs(told, stdout) < 0 || fflush(stdout) != 0;
     }
     /* A target or a log that closes its end is told by errors. */
     (void)signal(SIGPIPE, SIG_IGN);

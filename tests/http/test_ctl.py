@@ -109,6 +109,14 @@ def test_wrong_usage_is_two(web, words):
     assert refused(web, *words, code=2)
 
 
+def test_version_is_the_one_that_the_packages_have():
+    packaged = (paths.REPOSITORY / "debian" / "changelog").read_text().partition("(")[2].partition(")")[0]
+    for program in (paths.CTL, paths.WORKER):
+        done = subprocess.run([str(program), "--version"], capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"{program.name} (mod_apiquota) {packaged}\n"
+
+
 def test_help_goes_to_standard_output():
     done = subprocess.run([str(paths.CTL), "--help"], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0 and done.stderr == ""
