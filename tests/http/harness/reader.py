@@ -61,23 +61,31 @@ FOLDERS = ("enabled", "conf-available", "mods-available", "sites-available")
 
 def _words(clock):
     """What `env` sets for a program to live by the server's clock."""
-    environment = {**clock.environment(), "LD_PRELOAD": library()} if clock else {}
+    if not clock:
+        return ""
+    environment = {**paths.sanitizer_environment(), **clock.environment(),
+                   "LD_PRELOAD": ":".join([library(), *paths.sanitizer_preload()])}
     return " ".join(f"{name}={value}" for name, value in environment.items())
+
+
+def _fifo(path):
+    """A FIFO, open both ways: nobody who opens it is kept waiting, nor reads its end."""
+    os.mkfifo(path)
+    return os.open(path, os.O_RDWR)
 
 
 class Shell:
     """A shell that keeps what blocks set, with a folder of its own to work in."""
 
     def __init__(self, root, control, clock):
-        self.root, self._control = root, control
+        self._control = control
         self.folder = root / "reader"
         self.folder.mkdir()
         (root / "bin").mkdir()
         for name, text in self._stand_ins().items():
             (root / "bin" / name).write_text(text.format(root=root, ctl=paths.CTL, clock=_words(clock)))
             (root / "bin" / name).chmod(0o755)
-        os.mkfifo(root / "asked")
-        os.mkfifo(root / "answered")
+        self._asked, self._answered = _fifo(root / "asked"), _fifo(root / "answered")
         self._process = subprocess.Popen(["bash", "-e"], cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          stderr=subprocess.STDOUT, text=True, start_new_session=True,
                                          env={**os.environ, "PATH": f"{root}/bin:{os.environ['PATH']}", "HOME": str(self.folder)})
@@ -114,17 +122,20 @@ class Shell:
             self._process.kill()
         self._process.wait()
         self._process.stdout.close()
-        (self.root / "asked").write_text("end\n")
+        os.write(self._asked, b"end\n")
         self._server.join()
+        os.close(self._asked)
+        os.close(self._answered)
 
     def _serve(self):
-        while (asked := (self.root / "asked").read_text().strip()) != "end":
-            try:
-                code = self._control(asked)
-            except Exception as failure:  # pylint: disable=broad-except
-                print(f"apachectl {asked}: {failure}")
-                code = 1
-            (self.root / "answered").write_text(f"{code}\n")
+        with open(self._asked, encoding="utf-8", closefd=False) as questions:
+            while (asked := questions.readline().strip()) != "end":
+                try:
+                    code = self._control(asked)
+                except Exception as failure:  # pylint: disable=broad-except
+                    print(f"apachectl {asked}: {failure}")
+                    code = 1
+                os.write(self._answered, b"%d\n" % code)
 
 
 class Reader:
