@@ -5,7 +5,10 @@
 #include "base/aq_metrics.h"
 #include "store/redis_counters_private.h"
 
+#include <assert.h>
 #include <string.h>
+
+static_assert(sizeof(((aq_slice_rest_t *)0)->home) == AQ_REDIS_HOME_SIZE, "a place holds the name of a home");
 
 /* In a receipt's index, whose own values are below AQ_WINDOW_WORDS: it was spent from a slice of the window in its word. */
 #define LEASED 0x40u

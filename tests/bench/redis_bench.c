@@ -19,7 +19,7 @@
 
 #define WARM_UP 200
 
-static void fail(const char *what, const char *error)
+_Noreturn static void fail(const char *what, const char *error)
 {
     fprintf(stderr, "redis_bench: %s: %s\n", what, error != NULL ? error : "failed");
     exit(1);

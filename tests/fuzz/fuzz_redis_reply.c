@@ -32,6 +32,14 @@ static void reply_feed(apr_pool_t *p, const redisReply *reply)
             at = i;
         }
     }
+    for (at = 0; at < 8;) {
+        aq_redis_slice_t slice = {.want = 1};
+
+        if (aq_redis_slice_read(reply, &at, &slice) != AQ_REDIS_DONE) {
+            break;
+        }
+        FUZZ_HOLDS(slice.left_ms >= 0);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
