@@ -102,8 +102,10 @@ static const char *store_set(cmd_parms *cmd, void *unused, int count, char *cons
     if (strncmp(words[0], "shm:", 4) == 0) {
         error = server_path_set(cmd, words[0] + 4, &server->store_file);
     } else if (strcmp(words[0], "shm") != 0) {
-        error = not_allowed(cmd, words[0],
-                            "shm, shm:FILE, redis://HOST[:PORT][/DB], rediss://…, redis+sentinel://…, unix:PATH");
+        error =
+            not_allowed(cmd, words[0],
+                        "shm, shm:FILE, redis://HOST[:PORT][/DB], rediss://…, redis+sentinel://…, redis+cluster://…, "
+                        "unix:PATH");
     }
     return !error && count == 2 ? store_size_set(cmd, words[1]) : error;
 }

@@ -113,6 +113,9 @@ static const char *whole_check(const aq_redis_address_t *address)
     if (address->topology == AQ_REDIS_CLUSTER && address->db != 0) {
         return "a cluster has the database 0 and no other";
     }
+    if (address->topology == AQ_REDIS_CLUSTER && address->mode == AQ_REDIS_LEASED) {
+        return "mode=leased is not for redis+cluster://";
+    }
     if (!address->is_tls &&
         (address->ca != NULL || address->cert != NULL || address->key != NULL || address->sni != NULL)) {
         return "ca=, cert=, key= and sni= are for rediss://";

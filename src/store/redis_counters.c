@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counters in Redis, strict. See redis_counters.h; the script is in redis_script.c. */
-#include "store/redis_counters_private.h"
+#include "store/redis_counting.h"
 
 #include "store/redis_leased.h"
 #include "store/redis_script.h"
@@ -18,20 +18,6 @@
 #define START_BUDGET_MS INT64_C(2000)
 /* So often in the life of its members a process says that it lives. */
 #define RENEWALS_PER_LIFE 3
-/* Clocks that differ by less are told as one: the end of a day is midnight, and not a moment later. */
-#define CLOCK_APART_MS 1000
-#define TICKS_PER_S 6
-
-/* A call while it waits for its answer. */
-typedef struct {
-    aq_redis_store_t *store;
-    aq_counter_t *counters;
-    unsigned count;
-    aq_redis_saying_t saying;
-    aq_time_ms_t now_ms;                /* the caller's */
-    int64_t denied;                     /* bits; -1: the call is to be made again, with Redis's time */
-    uint64_t (*words)[AQ_WINDOW_WORDS]; /* what Redis said of each counter, for the caller; NULL: not wanted */
-} call_t;
 
 apr_status_t aq_redis_count_status(aq_redis_failure_t failure)
 {
@@ -69,126 +55,7 @@ aq_redis_saying_t aq_redis_count_saying(const aq_redis_store_t *store, aq_redis_
     };
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------- */
-
-static aq_time_ms_t time_moved(aq_time_ms_t time_ms, int64_t by_ms)
-{
-    return time_ms != AQ_TIME_NEVER ? time_ms + by_ms : AQ_TIME_NEVER;
-}
-
-/* Tells the moments of Redis's clock in the caller's. */
-static void times_translate(aq_counter_t *counter, int64_t ahead_ms)
-{
-    const int is_end_of_window = !counter->is_denied && counter->remaining > 0;
-
-    counter->fits_at_ms = time_moved(counter->fits_at_ms, -ahead_ms);
-    if (!is_end_of_window || llabs(ahead_ms) >= CLOCK_APART_MS) {
-        counter->reset_at_ms = time_moved(counter->reset_at_ms, -ahead_ms);
-    }
-}
-
-void aq_redis_count_answer(aq_counter_t *counter, const uint64_t of[AQ_WINDOW_WORDS], aq_time_ms_t redis_ms,
-                           aq_time_ms_t now_ms, uint32_t denied_cost)
-{
-    uint64_t words[AQ_WINDOW_WORDS];
-    aq_window_look_t look;
-
-    (void)memcpy(words, of, sizeof(words));
-    aq_window_look(&counter->limit->window, words, redis_ms, &look);
-    aq_counter_answer(counter, words, &look, denied_cost);
-    times_translate(counter, redis_ms - now_ms);
-}
-
-static void counter_answer(const call_t *call, unsigned index, const aq_redis_words_t *of, aq_time_ms_t redis_ms)
-{
-    aq_counter_t *counter = &call->counters[index];
-    const int is_denied = (call->denied >> index & 1) != 0;
-
-    aq_redis_count_answer(counter, of->words, redis_ms, call->now_ms, is_denied ? call->saying.cost : 0);
-    if (call->words != NULL) {
-        (void)memcpy(call->words[index], of->words, sizeof(of->words));
-    }
-    if (call->saying.verb == AQ_REDIS_TAKE && call->denied == 0) {
-        const int is_member = counter->limit->window.algorithm == AQ_ALGORITHM_CONCURRENT;
-
-        counter->receipt = (aq_receipt_t){
-            .slot = is_member ? counter->receipt.slot : of->mark, .word = of->words[0], .cost = call->saying.cost};
-    }
-    if (call->store->seen != NULL) {
-        call->store->seen(call->store->seen_data, counter, of->words, redis_ms);
-    }
-}
-
-static aq_redis_failure_t counter_read(const call_t *call, const redisReply *reply, size_t *at, unsigned index,
-                                       aq_redis_words_t *words)
-{
-    const aq_limit_t *limit = call->counters[index].limit;
-    aq_redis_slice_t *slice = call->saying.slices != NULL ? &call->saying.slices[index] : NULL;
-    const aq_redis_failure_t failure = aq_redis_words_read(reply, at, limit, words);
-
-    if (failure != AQ_REDIS_DONE || slice == NULL || slice->want == 0) {
-        return failure;
-    }
-    slice->start = (uint32_t)(words->mark *
-                              (limit->window.algorithm == AQ_ALGORITHM_SLIDING ? limit->window.period_s : TICKS_PER_S));
-    return aq_redis_slice_read(reply, at, slice);
-}
-
-/* The whole answer is read before any counter is told anything. */
-static aq_redis_failure_t answer_read(void *data, const redisReply *reply)
-{
-    call_t *call = data;
-    aq_redis_words_t words[AQ_LIMITS_MAX];
-    int64_t redis_ms;
-    size_t at = 2;
-
-    if (!aq_redis_number_read(reply, 0, &redis_ms) || reply->elements < 2 ||
-        reply->element[1]->type != REDIS_REPLY_INTEGER || redis_ms > INT64_MAX / 2) {
-        return AQ_REDIS_PROTOCOL;
-    }
-    call->denied = reply->element[1]->integer;
-    atomic_store_explicit(&call->store->ahead_ms, redis_ms - call->now_ms, memory_order_relaxed);
-    if (call->denied == -1) {
-        return AQ_REDIS_DONE;
-    }
-    for (unsigned i = 0; i < call->count; i++) {
-        if (counter_read(call, reply, &at, i, &words[i]) != AQ_REDIS_DONE) {
-            return AQ_REDIS_PROTOCOL;
-        }
-    }
-    if (at != reply->elements || call->denied < 0 || call->denied >> call->count != 0) {
-        return AQ_REDIS_PROTOCOL;
-    }
-    for (unsigned i = 0; i < call->count; i++) {
-        counter_answer(call, i, &words[i], redis_ms);
-    }
-    return AQ_REDIS_DONE;
-}
-
 /* ---- take, look ------------------------------------------------------------------------------------------------- */
-
-static aq_redis_failure_t call_once(call_t *call)
-{
-    aq_redis_request_t request;
-
-    aq_redis_request_make(&request, &call->store->script, &call->saying, call->counters, call->count);
-    return aq_redis_request_ask(call->store->link, &request, &call->store->script, answer_read, call);
-}
-
-/* A second time where our idea of Redis's time was months off, as it may be when it is asked first. */
-static aq_redis_failure_t call_make(call_t *call)
-{
-    aq_redis_failure_t failure = call_once(call);
-
-    if (failure == AQ_REDIS_DONE && call->denied == -1) {
-        call->saying.present_ms = call->now_ms + atomic_load(&call->store->ahead_ms);
-        failure = call_once(call);
-        if (failure == AQ_REDIS_DONE && call->denied == -1) {
-            failure = AQ_REDIS_PROTOCOL;
-        }
-    }
-    return failure;
-}
 
 static int is_member(const aq_counter_t *counter)
 {
@@ -227,7 +94,7 @@ apr_status_t aq_redis_count_take(aq_redis_store_t *store, aq_counter_t *counters
                                  aq_time_ms_t now_ms, aq_redis_slice_t *slices, uint64_t (*words)[AQ_WINDOW_WORDS],
                                  int *is_denied)
 {
-    call_t call = {.store = store, .counters = counters, .count = count, .now_ms = now_ms, .words = words};
+    aq_redis_counting_t call = {.store = store, .counters = counters, .count = count, .now_ms = now_ms, .words = words};
     aq_redis_failure_t failure = AQ_REDIS_OTHER;
 
     *is_denied = 0;
@@ -235,10 +102,12 @@ apr_status_t aq_redis_count_take(aq_redis_store_t *store, aq_counter_t *counters
     call.saying.slices = slices;
     call.saying.machine = store->slices != NULL ? aq_slice_table_machine(store->slices) : NULL;
     if (members_begin(store, counters, count, call.saying.owner)) {
-        failure = call_make(&call);
+        failure = aq_redis_counting_make(&call);
     }
     *is_denied = failure == AQ_REDIS_DONE && call.denied != 0;
     if (failure != AQ_REDIS_DONE || *is_denied) {
+        /* In a cluster some homes may have been charged all the same. */
+        (void)aq_redis_count_back(store, counters, count, now_ms);
         /* Where it timed out Redis may have made us a member: the next renewal tells it that we are none. */
         members_end(store, counters, count);
     }
@@ -254,13 +123,13 @@ static apr_status_t redis_take(aq_counter_store_t *base, aq_counter_t *counters,
 apr_status_t aq_redis_count_look(aq_redis_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms,
                                  uint64_t (*words)[AQ_WINDOW_WORDS])
 {
-    call_t call = {.store = store, .counters = counters, .count = count, .now_ms = now_ms, .words = words};
+    aq_redis_counting_t call = {.store = store, .counters = counters, .count = count, .now_ms = now_ms, .words = words};
 
     call.saying = aq_redis_count_saying(store, AQ_REDIS_LOOK, 0, now_ms);
     if (count == 0) {
         return APR_SUCCESS;
     }
-    return aq_redis_count_status(call_make(&call));
+    return aq_redis_count_status(aq_redis_counting_make(&call));
 }
 
 static apr_status_t redis_look(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
@@ -305,14 +174,13 @@ static unsigned receipts_count(const aq_counter_t *counters, unsigned count)
 
 apr_status_t aq_redis_count_back(aq_redis_store_t *store, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
 {
-    aq_redis_saying_t saying = aq_redis_count_saying(store, AQ_REDIS_BACK, 0, now_ms);
+    aq_redis_counting_t call = {.store = store, .counters = counters, .count = count, .now_ms = now_ms};
     aq_redis_failure_t failure = AQ_REDIS_DONE;
-    aq_redis_request_t request;
 
     if (receipts_count(counters, count) != 0) {
-        aq_redis_members_owner(store->members, saying.owner);
-        aq_redis_request_make(&request, &store->script, &saying, counters, count);
-        failure = aq_redis_request_send(store->link, &request);
+        call.saying = aq_redis_count_saying(store, AQ_REDIS_BACK, 0, now_ms);
+        aq_redis_members_owner(store->members, call.saying.owner);
+        failure = aq_redis_counting_send(&call);
     }
     for (unsigned i = 0; i < count; i++) {
         if (counters[i].receipt.cost != 0) {
@@ -336,12 +204,11 @@ static apr_status_t redis_give_back(aq_counter_store_t *base, aq_counter_t *coun
 static apr_status_t redis_reset(aq_counter_store_t *base, aq_counter_t *counters, unsigned count, aq_time_ms_t now_ms)
 {
     aq_redis_store_t *store = aq_redis_store(base);
-    const aq_redis_saying_t saying = aq_redis_count_saying(store, AQ_REDIS_RESET, 0, now_ms);
+    aq_redis_counting_t call = {.store = store, .counters = counters, .count = count, .now_ms = now_ms};
     aq_redis_failure_t failure;
-    aq_redis_request_t request;
 
-    aq_redis_request_make(&request, &store->script, &saying, counters, count);
-    failure = aq_redis_request_ask(store->link, &request, &store->script, NULL, NULL);
+    call.saying = aq_redis_count_saying(store, AQ_REDIS_RESET, 0, now_ms);
+    failure = aq_redis_counting_ask(&call);
     return failure == AQ_REDIS_DONE ? redis_look(base, counters, count, now_ms) : aq_redis_count_status(failure);
 }
 
@@ -378,18 +245,21 @@ static apr_status_t redis_info(aq_counter_store_t *base, aq_time_ms_t now_ms, aq
     const char *words[] = {"EVAL", aq_redis_script_census(), "0", census.cursor, "aq:{?:*}", now_s};
     size_t sizes[sizeof(words) / sizeof(words[0])];
     const aq_redis_command_t command = {.count = sizeof(words) / sizeof(words[0]), .words = words, .sizes = sizes};
-    aq_redis_failure_t failure;
+    aq_redis_failure_t failure = AQ_REDIS_DONE;
 
     memset(info, 0, sizeof(*info));
     (void)apr_snprintf(now_s, sizeof(now_s), "%" APR_INT64_T_FMT, now_ms / AQ_MS_PER_S);
     apr_cpystrn(info->path, aq_redis_link_address(store->link)->name, sizeof(info->path));
     aq_counter_store_id_write(base, info->id);
-    do {
-        for (int i = 0; i < command.count; i++) {
-            sizes[i] = strlen(words[i]);
-        }
-        failure = aq_redis_ask(store->link, &command, NULL, census_read, &census);
-    } while (failure == AQ_REDIS_DONE && strcmp(census.cursor, "0") != 0);
+    for (int server = aq_redis_link_server(store->link, 0); failure == AQ_REDIS_DONE && server >= 0;
+         server = aq_redis_link_server(store->link, server + 1)) {
+        do {
+            for (int i = 0; i < command.count; i++) {
+                sizes[i] = strlen(words[i]);
+            }
+            failure = aq_redis_ask_server(store->link, server, &command, census_read, &census);
+        } while (failure == AQ_REDIS_DONE && strcmp(census.cursor, "0") != 0);
+    }
     return aq_redis_count_status(failure);
 }
 
@@ -403,11 +273,8 @@ static void members_renew(aq_redis_store_t *store, apr_pool_t *ptemp)
     aq_redis_members_owner(store->members, saying.owner);
     for (int i = 0; i < held->nelts; i += AQ_LIMITS_MAX) {
         const int count = held->nelts - i < AQ_LIMITS_MAX ? held->nelts - i : AQ_LIMITS_MAX;
-        aq_redis_request_t request;
 
-        aq_redis_request_renew(&request, &store->script, &saying, &APR_ARRAY_IDX(held, i, aq_redis_held_t),
-                               (unsigned)count);
-        (void)aq_redis_request_ask(store->link, &request, &store->script, NULL, NULL);
+        aq_redis_counting_renew(store, &saying, &APR_ARRAY_IDX(held, i, aq_redis_held_t), (unsigned)count);
     }
 }
 

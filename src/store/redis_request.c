@@ -295,21 +295,26 @@ void aq_redis_request_return(aq_redis_request_t *request, const aq_redis_script_
     }
 }
 
+void aq_redis_request_word(aq_redis_request_t *request, const aq_redis_script_t *script, aq_redis_wording_t *wording)
+{
+    wording->command = (aq_redis_command_t){.count = request->count, .words = request->words, .sizes = request->sizes};
+    wording->otherwise =
+        (aq_redis_command_t){.count = request->count, .words = wording->words, .sizes = wording->sizes};
+    (void)memcpy(wording->words, request->words, (size_t)request->count * sizeof(wording->words[0]));
+    (void)memcpy(wording->sizes, request->sizes, (size_t)request->count * sizeof(wording->sizes[0]));
+    wording->words[0] = "EVAL";
+    wording->sizes[0] = strlen(wording->words[0]);
+    wording->words[1] = script->text;
+    wording->sizes[1] = strlen(script->text);
+}
+
 aq_redis_failure_t aq_redis_request_ask(aq_redis_link_t *link, aq_redis_request_t *request,
                                         const aq_redis_script_t *script, aq_redis_read_fn *read, void *data)
 {
-    const char *words[AQ_REDIS_WORDS_MAX];
-    size_t sizes[AQ_REDIS_WORDS_MAX];
-    const aq_redis_command_t command = {.count = request->count, .words = request->words, .sizes = request->sizes};
-    const aq_redis_command_t otherwise = {.count = request->count, .words = words, .sizes = sizes};
+    aq_redis_wording_t wording;
 
-    (void)memcpy(words, request->words, (size_t)request->count * sizeof(words[0]));
-    (void)memcpy(sizes, request->sizes, (size_t)request->count * sizeof(sizes[0]));
-    words[0] = "EVAL";
-    sizes[0] = strlen(words[0]);
-    words[1] = script->text;
-    sizes[1] = strlen(words[1]);
-    return aq_redis_ask(link, &command, &otherwise, read, data);
+    aq_redis_request_word(request, script, &wording);
+    return aq_redis_ask(link, &wording.command, &wording.otherwise, read, data);
 }
 
 aq_redis_failure_t aq_redis_request_send(aq_redis_link_t *link, const aq_redis_request_t *request)

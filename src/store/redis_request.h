@@ -74,6 +74,16 @@ void aq_redis_request_return(aq_redis_request_t *request, const aq_redis_script_
                              const aq_redis_saying_t *saying, const char *home, const aq_hash128_t *key,
                              aq_algorithm_t algorithm, uint32_t units, uint64_t mark);
 
+/* A call as it is sent: by the script's name and, where Redis has forgotten it, by its text. It points into itself. */
+typedef struct {
+    aq_redis_command_t command, otherwise;
+    const char *words[AQ_REDIS_WORDS_MAX];
+    size_t sizes[AQ_REDIS_WORDS_MAX];
+} aq_redis_wording_t;
+
+/* Words a call; `request` and `script` must outlive the wording. */
+void aq_redis_request_word(aq_redis_request_t *request, const aq_redis_script_t *script, aq_redis_wording_t *wording);
+
 /* Sends a call by the script's name and, where Redis has forgotten it, by its text; or only sends it. */
 aq_redis_failure_t aq_redis_request_ask(aq_redis_link_t *link, aq_redis_request_t *request,
                                         const aq_redis_script_t *script, aq_redis_read_fn *read, void *data);

@@ -3,6 +3,7 @@
 
 #include "store/memory_counters.h"
 #include "store/shm_counters.h"
+#include "unit/redis_cluster_fixture.h"
 #include "unit/redis_fixture.h"
 
 #include <sys/mman.h>
@@ -55,12 +56,22 @@ static aq_counter_store_t *leased_open(uint64_t slots)
     return redis_open_with(&(aq_redis_counters_options_t){.is_clock_given = 1, .waits_to_settle = 1, .is_leased = 1});
 }
 
+/* Of three masters; the counters of a test lie on any of them. */
+static aq_counter_store_t *cluster_open(uint64_t slots)
+{
+    (void)slots;
+    return redis_cluster_fixture_store(&(aq_redis_counters_options_t){.is_clock_given = 1, .waits_to_settle = 1});
+}
+
 const counter_kind_t counter_kinds[COUNTER_KINDS] = {
-    {"memory", memory_open, 1, 1},
-    {"shm", counters_open_shm, 1, 1},
-    {"redis", redis_open, 0, 200},
-    {"redis", leased_open, 0, 200},
+    {"memory", memory_open, 1, 1},  {"shm", counters_open_shm, 1, 1}, {"redis", redis_open, 0, 200},
+    {"redis", leased_open, 0, 200}, {"redis", cluster_open, 0, 1000},
 };
+
+void counters_prepare(TCase *tests)
+{
+    redis_cluster_fixture_add(tests);
+}
 
 aq_counter_store_t *counters_open(int kind, uint64_t slots)
 {

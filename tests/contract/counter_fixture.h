@@ -26,8 +26,11 @@ typedef struct {
     unsigned share; /* one of so many random scripts is enough: each step is a round trip */
 } counter_kind_t;
 
-#define COUNTER_KINDS 4
+#define COUNTER_KINDS 5
 extern const counter_kind_t counter_kinds[COUNTER_KINDS];
+
+/* To be called for each case whose tests open stores of all kinds: starts what they share. */
+void counters_prepare(TCase *tests);
 
 /* A new empty store of kind number `kind` with that many slots. */
 aq_counter_store_t *counters_open(int kind, uint64_t slots);

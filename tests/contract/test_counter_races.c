@@ -309,6 +309,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
+    counters_prepare(tests);
     tcase_add_loop_test(tests, threads_are_admitted_exactly_to_the_limit, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, processes_are_admitted_exactly_to_the_limit, 0, 4);
     tcase_add_loop_test(tests, what_is_given_back_is_admitted_again_and_the_limit_holds, 0, 2);

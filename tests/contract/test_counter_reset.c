@@ -122,6 +122,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
+    counters_prepare(tests);
     tcase_add_loop_test(tests, reset_counter_admits_all_of_its_count_again, 0, COUNTER_KINDS * LIMIT_COUNT);
     tcase_add_loop_test(tests, charge_from_before_a_reset_gives_nothing_back, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, reset_of_a_counter_that_is_not_there_makes_none, 0, COUNTER_KINDS);

@@ -262,6 +262,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
+    counters_prepare(tests);
     tcase_add_loop_test(tests, store_does_what_the_model_does, 0, ROWS * COUNTER_KINDS);
 }
 

@@ -251,6 +251,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
+    counters_prepare(tests);
     tcase_add_loop_test(tests, fixed_limit_admits_exactly_its_count, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, sliding_limit_admits_again_when_it_said_so, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, denied_by_one_limit_is_counted_by_none, 0, COUNTER_KINDS);

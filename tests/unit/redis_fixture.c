@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OPTIONS_MAX 16
+#define OPTIONS_MAX 24
 #define START_S 20
 
 /* Debian's redis-tools holds the server under the name of one of its tools; its own name is what makes it a server. */
@@ -34,14 +34,12 @@ static const char *program_find(void)
     ck_abort_msg("there is no Redis to test with: `make deps` installs it");
 }
 
-static void server_run(const redis_fixture_t *server, const char *const *options)
+static void program_run(const char *const *options)
 {
-    const char *arguments[OPTIONS_MAX + 14] = {
+    const char *arguments[OPTIONS_MAX + 12] = {
         program_find(),
         "--port",
         "0",
-        "--unixsocket",
-        server->socket,
         "--save",
         "",
         "--appendonly",
@@ -51,9 +49,9 @@ static void server_run(const redis_fixture_t *server, const char *const *options
         "--logfile",
         fixture_path("redis.log"),
     };
-    unsigned count = 13;
+    unsigned count = 11;
 
-    for (unsigned i = 0; options != NULL && options[i] != NULL && i < OPTIONS_MAX; i++) {
+    for (unsigned i = 0; options[i] != NULL && count < sizeof(arguments) / sizeof(arguments[0]) - 1; i++) {
         arguments[count++] = options[i];
     }
     /* Check ends a test that hangs with SIGKILL: its server must go too. */
@@ -61,6 +59,17 @@ static void server_run(const redis_fixture_t *server, const char *const *options
         (void)execv(arguments[0], (char *const *)arguments);
     }
     _exit(127);
+}
+
+pid_t redis_fixture_run(const char *const *options)
+{
+    const pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        program_run(options);
+    }
+    return pid;
 }
 
 static int is_answering(const redis_fixture_t *server)
@@ -78,14 +87,15 @@ void redis_fixture_restart(redis_fixture_t *server, const char *const *options)
 {
     const time_t began = time(NULL);
     const struct timespec pause = {.tv_nsec = 2000000};
+    const char *all[OPTIONS_MAX + 1] = {"--unixsocket", server->socket};
+    unsigned count = 2;
 
     (void)signal(SIGPIPE, SIG_IGN);
     (void)unlink(server->socket);
-    server->pid = fork();
-    ck_assert_int_ge(server->pid, 0);
-    if (server->pid == 0) {
-        server_run(server, options);
+    for (unsigned i = 0; options != NULL && options[i] != NULL && count < OPTIONS_MAX; i++) {
+        all[count++] = options[i];
     }
+    server->pid = redis_fixture_run(all);
     while (!is_answering(server)) {
         ck_assert_msg(time(NULL) - began < START_S && waitpid(server->pid, NULL, WNOHANG) == 0, "Redis does not start");
         (void)nanosleep(&pause, NULL);

@@ -21,6 +21,9 @@ typedef struct {
 /* Starts one, empty, and waits until it answers. `options` (ended by NULL, or NULL) go to its command line. */
 redis_fixture_t redis_fixture_start(const char *const *options);
 
+/* The bare program, with a folder and options of its own, which ends with its parent. */
+pid_t redis_fixture_run(const char *const *options);
+
 /* Ends it at once, and waits until it is gone. */
 void redis_fixture_kill(redis_fixture_t *server);
 
