@@ -2,12 +2,12 @@
 /*
  * Queue: where batches are kept and jobs are claimed. A struct of functions, with thin wrappers that hide it.
  *
- * Durable: a call that changes something returns after it is on disk. A job belongs to the worker that claimed it while
+ * Durable: a call that changes something returns after it is on disk (in Redis: as its operator has set it). A job belongs to the worker that claimed it while
  * its lease lasts; each claim has a new fencing token, and renew, finish and again work only for the token that the row
  * holds now: a worker that lost its lease changes nothing (APR_NOTFOUND).
  *
  * Leases run by boot time (aq_clock_boot_ms), which nobody can step; a row also names the boot it was leased in, and a
- * lease of another boot is over. Attempts count at the claim, so a job that kills its worker does not loop for ever.
+ * lease of another boot is over. How machines that share a queue judge each other's leases, redis_queue.h tells. Attempts count at the claim, so a job that kills its worker does not loop for ever.
  *
  * A store object may be used from one process that opened it (open after fork), by many threads. Every queue passes
  * tests/contract/test_queue.c.
@@ -192,8 +192,8 @@ struct aq_queue_t {
  * has as many batches queued as it may, and EDQUOT where its bodies would take more room than they may: both exact,
  * however many submit at once; and what `body_check` says. After these failures nothing of the batch is there, and its
  * body is the caller's to remove.
- * After APR_INCOMPLETE the batch is not there, but a crash may bring it back, as long as nothing else was written since: its
- * body stays, for the sweep to remove where it came to nothing.
+ * After APR_INCOMPLETE nobody knows. In SQLite the batch is not there, but a crash may bring it back, as long as nothing else was
+ * written since; in Redis it is there or not. Its body stays, for the sweep to remove where it came to nothing.
  */
 static inline apr_status_t aq_queue_submit(aq_queue_t *q, const aq_batch_t *batch, const aq_queue_bounds_t *bounds,
                                            apr_pool_t *ptemp)

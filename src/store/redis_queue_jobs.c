@@ -9,7 +9,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Ends that were given up, since their lease was lost meanwhile, are never asked about again. */
+#define DOUBTS_MAX 1024
+
 /* ---- doubts ----------------------------------------------------------------------------------------------------- */
+
+/* Forgets the oldest where there are too many. */
+static void doubts_bound(aq_redis_queue_t *queue)
+{
+    aq_redis_doubt_t **at = &queue->doubts;
+    int count = 0;
+
+    while (*at != NULL && count < DOUBTS_MAX) {
+        at = &(*at)->next;
+        count++;
+    }
+    if (*at != NULL) {
+        free(*at);
+        *at = NULL;
+    }
+}
 
 /* Where memory runs out, a claim is left to its worker's end, and an end that was done is taken for a lost lease. */
 static void doubt_add(aq_redis_queue_t *queue, const char *id, int64_t token, const char *name)
@@ -25,6 +44,7 @@ static void doubt_add(aq_redis_queue_t *queue, const char *id, int64_t token, co
     (void)pthread_mutex_lock(&queue->mutex);
     doubt->next = queue->doubts;
     queue->doubts = doubt;
+    doubts_bound(queue);
     (void)pthread_mutex_unlock(&queue->mutex);
 }
 

@@ -11,7 +11,7 @@ import tempfile
 
 import pytest
 
-from harness import batches, checks, paths, webhooks
+from harness import batches, checks, exposition, paths, webhooks
 from harness.own_worker import OwnWorker
 from harness.redis import FAILED
 from harness.waiting import eventually
@@ -103,6 +103,16 @@ def test_a_batch_from_upload_to_result(machine, key, backend):
     listed = web.get(batches.STATUS_PATH, key=key).json()
     assert [row["id"] for row in listed["data"]] == [batch["id"]] and listed["pagination"]["total"] == 1
     assert not (batches.folder(web) / "queue.db").exists()
+
+
+def test_metrics_tell_of_the_queue_and_of_this_machines_worker(durable, server, keys, key, backend):
+    conf = batches.conf(backend.url + "/import") + exposition.LOCATION
+    web = server(f"APIQuotaQueue {durable.url} budget=10s\n" + conf, keys=keys, allow=AWAY)
+    batches.wait_over(web, key, batches.submit(web, key), timeout_s=30)
+    eventually(lambda: exposition.scrape(web).of("apiquota_worker_up") == 1, 30, what="the worker's sign of life")
+    samples = exposition.scrape(web)
+    assert samples.of("apiquota_batches", state="succeeded") == 1
+    assert samples.of("apiquota_batches_ended_total", status="succeeded") == 1
 
 
 def test_one_key_one_batch_on_two_machines(machine, keys, key):
