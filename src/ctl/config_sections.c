@@ -34,20 +34,12 @@ static const char *place_of(const sections_t *sections, const aq_runtime_section
                          : apr_pstrcat(p, "location ", path, NULL);
 }
 
-static int is_within(const aq_runtime_section_t *inner, const aq_runtime_section_t *outer)
-{
-    const size_t size = strlen(outer->path);
-
-    return strncmp(inner->path, outer->path, size) == 0 &&
-           (size == 0 || outer->path[size - 1] == '/' || inner->path[size] == '/' || inner->path[size] == '\0');
-}
-
 /* ---- limits that are not counted -------------------------------------------------------------------------------- */
 
 static int is_counted_within(const sections_t *sections, const aq_runtime_section_t *outer)
 {
     for (int i = 0; i < sections->list->nelts; i++) {
-        if (section_at(sections, i)->is_on && is_within(section_at(sections, i), outer)) {
+        if (section_at(sections, i)->is_on && aq_section_encloses(outer->path, section_at(sections, i)->path)) {
             return 1;
         }
     }

@@ -2,6 +2,8 @@
 /* Sections. See sections.h. A set is known by a bit for each of its sections. */
 #include "ctl/sections.h"
 
+#include "limit/runtime_sections.h"
+
 #include <apr_fnmatch.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
@@ -112,13 +114,8 @@ static void path_read(const char *target, size_t size, char *path)
 
 static int is_under(const char *section, const char *path)
 {
-    size_t length = strlen(section);
-
-    if (apr_fnmatch_test(section)) {
-        return apr_fnmatch(section, path, APR_FNM_PATHNAME) == APR_SUCCESS;
-    }
-    return strncmp(section, path, length) == 0 &&
-           (length == 0 || section[length - 1] == '/' || path[length] == '/' || path[length] == '\0');
+    return apr_fnmatch_test(section) ? apr_fnmatch(section, path, APR_FNM_PATHNAME) == APR_SUCCESS
+                                     : aq_section_encloses(section, path);
 }
 
 static aq_section_set_t *set_make(aq_sections_t *sections, uint64_t members)

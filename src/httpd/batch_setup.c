@@ -15,6 +15,7 @@
 #include "base/aq_file.h"
 #include "base/aq_log.h"
 #include "httpd/batch_runtime.h"
+#include "httpd/url_sections.h"
 #include "httpd/queue_setup.h"
 
 #include <ap_expr.h>
@@ -32,25 +33,6 @@
 /* What httpd's core keeps for itself: the mark of a LimitRequestBody that was not set, and its default. */
 #define REQUEST_LIMIT_UNSET ((apr_off_t)-1)
 #define REQUEST_LIMIT_DEFAULT ((apr_off_t)1 << 30)
-
-typedef ap_conf_vector_t section_t;
-
-static const core_dir_config *core_of(section_t *section)
-{
-    return ap_get_core_module_config(section);
-}
-
-static aq_location_config_t *ours_of(section_t *section)
-{
-    return ap_get_module_config(section, &apiquota_module);
-}
-
-static const apr_array_header_t *sections_of(const server_rec *s)
-{
-    const core_server_config *core = ap_get_core_module_config(s->module_config);
-
-    return core->sec_url;
-}
 
 /*
  * 1 when the directive at this place of the configuration is SetHandler apiquota-batches. httpd keeps a SetHandler as an
@@ -71,17 +53,17 @@ static int is_status_handler(const ap_directive_t *node, const ap_expr_info_t *a
     return 0;
 }
 
-static int is_status_section(section_t *section)
+static int is_status_section(aq_url_section_t *section)
 {
-    const ap_expr_info_t *handler = core_of(section)->expr_handler;
+    const ap_expr_info_t *handler = aq_url_section_core(section)->expr_handler;
 
     return handler && handler->filename && is_status_handler(ap_conftree, handler);
 }
 
 /* Its path without a slash at the end, so that "/ID" can be put behind it. */
-static const char *base_url_make(apr_pool_t *p, section_t *section)
+static const char *base_url_make(apr_pool_t *p, aq_url_section_t *section)
 {
-    const char *path = core_of(section)->d;
+    const char *path = aq_url_section_core(section)->d;
     size_t size = strlen(path);
 
     while (size > 0 && path[size - 1] == '/') {
@@ -100,9 +82,9 @@ static const char *server_name(apr_pool_t *p, const server_rec *s)
 }
 
 /* "host:port/path", with "#2" and so on where two sections have one path: the same after each restart. */
-static const char *name_make(apr_pool_t *p, const server_rec *s, section_t *section, apr_hash_t *taken)
+static const char *name_make(apr_pool_t *p, const server_rec *s, aq_url_section_t *section, apr_hash_t *taken)
 {
-    const char *first = apr_pstrcat(p, server_name(p, s), core_of(section)->d, NULL);
+    const char *first = apr_pstrcat(p, server_name(p, s), aq_url_section_core(section)->d, NULL);
     const char *name = first;
 
     for (int i = 2; apr_hash_get(taken, name, APR_HASH_KEY_STRING); i++) {
@@ -112,12 +94,12 @@ static const char *name_make(apr_pool_t *p, const server_rec *s, section_t *sect
 }
 
 /* The last section of the server that shows batches: its own before the main server's. NULL: none. */
-static section_t *status_section_find(const server_rec *s)
+static aq_url_section_t *status_section_find(const server_rec *s)
 {
-    const apr_array_header_t *sections = sections_of(s);
+    const apr_array_header_t *sections = aq_url_sections_of(s);
 
     for (int i = sections->nelts - 1; i >= 0; i--) {
-        section_t *section = APR_ARRAY_IDX(sections, i, section_t *);
+        aq_url_section_t *section = APR_ARRAY_IDX(sections, i, aq_url_section_t *);
         if (is_status_section(section)) {
             return section;
         }
@@ -126,10 +108,10 @@ static section_t *status_section_find(const server_rec *s)
 }
 
 /* The status URL of this section itself, for the handler. A name makes our merger keep it below an outer section. */
-static int status_section_set(apr_pool_t *pconf, section_t *section, const server_rec *s)
+static int status_section_set(apr_pool_t *pconf, aq_url_section_t *section, const server_rec *s)
 {
-    const core_dir_config *core = core_of(section);
-    aq_location_config_t *ours = ours_of(section);
+    const core_dir_config *core = aq_url_section_core(section);
+    aq_location_config_t *ours = aq_url_section_ours(section);
 
     if (core->r || core->d_is_fnmatch) {
         AQ_LOG(AQ_LOG_CRIT, 1200, 0, "<Location %s>: SetHandler " STATUS_HANDLER " needs a plain path, no pattern",
@@ -148,12 +130,12 @@ static int status_section_set(apr_pool_t *pconf, section_t *section, const serve
 }
 
 /* httpd's own bound on bodies: the section's, else the server's, else its default; 0 is none. */
-static void request_limit_check(const server_rec *s, section_t *section, int64_t max_body)
+static void request_limit_check(const server_rec *s, aq_url_section_t *section, int64_t max_body)
 {
-    apr_off_t limit = core_of(section)->limit_req_body;
+    apr_off_t limit = aq_url_section_core(section)->limit_req_body;
 
     if (limit == REQUEST_LIMIT_UNSET) {
-        limit = core_of(s->lookup_defaults)->limit_req_body;
+        limit = aq_url_section_core(s->lookup_defaults)->limit_req_body;
     }
     if (limit == REQUEST_LIMIT_UNSET) {
         limit = REQUEST_LIMIT_DEFAULT;
@@ -162,7 +144,7 @@ static void request_limit_check(const server_rec *s, section_t *section, int64_t
         AQ_LOG(AQ_LOG_WARNING, 1201, 0,
                "<Location %s>: LimitRequestBody %" APR_OFF_T_FMT
                " refuses bodies that APIQuotaBatchMaxBody %" APR_INT64_T_FMT " allows",
-               core_of(section)->d, limit, max_body);
+               aq_url_section_core(section)->d, limit, max_body);
     }
 }
 
@@ -218,12 +200,12 @@ static int items_check(const aq_location_batch_t *batch, const char *path)
 }
 
 /* Names a section that takes batches and adds it to the worker's locations. 0: a configuration error, logged. */
-static int batch_section_add(apr_pool_t *pconf, const server_rec *s, section_t *section, const char *key_file,
+static int batch_section_add(apr_pool_t *pconf, const server_rec *s, aq_url_section_t *section, const char *key_file,
                              apr_hash_t *locations)
 {
-    aq_location_batch_t *batch = &ours_of(section)->batch;
-    section_t *status = status_section_find(s);
-    const char *path = core_of(section)->d;
+    aq_location_batch_t *batch = &aq_url_section_ours(section)->batch;
+    aq_url_section_t *status = status_section_find(s);
+    const char *path = aq_url_section_core(section)->d;
 
     if (!batch->target) {
         AQ_LOG(AQ_LOG_CRIT, 1202, 0, "<Location %s>: APIQuotaBatch needs an APIQuotaBatchTarget in the same section",
@@ -264,10 +246,10 @@ static int is_idle(const aq_location_batch_t *batch)
            has_items_settings(batch) || batch->wants_webhook != AQ_UNSET || batch->forward;
 }
 
-static int section_setup(apr_pool_t *pconf, const server_rec *s, section_t *section, const char *key_file,
+static int section_setup(apr_pool_t *pconf, const server_rec *s, aq_url_section_t *section, const char *key_file,
                          apr_hash_t *locations)
 {
-    const aq_location_config_t *ours = ours_of(section);
+    const aq_location_config_t *ours = aq_url_section_ours(section);
 
     if (ours && ours->batch.mode > AQ_BATCH_MODE_OFF) {
         return ours->batch.name || batch_section_add(pconf, s, section, key_file, locations);
@@ -276,7 +258,7 @@ static int section_setup(apr_pool_t *pconf, const server_rec *s, section_t *sect
         AQ_LOG(AQ_LOG_CRIT, 1204, 0,
                "<Location %s>: APIQuotaBatch… directives have no effect without APIQuotaBatch On or Prefer in the same "
                "section",
-               core_of(section)->d);
+               aq_url_section_core(section)->d);
         return 0;
     }
     return !is_status_section(section) || status_section_set(pconf, section, s);
@@ -289,9 +271,9 @@ int aq_batch_setup(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
 
     (void)ptemp;
     for (; s; s = s->next) {
-        const apr_array_header_t *sections = sections_of(s);
+        const apr_array_header_t *sections = aq_url_sections_of(s);
         for (int i = 0; i < sections->nelts; i++) {
-            if (!section_setup(pconf, s, APR_ARRAY_IDX(sections, i, section_t *), server->key_file, locations)) {
+            if (!section_setup(pconf, s, APR_ARRAY_IDX(sections, i, aq_url_section_t *), server->key_file, locations)) {
                 return HTTP_INTERNAL_SERVER_ERROR;
             }
         }

@@ -3,56 +3,25 @@
 #include "httpd/section_report.h"
 
 #include "httpd/rules.h"
+#include "httpd/url_sections.h"
 #include "limit/runtime_sections.h"
 
 #include <apr_cstr.h>
 #include <apr_strings.h>
-#include <http_core.h>
 #include <string.h>
 #include <util_cfgtree.h>
-
-static const core_dir_config *core_of(ap_conf_vector_t *section)
-{
-    return ap_get_core_module_config(section);
-}
-
-static aq_location_config_t *ours_of(ap_conf_vector_t *section)
-{
-    return section ? ap_get_module_config(section, &apiquota_module) : NULL;
-}
-
-static const apr_array_header_t *locations_of(const server_rec *s)
-{
-    const core_server_config *core = ap_get_core_module_config(s->module_config);
-
-    return core->sec_url;
-}
-
-static int is_plain(ap_conf_vector_t *section)
-{
-    return !core_of(section)->r && !core_of(section)->d_is_fnmatch;
-}
-
-/* As httpd has it: "/v1" holds for "/v1" and "/v1/x". */
-static int is_enclosed(const char *outer, const char *path)
-{
-    const size_t size = strlen(outer);
-
-    return strncmp(outer, path, size) == 0 &&
-           (size == 0 || outer[size - 1] == '/' || path[size] == '/' || path[size] == '\0');
-}
 
 /* What holds for a request to the section's own path. */
 static const aq_location_config_t *merged_at(apr_pool_t *ptemp, const server_rec *s, const char *path)
 {
-    const apr_array_header_t *sections = locations_of(s);
-    aq_location_config_t *merged = ours_of(s->lookup_defaults);
+    const apr_array_header_t *sections = aq_url_sections_of(s);
+    aq_location_config_t *merged = aq_url_section_ours(s->lookup_defaults);
 
     for (int i = 0; i < sections->nelts; i++) {
-        ap_conf_vector_t *section = APR_ARRAY_IDX(sections, i, ap_conf_vector_t *);
-        aq_location_config_t *ours = ours_of(section);
+        aq_url_section_t *section = APR_ARRAY_IDX(sections, i, aq_url_section_t *);
+        aq_location_config_t *ours = aq_url_section_ours(section);
 
-        if (ours && is_plain(section) && is_enclosed(core_of(section)->d, path)) {
+        if (ours && aq_url_section_is_plain(section) && aq_section_encloses(aq_url_section_core(section)->d, path)) {
             merged = merged ? aq_config_location_merge(ptemp, merged, ours) : ours;
         }
     }
@@ -120,21 +89,22 @@ static json_t *section_json(apr_pool_t *ptemp, const server_rec *s, const char *
 /* A virtual host has the main server's sections before its own. */
 static json_t *list_json(const server_rec *main_server, apr_pool_t *ptemp)
 {
-    const aq_location_config_t *own_level = ours_of(main_server->lookup_defaults);
+    const aq_location_config_t *own_level = aq_url_section_ours(main_server->lookup_defaults);
     json_t *list = json_array();
 
     if (own_level && !own_level->is_default) {
         (void)json_array_append_new(list, section_json(ptemp, main_server, "", own_level));
     }
     for (const server_rec *s = main_server; s; s = s->next) {
-        const apr_array_header_t *sections = locations_of(s);
-        const int first = s == main_server ? 0 : locations_of(main_server)->nelts;
+        const apr_array_header_t *sections = aq_url_sections_of(s);
+        const int first = s == main_server ? 0 : aq_url_sections_of(main_server)->nelts;
 
         for (int i = first; i < sections->nelts; i++) {
-            ap_conf_vector_t *section = APR_ARRAY_IDX(sections, i, ap_conf_vector_t *);
+            aq_url_section_t *section = APR_ARRAY_IDX(sections, i, aq_url_section_t *);
 
-            if (ours_of(section) && is_plain(section)) {
-                (void)json_array_append_new(list, section_json(ptemp, s, core_of(section)->d, ours_of(section)));
+            if (aq_url_section_ours(section) && aq_url_section_is_plain(section)) {
+                (void)json_array_append_new(
+                    list, section_json(ptemp, s, aq_url_section_core(section)->d, aq_url_section_ours(section)));
             }
         }
     }
@@ -144,12 +114,12 @@ static json_t *list_json(const server_rec *main_server, apr_pool_t *ptemp)
 static int is_location_of(const server_rec *s, const aq_location_config_t *ours)
 {
     for (; s; s = s->next) {
-        const apr_array_header_t *sections = locations_of(s);
+        const apr_array_header_t *sections = aq_url_sections_of(s);
 
         for (int i = 0; i < sections->nelts; i++) {
-            ap_conf_vector_t *section = APR_ARRAY_IDX(sections, i, ap_conf_vector_t *);
+            aq_url_section_t *section = APR_ARRAY_IDX(sections, i, aq_url_section_t *);
 
-            if (is_plain(section) && ours_of(section) == ours) {
+            if (aq_url_section_is_plain(section) && aq_url_section_ours(section) == ours) {
                 return 1;
             }
         }
@@ -168,7 +138,7 @@ static int has_others(const server_rec *s)
         }
     }
     for (const server_rec *host = s->next; host; host = host->next) {
-        const aq_location_config_t *ours = ours_of(host->lookup_defaults);
+        const aq_location_config_t *ours = aq_url_section_ours(host->lookup_defaults);
 
         if (ours && !ours->is_default) {
             return 1;

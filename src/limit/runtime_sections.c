@@ -5,6 +5,14 @@
 #include <apr_strings.h>
 #include <string.h>
 
+int aq_section_encloses(const char *outer, const char *path)
+{
+    const size_t size = strlen(outer);
+
+    return strncmp(outer, path, size) == 0 &&
+           (size == 0 || outer[size - 1] == '/' || path[size] == '/' || path[size] == '\0');
+}
+
 int aq_runtime_names_hold(const json_t *names, const char *name)
 {
     const json_t *item;

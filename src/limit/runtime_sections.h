@@ -36,6 +36,9 @@ typedef struct {
 apr_status_t aq_runtime_sections_read(apr_pool_t *p, const json_t *list, apr_array_header_t **sections,
                                       const char **error);
 
+/* 1 where a <Location> of the path `outer` holds for `path`: "/v1" for "/v1" and "/v1/x", not for "/v1x". */
+int aq_section_encloses(const char *outer, const char *path);
+
 /* 1 where the array of strings holds that one. */
 int aq_runtime_names_hold(const json_t *names, const char *name);
 
