@@ -90,7 +90,7 @@ static void callers_check(const sections_t *sections, const aq_runtime_section_t
                        "and there is no limit here");
     }
     if (knows(section, "key") && sections->key_count == 0 && !needs_plan && !knows(section, "anonymous")) {
-        aq_check_found(sections->check, sections->check->ctl->key_file,
+        aq_check_found(sections->check, sections->check->ctl->keys_place->name,
                        "no key is in force: whatever comes to locations that know callers by keys alone is refused");
     }
 }

@@ -54,8 +54,8 @@ static const char *path_join(apr_pool_t *p, const char *root, const char *path)
 
 aq_ctl_exit_t aq_ctl_config_read(aq_ctl_t *ctl)
 {
-    static const char *const names[] = {"ServerRoot", "APIQuotaStateDir", "APIQuotaKeyFile"};
-    const char *values[3] = {NULL};
+    static const char *const names[] = {"ServerRoot", "APIQuotaStateDir", "APIQuotaKeyFile", "APIQuotaKeyStore"};
+    const char *values[4] = {NULL};
     char line[LINE_MAX_BYTES];
     FILE *file = fopen(ctl->config, "re");
 
@@ -63,9 +63,11 @@ aq_ctl_exit_t aq_ctl_config_read(aq_ctl_t *ctl)
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s: %s", ctl->config, strerror(errno));
     }
     while (fgets(line, sizeof(line), file)) {
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 4; i++) {
             const char *value = directive_argument(line, names[i]);
             values[i] = value ? apr_pstrdup(ctl->p, value) : values[i];
+            /* Keys live where the last of both says; of Redis, runtime.json tells more. */
+            values[2] = value && i == 3 ? NULL : values[2];
         }
     }
     int failed = ferror(file);

@@ -190,10 +190,18 @@ typedef enum {
     NOT_REMEMBERED
 } remembered_t;
 
+/*
+ * 1 where what was known may stand in for what is asked now. That a text led to nothing may not: its key may have been made
+ * since.
+ */
+static int is_believed(const question_t *question, const place_t *place)
+{
+    return place->set && aq_key_origin_is_believed(question->lookup->origin, place->known_at_ms, question->now_ms);
+}
+
 /* What is remembered. Who gets TO_BE_ASKED asks for all others. */
 static remembered_t recall(const question_t *question, aq_key_set_t **set)
 {
-    const aq_key_origin_t *origin = question->lookup->origin;
     const aq_time_ms_t now_ms = question->now_ms;
     place_t *place = place_find(bucket_lock(question), question->hash);
     remembered_t found = NOT_REMEMBERED;
@@ -202,10 +210,9 @@ static remembered_t recall(const question_t *question, aq_key_set_t **set)
     if (place) {
         place->used_at_ms = now_ms;
         found = TO_BE_ASKED;
-        if (aq_key_origin_is_fresh(origin, place->known_at_ms, now_ms) ||
-            (aq_key_origin_is_believed(origin, place->known_at_ms, now_ms) &&
-             (is_within(place->failed_at_ms, now_ms, AQ_KEY_LOOKUP_RETRY_MS) ||
-              is_within(place->claimed_at_ms, now_ms, CLAIM_MS)))) {
+        if (aq_key_origin_is_fresh(question->lookup->origin, place->known_at_ms, now_ms) ||
+            (is_believed(question, place) && (is_within(place->failed_at_ms, now_ms, AQ_KEY_LOOKUP_RETRY_MS) ||
+                                              is_within(place->claimed_at_ms, now_ms, CLAIM_MS)))) {
             *set = set_hold(place->set);
             found = ANSWERED;
         } else {
@@ -220,15 +227,14 @@ static remembered_t recall(const question_t *question, aq_key_set_t **set)
 static int recall_stale(const question_t *question, aq_key_set_t **set)
 {
     place_t *place = place_find(bucket_lock(question), question->hash);
-    int is_believed = 0;
+    const int is_found = place && is_believed(question, place);
 
-    if (place && aq_key_origin_is_believed(question->lookup->origin, place->known_at_ms, question->now_ms)) {
+    if (is_found) {
         place->failed_at_ms = question->now_ms;
         *set = set_hold(place->set);
-        is_believed = 1;
     }
     bucket_unlock(question);
-    return is_believed;
+    return is_found;
 }
 
 /* ---- floods ----------------------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
  * What was read becomes a key set of one key, and is remembered by a keyed hash of the text, as in a loaded file. So long
  * as it is fresh, nobody is asked. Then one request asks again, while the others go on with what was known: a change is
  * obeyed within the origin's fresh_ms and the time of one question. While the origin cannot be asked, what was known is
- * believed for stale_ms; whoever is not known then, is AQ_KEYS_AWAY, which says nothing of his key.
+ * believed for stale_ms; whoever is not known then, or was unknown before, is AQ_KEYS_AWAY, which says nothing of his key.
  *
  * Bounds. AQ_KEY_LOOKUP_ENTRIES are remembered, about 8 kB each, those that were asked for last. Texts that led to nothing
  * take a quarter of the places at most and never one of a key's. The origin is asked for at most

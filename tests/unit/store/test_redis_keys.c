@@ -145,7 +145,12 @@ START_TEST(who_was_known_is_believed_while_redis_is_away_and_not_for_ever)
     say(&looking, "HSET aq:{keys}:tenant:acme plan basic", 0);
     key_put(&looking, 1);
     ck_assert_int_eq(find_at(looking.lookup, 1, KEYS_NOW_MS, NULL), AQ_IDENTIFIED);
+    ck_assert_int_eq(find_at(looking.lookup, 3, KEYS_NOW_MS, NULL), AQ_KEY_UNKNOWN);
     redis_fixture_kill(&looking.server);
+    ck_assert_int_eq(find_at(looking.lookup, 3, KEYS_NOW_MS + FRESH_MS - 1, NULL), AQ_KEY_UNKNOWN);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(find_at(looking.lookup, 3, KEYS_NOW_MS + FRESH_MS + i, NULL), AQ_KEYS_AWAY);
+    }
     ck_assert_int_eq(find_at(looking.lookup, 1, KEYS_NOW_MS + STALE_MS - 1, NULL), AQ_IDENTIFIED);
     ck_assert_int_eq(find_at(looking.lookup, 2, KEYS_NOW_MS + FRESH_MS, NULL), AQ_KEYS_AWAY);
     aq_key_lookup_t *later = lookup_make(&looking);
