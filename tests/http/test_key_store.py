@@ -117,8 +117,8 @@ def test_record_is_asked_for_about_twice_a_second_however_many_ask(machine, redi
     for _ in range(3):
         web.burst(100, ITEM, key=key)
     asked, took = lookups(redis) - before, time.monotonic() - began
-    # Two that ask at once, when the record has just ceased to be fresh, are of different processes.
-    assert asked <= (2 + took / 0.4) * 4
+    # When the record has just ceased to be fresh, several processes may ask at once.
+    assert asked <= 8 * (2 + took / 0.5)
 
 
 def test_tenant_of_a_caller_without_a_key_is_read_there_too(machine, redis, redis_keys):
@@ -302,8 +302,9 @@ def test_flood_of_one_unknown_key_costs_redis_next_to_nothing(machine, redis, ke
     web = machine(mpm_conf=ONE_CHILD)
     assert status(web, key) == 200
     before, began = lookups(redis), time.monotonic()
-    assert {answer.status for answer in web.burst(400, ITEM, key="aq_nobody")} == {401}
-    assert lookups(redis) - before <= 10 + (time.monotonic() - began) / 0.1
+    assert {answer.status for answer in web.burst(400, ITEM, concurrency=8, key="aq_nobody")} == {401}
+    # Each of the eight may be the one that asks, once in half a second.
+    assert lookups(redis) - before <= 8 * (2 + (time.monotonic() - began) / 0.5)
 
 
 # ---- configuration ---------------------------------------------------------------------------------

@@ -301,6 +301,8 @@ START_TEST(what_a_keys_file_says_goes_to_redis_and_comes_back)
     json_decref(back);
     ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, file, nothing, &error), APR_SUCCESS);
     ck_assert_str_eq(redis_fixture_say(&server, "DBSIZE"), "0");
+    json_decref(nothing);
+    json_decref(file);
 }
 END_TEST
 
@@ -308,10 +310,10 @@ START_TEST(an_edit_writes_what_differs_and_nothing_else)
 {
     const redis_fixture_t server = redis_fixture_start(NULL);
     aq_redis_link_t *link = redis_keys_link(&server);
-    json_t *before = document(), *after = document();
+    json_t *before = document(), *after = document(), *nothing = json_object();
     const char *error;
 
-    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, json_object(), before, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, nothing, before, &error), APR_SUCCESS);
     (void)redis_fixture_say(&server, "HSET aq:{keys}:tenant:acme plan big");
     json_t *tenant = json_object_get(json_object_get(after, "tenants"), "acme");
     ck_assert_int_eq(json_object_set_new(tenant, "max_keys", json_integer(9)), 0);
@@ -320,6 +322,7 @@ START_TEST(an_edit_writes_what_differs_and_nothing_else)
     ck_assert_str_eq(redis_fixture_say(&server, "HGET aq:{keys}:tenant:acme plan"), "big");
     ck_assert_str_eq(redis_fixture_say(&server, "HGET aq:{keys}:tenant:acme max_keys"), "9");
     ck_assert_str_eq(redis_fixture_say(&server, "HEXISTS aq:{keys}:tenant:acme billing_day"), "0");
+    json_decref(nothing);
     json_decref(before);
     json_decref(after);
 }
