@@ -28,6 +28,7 @@ docdir     ?= $(prefix)/share/doc/mod_apiquota
 bashdir    ?= $(prefix)/share/bash-completion/completions
 modsdir    ?= /etc/apache2/mods-available
 DESTDIR   ?=
+SERVER    ?=
 
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
@@ -47,9 +48,10 @@ APR_CPPFLAGS = $(call once,APR_CPPFLAGS,apr-1-config --cppflags)
 APR_INC      = $(call once,APR_INC,apr-1-config --includedir)
 APU_INC      = $(call once,APU_INC,apu-1-config --includedir)
 APR_LIBS     = $(call once,APR_LIBS,apr-1-config --link-ld && apu-1-config --link-ld)
-PKG_CFLAGS   = $(call once,PKG_CFLAGS,pkg-config --cflags $(PACKAGES)) $(if $(HIREDIS_SSL),-DAQ_HAVE_REDIS_TLS)
+PKG_CFLAGS   = $(call once,PKG_CFLAGS,pkg-config --cflags $(PACKAGES))
 PKG_LIBS     = $(call once,PKG_LIBS,pkg-config --libs $(PACKAGES))
 # hiredis knows TLS from 1.0 on; that of Debian 12 does not.
+TLS_CFLAGS   = $(if $(HIREDIS_SSL),-DAQ_HAVE_REDIS_TLS)
 HIREDIS_SSL  = $(call once,HIREDIS_SSL,pkg-config --exists hiredis_ssl && echo hiredis_ssl libssl)
 PACKAGES     = jansson sqlite3 libcrypto hiredis $(HIREDIS_SSL)
 CURL_LIBS    = $(call once,CURL_LIBS,pkg-config --libs libcurl)
@@ -62,7 +64,7 @@ HARDEN   := $(if $(SANITIZER),-fsanitize=$(SANITIZER) -fno-sanitize-recover=all 
 OPTIMISE := $(if $(SANITIZER),-O1,-O2) -g
 
 # APR's and httpd's headers count as system headers, so that the warnings are about our code.
-CPPFLAGS_LIB   = $(strip $(APR_CPPFLAGS) -Isrc -isystem $(APR_INC) -isystem $(APU_INC) $(PKG_CFLAGS) \
+CPPFLAGS_LIB   = $(strip $(APR_CPPFLAGS) -Isrc -isystem $(APR_INC) -isystem $(APU_INC) $(PKG_CFLAGS) $(TLS_CFLAGS) \
                  -DAQ_WORKER_PATH='"$(libexecdir)/apiquota-worker"')
 CPPFLAGS_HTTPD = $(CPPFLAGS_LIB) -isystem $(HTTPD_INC)
 VISIBILITY := hidden
@@ -229,6 +231,15 @@ run-check-valgrind: test-programs
 	@$(TEST_ENV) CK_DEFAULT_TIMEOUT=3600 AQ_PROGRAM_TIMEOUT=7200 \
 	    AQ_WRAPPER='valgrind -q --error-exitcode=99 --exit-on-first-error=yes --suppressions=$(CURDIR)/tests/valgrind.supp' tests/run unit contract fuzz $(T)
 
+# What Redis is asked for, of another server: a path, or a name in PATH.
+.PHONY: check-redis run-check-redis
+check-redis: deps
+	$(again) run-$@
+run-check-redis: all test-programs
+	@[ -n '$(SERVER)' ] || { echo 'SERVER= is missing, as in SERVER=valkey-server' >&2; exit 1; }
+	@export AQ_REDIS_SERVER="$$(command -v '$(SERVER)')" $(TEST_ENV) && [ -n "$$AQ_REDIS_SERVER" ] && \
+	    tests/run unit store/test_redis && tests/run contract && tests/run http $(notdir $(wildcard tests/http/test_redis*.py))
+
 .PHONY: check-bare
 check-bare:
 	SUITE='$(RELEASE)' tests/guards/bare_root.sh
@@ -294,6 +305,7 @@ help:
 	@echo 'make fuzz         libFuzzer, each target of tests/fuzz for $$(SECONDS); T= narrows'
 	@echo '     check-unit, check-contract, check-http, lint: one suite of it; T= narrows'
 	@echo 'make check-long   the same with the long tests: 1,000 kills, 600 power cuts, a soak of $$SOAK minutes; T= narrows'
+	@echo 'make check-redis  what concerns Redis, with another server: SERVER=valkey-server'
 	@echo 'make format       clang-format in place; T= names the files'
 	@echo 'make check-bare   README'\''s commands in a bare Debian: RELEASE=bookworm|trixie (root, debootstrap)'
 	@echo 'make bench        the measurements'

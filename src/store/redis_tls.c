@@ -77,7 +77,7 @@ aq_redis_failure_t aq_redis_tls_begin(const aq_redis_link_t *link, const char *h
         return AQ_REDIS_REFUSED;
     }
     /* hiredis frees it, whatever comes of it. */
-    return redisInitiateSSL(context, ssl) == REDIS_OK ? AQ_REDIS_DONE : AQ_REDIS_PROTOCOL;
+    return redisInitiateSSL(context, ssl) == REDIS_OK ? AQ_REDIS_DONE : AQ_REDIS_CLOSED;
 }
 
 #else

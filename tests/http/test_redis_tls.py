@@ -2,6 +2,7 @@
 """rediss://: a Redis is counted on over TLS where it shows the certificate that it must show, and on no other."""
 
 import contextlib
+import re
 import socket
 import ssl
 import subprocess
@@ -16,9 +17,13 @@ from harness.tls import Authority
 
 HAS_TLS = subprocess.run(["pkg-config", "--exists", "hiredis_ssl"], check=False).returncode == 0
 NAME = "redis.test"
-REFUSED = "does not answer (closed)"
 
 needs_tls = pytest.mark.skipif(not HAS_TLS, reason="hiredis has no TLS here: it came with 1.0, Debian 12 has 0.14")
+
+
+def assert_refused(output):
+    """How far the handshake has come when it is given up is a matter of timing."""
+    assert re.search(r"does not answer \((closed|protocol)\)", output), output
 
 
 @pytest.fixture(name="authority", scope="module")
@@ -103,20 +108,20 @@ def test_name_of_the_certificate_may_be_said(machine, secured, authority, mine, 
                          ids=["name", "address", "expired"])
 def test_certificate_of_another_or_of_the_past_is_refused(machine, secured, authority, mine, names, at):
     _, where = secured(authority, authority.certificate("wrong", names, at))
-    assert REFUSED in machine(f"{where} {mine}", start=False).start_fails()
+    assert_refused(machine(f"{where} {mine}", start=False).start_fails())
 
 
 @needs_tls
 def test_certificate_of_another_authority_is_refused(machine, secured, authority, shown, tmp_path):
     _, where = secured(authority, shown)
     other = Authority(tmp_path, "other")
-    assert REFUSED in machine(f"{where} ca={other.file}", start=False).start_fails()
+    assert_refused(machine(f"{where} ca={other.file}", start=False).start_fails())
 
 
 @needs_tls
 def test_client_without_its_certificate_is_refused_by_the_server(machine, secured, authority, shown):
     _, where = secured(authority, shown)
-    assert REFUSED in machine(f"{where} ca={authority.file}", start=False).start_fails()
+    assert_refused(machine(f"{where} ca={authority.file}", start=False).start_fails())
 
 
 @needs_tls
