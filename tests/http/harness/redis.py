@@ -139,7 +139,10 @@ def _ask(stream, words):
 
 
 def _read(stream):
-    line = stream.readline().rstrip(b"\r\n")
+    line = stream.readline()
+    if not line:
+        raise ConnectionResetError("the server has ended the connection")
+    line = line.rstrip(b"\r\n")
     kind, rest = line[:1], line[1:].decode("utf-8", "replace")
     if kind == b"-":
         raise RedisError(rest)
