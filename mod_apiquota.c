@@ -20,6 +20,7 @@
 #include "httpd/deadline.h"
 #include "httpd/pages.h"
 #include "httpd/phases.h"
+#include "httpd/store_setup.h"
 #include "httpd/usage_handler.h"
 
 #include <http_config.h>
@@ -53,6 +54,7 @@ static void hooks_register(apr_pool_t *p)
     ap_hook_check_config(aq_lifecycle_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(aq_lifecycle_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(aq_lifecycle_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_stopping(aq_store_child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* Identify: AuthType APIKey, and the look-up where no AuthType asks for one. */
     ap_hook_check_authn(aq_identify_check_authn, NULL, NULL, APR_HOOK_MIDDLE, AP_AUTH_INTERNAL_PER_CONF);

@@ -24,4 +24,7 @@ json_t *aq_redis_json(const aq_redis_address_t *address, apr_pool_t *ptemp);
 /* A callback of mod_watchdog with the aq_runtime_t: keeps the connection to Redis in order. */
 apr_status_t aq_store_tend(int state, void *runtime, apr_pool_t *pool);
 
+/* A hook of children that end: what this machine holds of limits in advance is given back. */
+void aq_store_child_stopping(apr_pool_t *pchild, int is_graceful);
+
 #endif

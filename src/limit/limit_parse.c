@@ -128,6 +128,17 @@ static const char *phase_parse(apr_pool_t *p, const char *value, parsing_t *pars
     return NULL;
 }
 
+static const char *store_parse(apr_pool_t *p, const char *value, parsing_t *parsing)
+{
+    const int is_leased = strcmp(value, "leased") == 0;
+
+    if (!is_leased && strcmp(value, "strict") != 0) {
+        return apr_psprintf(p, "\"%.80s\" is no way to count: allowed are strict and leased", value);
+    }
+    parsing->limit->mode = is_leased ? AQ_LIMIT_LEASED : AQ_LIMIT_STRICT;
+    return NULL;
+}
+
 static const char *headers_parse(apr_pool_t *p, const char *value, parsing_t *parsing)
 {
     static const char prefix[] = "suffix:";
@@ -166,7 +177,7 @@ static const struct {
     {"algorithm", algorithm_parse, 0}, {"burst", burst_parse, 1},
     {"anchor", anchor_parse, 1},       {"per", per_parse, 0},
     {"phase", phase_parse, 0},         {"headers", headers_parse, 0},
-    {"message", message_parse, 0},
+    {"store", store_parse, 0},         {"message", message_parse, 0},
 };
 
 #define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
@@ -191,9 +202,10 @@ static const char *option_parse(apr_pool_t *p, const char *text, int is_override
         wrong = options[i].parse(p, equals + 1, parsing);
         return wrong != NULL ? apr_psprintf(p, "%s=: %s", options[i].name, wrong) : NULL;
     }
-    return apr_psprintf(
-        p, "\"%.80s\" is no option of %s: allowed are %s", text, is_override ? "an override" : "a limit",
-        is_override ? "burst= and anchor=" : "algorithm=, burst=, anchor=, per=, phase=, headers= and message=");
+    return apr_psprintf(p, "\"%.80s\" is no option of %s: allowed are %s", text,
+                        is_override ? "an override" : "a limit",
+                        is_override ? "burst= and anchor="
+                                    : "algorithm=, burst=, anchor=, per=, phase=, headers=, store= and message=");
 }
 
 /* Makes the bucket of a limit whose rate and burst are known. */

@@ -61,6 +61,13 @@ typedef enum {
     AQ_SHOWN_NONE
 } aq_shown_t;
 
+/* Whether a store of several machines may give them slices of the limit in advance. */
+typedef enum {
+    AQ_LIMIT_AS_STORE, /* as the store does with all */
+    AQ_LIMIT_STRICT,   /* store=strict */
+    AQ_LIMIT_LEASED    /* store=leased */
+} aq_limit_mode_t;
+
 typedef struct {
     const char *name;  /* lower-case letters, digits, "-", "_" */
     aq_rate_t rate;    /* what the policy says */
@@ -70,6 +77,7 @@ typedef struct {
     aq_window_t window;
     aq_per_t per;
     aq_shown_t shown;
+    aq_limit_mode_t mode;
     int is_early;              /* a guard by address: before authentication, and for every request */
     const char *expression;    /* with AQ_PER_EXPR, else NULL */
     const char *section;       /* that carries it, for AQ_PER_ENDPOINT; set by who reads it; NULL: a plan's */

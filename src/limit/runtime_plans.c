@@ -8,7 +8,8 @@
 #include <inttypes.h>
 
 /* The options of APIQuotaLimit, which are members of the same name. */
-static const char *const option_names[] = {"algorithm", "burst", "anchor", "per", "phase", "headers", "message"};
+static const char *const option_names[] = {"algorithm", "burst",   "anchor", "per",
+                                           "phase",     "headers", "store",  "message"};
 #define OPTION_COUNT (int)(sizeof(option_names) / sizeof(option_names[0]))
 
 const char *aq_rate_text(apr_pool_t *p, const aq_rate_t *rate)
@@ -73,6 +74,14 @@ static const char *per_text(apr_pool_t *p, const aq_limit_t *limit)
     return limit->per == AQ_PER_EXPR ? apr_pstrcat(p, name, "=", limit->expression, NULL) : name;
 }
 
+static const char *mode_text(const aq_limit_t *limit)
+{
+    static const char *const texts[] = {
+        [AQ_LIMIT_AS_STORE] = NULL, [AQ_LIMIT_STRICT] = "strict", [AQ_LIMIT_LEASED] = "leased"};
+
+    return texts[limit->mode];
+}
+
 static json_t *limit_write(apr_pool_t *ptemp, const aq_limit_t *limit)
 {
     json_t *json = json_object();
@@ -81,7 +90,8 @@ static json_t *limit_write(apr_pool_t *ptemp, const aq_limit_t *limit)
         text_set(json, "algorithm", algorithm_text(limit)) || text_set(json, "burst", burst_text(ptemp, limit)) ||
         text_set(json, "anchor", anchor_text(ptemp, limit)) || text_set(json, "per", per_text(ptemp, limit)) ||
         text_set(json, "phase", limit->is_early ? "early" : NULL) ||
-        text_set(json, "headers", shown_text(ptemp, limit)) || text_set(json, "message", limit->message)) {
+        text_set(json, "headers", shown_text(ptemp, limit)) || text_set(json, "store", mode_text(limit)) ||
+        text_set(json, "message", limit->message)) {
         json_decref(json);
         return NULL;
     }

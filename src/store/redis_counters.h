@@ -31,6 +31,7 @@ typedef struct {
     const char *secret_file; /* the copy of the secret; NULL: none */
     int is_tool;             /* it looks at what servers count: makes nothing, warns of nothing */
     int is_leased;           /* see redis_leased.h */
+    int is_leased_by_name;   /* of those, limits alone that ask for it (store=leased) */
     aq_time_ms_t (*boot_clock)(void); /* by which slices die, for tests; NULL: aq_clock_boot_ms, or the time given */
 } aq_redis_counters_options_t;
 

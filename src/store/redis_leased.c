@@ -49,9 +49,12 @@ typedef struct {
     uint64_t words[AQ_LIMITS_MAX][AQ_WINDOW_WORDS];
 } asked_t;
 
-static int is_leased(const aq_limit_t *limit)
+static int is_leased(const aq_redis_store_t *store, const aq_limit_t *limit)
 {
-    return limit->window.algorithm <= AQ_ALGORITHM_TOTAL &&
+    const int is_wanted =
+        limit->mode == AQ_LIMIT_LEASED || (limit->mode == AQ_LIMIT_AS_STORE && !store->options.is_leased_by_name);
+
+    return is_wanted && limit->window.algorithm <= AQ_ALGORITHM_TOTAL &&
            (limit->rate.is_unlimited || limit->capacity >= AQ_LEASED_CAPACITY_MIN);
 }
 
@@ -159,7 +162,7 @@ static void spend_all(take_t *take, aq_counter_t *counters)
 
         *taking = (taking_t){.counter = &counters[i]};
         counters[i].receipt.cost = 0;
-        if (is_leased(counters[i].limit)) {
+        if (is_leased(take->store, counters[i].limit)) {
             taking->place = aq_slice_find(take->store->slices, &counters[i]);
         }
         taking->is_paid = taking->place.slot != NULL &&
@@ -243,7 +246,7 @@ static void unpaid_prepare(const take_t *take, taking_t *taking)
 {
     aq_slice_rest_t rest;
 
-    if (!is_leased(taking->counter->limit)) {
+    if (!is_leased(take->store, taking->counter->limit)) {
         return;
     }
     if (taking->place.slot == NULL) {
@@ -436,7 +439,7 @@ apr_status_t aq_redis_leased_give_back(aq_counter_store_t *base, aq_counter_t *c
     apr_status_t rv;
 
     for (unsigned i = 0; i < count; i++) {
-        if (counters[i].receipt.cost != 0 && is_leased(counters[i].limit)) {
+        if (counters[i].receipt.cost != 0 && is_leased(store, counters[i].limit)) {
             give_back_here(store, &counters[i], now_ms);
         }
     }

@@ -26,7 +26,7 @@
  * until the window ends; and S for each answer that never came. Idle slices (250 ms) are given back, and all of them when
  * a process ends in peace.
  *
- * Leased are fixed and sliding windows and totals of 64 and more. Token buckets, what runs at once and smaller limits stay
+ * Leased are fixed and sliding windows and totals of 64 and more, unless a limit says store=strict. Token buckets, what runs at once and smaller limits stay
  * strict: of less than 64 a slice would be a single request.
  */
 #ifndef AQ_REDIS_LEASED_H

@@ -134,6 +134,23 @@ def calls(stats):
     return sum(int(found) for found in re.findall(r"cmdstat_eval(?:sha)?:calls=(\d+)", stats))
 
 
+@pytest.mark.parametrize("mode, store, is_leased", [("leased", "strict", False), ("strict", "leased", True)])
+def test_a_limit_may_say_otherwise_than_the_store(machine, redis, key, mode, store, is_leased):
+    plan = confs.plan("basic", f"hour 100000/hour headers=primary store={store}")
+    web = machine(conf(redis, plan).replace("mode=leased", f"mode={mode}"))
+    before = redis.say("INFO", "commandstats")
+    assert busy(web, key, 960)[200] == 960
+    assert (calls(redis.say("INFO", "commandstats")) - calls(before) < 960) == is_leased
+    web.stop()
+    assert charged(redis) == 960
+
+
+def test_slices_of_a_limit_are_not_for_a_cluster(server, keys, key):  # pylint: disable=unused-argument
+    plan = confs.plan("basic", "hour 100000/hour headers=primary store=leased")
+    text = "APIQuotaStore redis+cluster://127.0.0.1:1\n" + plan + confs.location("/v1")
+    assert "store=leased" in server(text, keys=keys, start=False).start_fails()
+
+
 def test_free_answer_costs_nothing(machine, redis, key):
     web = machine(conf(redis))
     with web.session() as session:

@@ -129,6 +129,7 @@ static const struct {
     {"minute 5/minute headers=suffix:A_b", "suffix:NAME"},
     {"minute 5/minute headers=suffix:A:b", "suffix:NAME"},
     {"minute 5/minute message=", "message="},
+    {"minute 5/minute store=shared", "\"shared\" is no way to count: allowed are strict and leased"},
     {"minute 5/minute fixed", "\"fixed\""},
     {"minute 5/minute per=key per=key", "twice"},
 };

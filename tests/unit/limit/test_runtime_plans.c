@@ -12,7 +12,7 @@ static const aq_hash_secret_t SECRET = {{3}};
 
 static const char *const LIMITS[][6] = {
     {"minute", "300/minute", "message=Too \"fast\"\\ \xc3\xbc"},
-    {"quarter", "900/15m", "algorithm=sliding", "per=tenant", "headers=suffix:Quarter"},
+    {"quarter", "900/15m", "algorithm=sliding", "per=tenant", "headers=suffix:Quarter", "store=leased"},
     {"burst", "10/second", "algorithm=fixed", "headers=none"},
     {"month", "unlimited/month"},
     {"ever", "4000000000/total", "per=tenant"},
@@ -76,6 +76,7 @@ START_TEST(plans_that_were_written_are_read_back)
         ck_assert_int_eq(a->window.algorithm, b->window.algorithm);
         ck_assert_int_eq(a->per, b->per);
         ck_assert_int_eq(a->shown, b->shown);
+        ck_assert_int_eq(a->mode, b->mode);
         ck_assert(texts_equal(a->header_suffix, b->header_suffix));
         ck_assert(texts_equal(a->message, b->message));
         ck_assert_mem_eq(&a->identity, &b->identity, sizeof(a->identity));
