@@ -251,6 +251,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
+    counters_prepare(tests);
     tcase_add_loop_test(tests, f52_leap_second_is_one_second_twice, 0, COUNTER_KINDS);
     tcase_add_test(tests, sleeper_leaves_the_counts_of_the_present_alone);
     tcase_add_loop_test(tests, f53_edge_belongs_to_one_window, 0, COUNTER_KINDS);

@@ -273,6 +273,7 @@ END_TEST
 
 static void add(TCase *tests)
 {
+    counters_prepare(tests);
     tcase_add_loop_test(tests, as_many_run_at_once_as_the_limit_says, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, lowered_limit_counts_those_that_run_already, 0, COUNTER_KINDS);
     tcase_add_loop_test(tests, what_runs_is_released_once_and_the_rest_stays_charged, 0, COUNTER_KINDS);
