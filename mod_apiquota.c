@@ -18,6 +18,7 @@
 #include "httpd/body_limit.h"
 #include "httpd/cache.h"
 #include "httpd/deadline.h"
+#include "httpd/home_fetch.h"
 #include "httpd/pages.h"
 #include "httpd/phases.h"
 #include "httpd/store_setup.h"
@@ -76,6 +77,7 @@ static void hooks_register(apr_pool_t *p)
     aq_body_limit_register();
     aq_deadline_register();
     aq_cache_register();
+    aq_home_fetch_register();
     aq_pages_register();
     ap_hook_insert_filter(aq_filters_insert, NULL, NULL, APR_HOOK_LAST);
     ap_hook_insert_error_filter(aq_problem_insert, NULL, NULL, APR_HOOK_MIDDLE);

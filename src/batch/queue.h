@@ -15,6 +15,7 @@
 #ifndef AQ_QUEUE_H
 #define AQ_QUEUE_H
 
+#include "base/aq_hash.h"
 #include "batch/outcome.h"
 #include "batch/webhook.h"
 
@@ -136,6 +137,12 @@ typedef struct {
     int limit;          /* at most so many, above zero */
 } aq_webhook_query_t;
 
+/* Where another machine gives what lies on its spool, and what requests for it are signed with (home_signature.h). */
+typedef struct {
+    const char *url; /* NULL: it gives nothing, or has not been heard of for a minute */
+    aq_hash_secret_t secret;
+} aq_queue_home_t;
+
 typedef struct aq_queue_t aq_queue_t;
 
 typedef struct {
@@ -178,6 +185,8 @@ typedef struct {
     apr_status_t (*trim)(aq_queue_t *q, apr_pool_t *p, int64_t bytes, int most, apr_array_header_t **trimmed);
     apr_status_t (*forget)(aq_queue_t *q, const aq_expired_t *gone);
     apr_status_t (*look)(aq_queue_t *q, apr_pool_t *ptemp, const char *id, aq_queue_look_fn *fn, void *data);
+    apr_status_t (*home)(aq_queue_t *q, apr_pool_t *p, const char *machine,
+                         aq_queue_home_t *home); /* NULL: one machine */
     void (*close)(aq_queue_t *q);
 } aq_queue_ops_t;
 
@@ -459,6 +468,12 @@ static inline apr_status_t aq_queue_look(aq_queue_t *q, apr_pool_t *ptemp, const
                                          void *data)
 {
     return q->ops->look(q, ptemp, id, fn, data);
+}
+
+/* home: what the queue knows of a machine, in `p`. APR_ENOTIMPL where the queue is that of one machine. */
+static inline apr_status_t aq_queue_home(aq_queue_t *q, apr_pool_t *p, const char *machine, aq_queue_home_t *home)
+{
+    return q->ops->home ? q->ops->home(q, p, machine, home) : APR_ENOTIMPL;
 }
 
 static inline void aq_queue_close(aq_queue_t *q)

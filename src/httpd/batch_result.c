@@ -9,6 +9,7 @@
 #include "httpd/batch_handler.h"
 
 #include "base/aq_log.h"
+#include "httpd/home_fetch.h"
 
 #include <apr_file_info.h>
 #include <apr_strings.h>
@@ -125,9 +126,22 @@ static int has_expired(request_rec *r, const aq_batch_t *batch)
             (batch->result_expires_at_ms > 0 && batch->result_expires_at_ms <= aq_request_state(r)->now_ms));
 }
 
-/* The file lies on the spool of the machine that took the batch, and is not fetched from there. */
-static int refuse_elsewhere(request_rec *r, const aq_batch_t *batch)
+static int refuse_expired(request_rec *r)
 {
+    return refuse(r, HTTP_GONE, "result-expired", "The result is no longer kept.", 0);
+}
+
+/* The file lies on the spool of the machine that took the batch. */
+static int fetch(request_rec *r, const aq_batch_t *batch)
+{
+    const int status = aq_home_fetch(r, batch);
+
+    if (status == HTTP_GONE) {
+        return refuse_expired(r);
+    }
+    if (status != DECLINED) {
+        return status;
+    }
     return refuse(
         r, HTTP_SERVICE_UNAVAILABLE, "result-elsewhere",
         apr_psprintf(r->pool,
@@ -152,16 +166,16 @@ int aq_batch_result(request_rec *r, const aq_batch_t *batch)
         return refuse_none(r, batch);
     }
     if (has_expired(r, batch)) {
-        return refuse(r, HTTP_GONE, "result-expired", "The result is no longer kept.", 0);
+        return refuse_expired(r);
     }
     if (batch->response.bytes > 0 && batch->is_elsewhere) {
-        return refuse_elsewhere(r, batch);
+        return fetch(r, batch);
     }
     if (batch->response.bytes > 0) {
         rv = file_open(r->pool, path, &file, &size);
     }
     if (APR_STATUS_IS_ENOENT(rv)) {
-        return refuse(r, HTTP_GONE, "result-expired", "The result is no longer kept.", 0);
+        return refuse_expired(r);
     }
     if (rv != APR_SUCCESS || (file && size != batch->response.bytes)) {
         AQ_LOG(AQ_LOG_ERROR, 1240, rv, "the result of %s cannot be read, or has changed", batch->id);

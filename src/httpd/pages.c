@@ -4,6 +4,7 @@
 
 #include "base/aq_log.h"
 #include "httpd/health.h"
+#include "httpd/home_fetch.h"
 
 #include <apr_optional_hooks.h>
 #include <apr_strings.h>
@@ -31,7 +32,7 @@ static int requires_something(const ap_directive_t *line)
 /* The page that a SetHandler or AddHandler names, or NULL. */
 static const char *page_named(const ap_directive_t *line)
 {
-    static const char *const pages[] = {AQ_HANDLER_METRICS, AQ_HANDLER_STATUS};
+    static const char *const pages[] = {AQ_HANDLER_METRICS, AQ_HANDLER_STATUS, AQ_HANDLER_HOME};
 
     if (ap_cstr_casecmp(line->directive, "SetHandler") != 0 && ap_cstr_casecmp(line->directive, "AddHandler") != 0) {
         return NULL;
@@ -153,14 +154,25 @@ int aq_page_send(request_rec *r, const char *content_type, const char *text)
 
 int aq_pages_handler(request_rec *r)
 {
-    const int is_metrics = strcmp(r->handler, AQ_HANDLER_METRICS) == 0;
+    static const struct {
+        const char *name;
+        int (*answer)(request_rec *r);
+    } pages[] = {
+        {AQ_HANDLER_METRICS, aq_metrics_answer},
+        {AQ_HANDLER_STATUS, aq_status_answer},
+        {AQ_HANDLER_HOME, aq_home_answer},
+    };
+    size_t i = 0;
 
-    if (!is_metrics && strcmp(r->handler, AQ_HANDLER_STATUS) != 0) {
+    while (i < sizeof(pages) / sizeof(pages[0]) && strcmp(r->handler, pages[i].name) != 0) {
+        i++;
+    }
+    if (i == sizeof(pages) / sizeof(pages[0])) {
         return DECLINED;
     }
     if (r->method_number != M_GET) {
         ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);
         return HTTP_METHOD_NOT_ALLOWED;
     }
-    return is_metrics ? aq_metrics_answer(r) : aq_status_answer(r);
+    return pages[i].answer(r);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pages: the handlers apiquota-metrics and apiquota-status, and the section on mod_status's page.
+ * Pages: the handlers apiquota-metrics and apiquota-status, the section on mod_status's page, and, by the same rules,
+ * apiquota-home (home_fetch.h).
  *
- * What they show is for operators: a configuration that names one of them where no Require stands is refused, so that
+ * What they show is for operators and their machines: a configuration that names one of them where no Require stands is refused, so that
  * nobody publishes his tenants by forgetting a line.
  */
 #ifndef AQ_PAGES_H
@@ -12,6 +13,7 @@
 
 #define AQ_HANDLER_METRICS "apiquota-metrics"
 #define AQ_HANDLER_STATUS "apiquota-status"
+#define AQ_HANDLER_HOME "apiquota-home"
 
 /* At start-up: OK, or a configuration error, logged. */
 int aq_pages_check(void);

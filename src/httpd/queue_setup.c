@@ -3,6 +3,7 @@
 #include "httpd/queue_setup.h"
 
 #include "base/aq_log.h"
+#include "httpd/home_fetch.h"
 #include "store/machine.h"
 
 #include <apr_strings.h>
@@ -37,6 +38,12 @@ static apr_status_t redis_setup(aq_server_config_t *server, apr_pool_t *pconf, a
     aq_batch_config_t *batch = server->batch;
     const char *path = apr_pstrcat(ptemp, server->state_dir, MACHINE_FILE, NULL);
 
+    if (server->queue_redis->home_url && !aq_home_can_fetch()) {
+        AQ_LOG(
+            AQ_LOG_WARNING, 1276, 0,
+            "APIQuotaQueue: home= is set, but mod_proxy_http is not loaded: this machine gives its results to others "
+            "and cannot fetch theirs");
+    }
     batch->queue_words = aq_redis_queue_setting_words(pconf, server->queue_redis);
     batch->worker_files = apr_pstrcat(pconf, server->state_dir, WORKER_FILES, NULL);
     apr_status_t rv = aq_machine_name(pconf, path, &batch->machine, error);

@@ -24,6 +24,7 @@ static apr_status_t redis_open(apr_pool_t *p, const aq_batch_config_t *config, a
         return rv;
     }
     options.durability = setting->durability;
+    options.home_url = setting->home_url;
     return aq_redis_queue_open(p, setting->address, &options, queue, error);
 }
 

@@ -246,6 +246,7 @@ static const aq_queue_ops_t redis_queue_ops = {
     .trim = aq_redis_trim,
     .forget = aq_redis_forget,
     .look = aq_redis_look,
+    .home = aq_redis_home,
     .close = redis_close,
 };
 
@@ -298,6 +299,7 @@ apr_status_t aq_redis_queue_open(apr_pool_t *p, const aq_redis_address_t *addres
     opened->pool = pool;
     opened->machine = apr_pstrdup(pool, options->machine);
     opened->home = options->is_shared ? "" : opened->machine;
+    opened->home_url = options->home_url != NULL ? apr_pstrdup(pool, options->home_url) : "";
     opened->durability = options->durability;
     if ((rv = parts_make(opened, address, error)) != APR_SUCCESS) {
         *error = apr_pstrdup(p, *error);

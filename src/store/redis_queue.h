@@ -21,8 +21,9 @@
 #include "store/redis_durability.h"
 
 typedef struct {
-    const char *machine; /* this machine's name among all, its home; copied */
-    int is_shared;       /* 1: the spool is that of all machines */
+    const char *machine;  /* this machine's name among all, its home; copied */
+    int is_shared;        /* 1: the spool is that of all machines */
+    const char *home_url; /* where the others are given what lies here; NULL: nowhere; copied */
     aq_redis_durability_t durability;
 } aq_redis_queue_options_t;
 

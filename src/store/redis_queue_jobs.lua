@@ -252,20 +252,27 @@ local function has_lapsed(row, machine, dead_worker, boot, boot_ms)
   return row.worker == dead_worker or (row.lease_boot_id or '') ~= boot or num(row.lease_until_ms) <= boot_ms
 end
 
--- A worker that asks this shows that its home is at work.
-local function home_beat(home)
-  if home ~= '' and call('PTTL', K .. 'h:' .. home) < 40000 then
-    call('SET', K .. 'h:' .. home, '1', 'PX', 60000)
+-- A worker that asks this shows that its home is at work, and at which URL it gives what lies there ("": at none).
+local function home_beat(home, url)
+  local key = K .. 'h:' .. home
+  if home ~= '' and (call('PTTL', key) < 40000 or call('GET', key) ~= url) then
+    call('SET', key, url, 'PX', 60000)
   end
 end
 
--- status, the ID to go on behind or "", machine, dead worker or "", boot, now by the boot clock, home, how many:
+-- home, a secret where there is none yet: home's URL or "", the secret of all machines
+function verbs.home()
+  call('SETNX', K .. 'secret', ARGV[3])
+  return {DONE, call('GET', K .. 'h:' .. ARGV[2]) or '', call('GET', K .. 'secret')}
+end
+
+-- status, the ID to go on behind or "", machine, dead worker or "", boot, now by the boot clock, home, how many, home's URL:
 -- the ID to go on behind or "", then those whose lease is over ('1') or is to be watched ('0'):
 -- id, token, beat, '1' or '0', lease, attempt, most attempts, whether it may not be repeated, whether it is canceling
 function verbs.lapsed()
   local status, most = ARGV[2], num(ARGV[9])
   local reply = {DONE, ''}
-  home_beat(ARGV[8])
+  home_beat(ARGV[8], ARGV[10])
   local from = ARGV[3] ~= '' and '(' .. ARGV[3] or '-'
   local ids = call('ZRANGEBYLEX', K .. 'ls:' .. status, from, '+', 'LIMIT', 0, most)
   for _, id in ipairs(ids) do

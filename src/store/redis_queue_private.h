@@ -38,7 +38,8 @@ typedef struct {
     apr_pool_t *pool;
     aq_redis_link_t *link;
     const char *machine;
-    const char *home; /* "" where the spool is shared */
+    const char *home;     /* "" where the spool is shared */
+    const char *home_url; /* "" where there is none */
     aq_redis_durability_t durability;
     aq_redis_script_t script;
     atomic_int is_checked; /* that the server is durable, since it was last away */
@@ -133,6 +134,7 @@ apr_status_t aq_redis_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t 
 apr_status_t aq_redis_trim(aq_queue_t *q, apr_pool_t *p, int64_t bytes, int most, apr_array_header_t **trimmed);
 apr_status_t aq_redis_forget(aq_queue_t *q, const aq_expired_t *gone);
 apr_status_t aq_redis_look(aq_queue_t *q, apr_pool_t *ptemp, const char *id, aq_queue_look_fn *fn, void *data);
+apr_status_t aq_redis_home(aq_queue_t *q, apr_pool_t *p, const char *machine, aq_queue_home_t *home);
 
 apr_status_t aq_redis_claim(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now, int lease_ms,
                             const aq_queue_limits_t *limits, aq_job_t *job);

@@ -76,6 +76,7 @@ static apr_status_t running_look(aq_queue_t *q, const char *status, const aq_que
         aq_redis_call_number(&call, now->boot_ms);
         aq_redis_call_text(&call, call.queue->home);
         aq_redis_call_number(&call, PAGE);
+        aq_redis_call_text(&call, call.queue->home_url);
         rv = aq_redis_call_end(&call, aq_redis_call_make(&call, running_answer, look));
     } while (rv == APR_SUCCESS && look->behind[0] != '\0');
     return rv;

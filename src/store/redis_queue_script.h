@@ -18,7 +18,9 @@
  *     e:HOME  er:HOME  f:HOME   batches by when they expire, by when their result does, and those with files, by their end
  *     k  kx           hash: tenant and idempotency key -> ID; those kept longer than their batch, by until when
  *     x:ID            nothing of this ID is added (see verbs.look)
- *     homes  h:HOME   all homes; a home at work: it expires a minute after its worker was last heard of
+ *     homes  h:HOME   all homes; a home at work, and its URL for the others: it expires a minute after its worker was last
+ *                     heard of
+ *     secret          what one machine's requests to another are signed with
  *     m:ID            hash: a message to a webhook; ml mls: mt: mts: for lists, md mdt: due, mx mxt: claimed, me expiring,
  *                     mw: tenants by turn
  *     c               hash: the counters behind seq and turns

@@ -12,6 +12,8 @@
 #define TENANT_MAX "tenant-max="
 #define TENANT_MOST INT64_C(1000000000)
 #define DURABILITY "durability="
+#define HOME "home="
+#define HOME_MAX 255
 
 static const char *tenant_max_set(const char *text, aq_redis_queue_setting_t *setting)
 {
@@ -22,6 +24,27 @@ static const char *tenant_max_set(const char *text, aq_redis_queue_setting_t *se
     return apr_isdigit(*text) && *end == '\0' && number >= 1 && number <= TENANT_MOST
                ? NULL
                : "tenant-max= takes a whole number from 1 to 1000000000";
+}
+
+/* What stands in a URL as it is, but for what parts a user, a query or a fragment from it. */
+static const char *home_set(apr_pool_t *p, const char *text, aq_redis_queue_setting_t *setting)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/[]%";
+    const size_t scheme = strncmp(text, "http://", 7) == 0 ? 7 : strncmp(text, "https://", 8) == 0 ? 8 : 0;
+    size_t size = strlen(text);
+
+    if (scheme == 0 || size > HOME_MAX || text[scheme] == '\0' || text[scheme] == '/' || text[scheme] == ':' ||
+        strspn(text, allowed) != size) {
+        return apr_psprintf(p,
+                            "home= takes a URL as http://10.0.0.1:8081/apiquota-home, of %d characters at most, "
+                            "without a user, a query or a fragment",
+                            HOME_MAX);
+    }
+    while (text[size - 1] == '/') {
+        size--;
+    }
+    setting->home_url = apr_pstrmemdup(p, text, size);
+    return NULL;
 }
 
 /* 1 where the word is one of ours; `*wrong` then says what is wrong with it, or is NULL. */
@@ -36,6 +59,10 @@ static int own_take(apr_pool_t *p, const char *word, aq_redis_queue_setting_t *s
     }
     if (strncmp(word, TENANT_MAX, strlen(TENANT_MAX)) == 0) {
         *wrong = tenant_max_set(word + strlen(TENANT_MAX), setting);
+        return 1;
+    }
+    if (strncmp(word, HOME, strlen(HOME)) == 0) {
+        *wrong = home_set(p, word + strlen(HOME), setting);
         return 1;
     }
     return 0;
@@ -74,5 +101,8 @@ apr_array_header_t *aq_redis_queue_setting_words(apr_pool_t *p, const aq_redis_q
     APR_ARRAY_PUSH(words, const char *) = apr_psprintf(p, "budget=%" APR_INT64_T_FMT "ms", setting->address->budget_ms);
     APR_ARRAY_PUSH(words, const char *) =
         apr_pstrcat(p, DURABILITY, aq_redis_durability_name(setting->durability), NULL);
+    if (setting->home_url != NULL) {
+        APR_ARRAY_PUSH(words, const char *) = apr_pstrcat(p, HOME, setting->home_url, NULL);
+    }
     return words;
 }

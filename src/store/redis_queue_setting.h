@@ -2,7 +2,7 @@
 /*
  * Where in Redis a queue is, as APIQuotaQueue says it, and as runtime.json says it to worker and tools:
  *
- *     ADDRESS [durability=always|everysec|none] [tenant-max=N] [option of redis_address.h …]
+ *     ADDRESS [durability=always|everysec|none] [tenant-max=N] [home=URL] [option of redis_address.h …]
  *
  * The words go through a file that others read, so a password stands in none of them.
  */
@@ -12,13 +12,14 @@
 #include "store/redis_durability.h"
 
 #define AQ_REDIS_QUEUE_FORM                                                                                            \
-    "redis://[USER@]HOST[:PORT][/DB] or unix:PATH, then durability=always|everysec|none, tenant-max=N, "               \
+    "redis://[USER@]HOST[:PORT][/DB] or unix:PATH, then durability=always|everysec|none, tenant-max=N, home=URL, "     \
     "password-file=PATH and what else APIQuotaStore allows"
 
 typedef struct {
     aq_redis_address_t *address;
     aq_redis_durability_t durability;
-    int64_t tenant_max; /* 0: not said */
+    int64_t tenant_max;   /* 0: not said */
+    const char *home_url; /* where the other machines reach this one's results; no slash at its end; NULL: nowhere */
 } aq_redis_queue_setting_t;
 
 /*

@@ -210,6 +210,43 @@ START_TEST(a_job_is_claimed_at_home_only_and_its_row_tells_where_that_is)
 }
 END_TEST
 
+static aq_queue_t *open_home(const char *machine, const char *url)
+{
+    const char *words[] = {apr_pstrcat(fixture_pool, "unix:", server.socket, NULL), "budget=10s"};
+    const aq_redis_queue_options_t options = {.machine = machine, .home_url = url, .durability = AQ_REDIS_DURABLE_NONE};
+    const char *error = "";
+    aq_queue_t *q;
+
+    ck_assert_int_eq(aq_redis_queue_open(fixture_pool, setting_of(words, 2)->address, &options, &q, &error),
+                     APR_SUCCESS);
+    return q;
+}
+
+START_TEST(a_home_tells_its_url_and_all_share_one_secret)
+{
+    aq_queue_t *a = open_home("machine-a", "http://10.0.0.1/home"), *b = open_as("machine-b");
+    aq_queue_home_t home, other;
+
+    ck_assert_int_eq(aq_queue_home(b, fixture_pool, "machine-a", &home), APR_SUCCESS);
+    ck_assert_ptr_null(home.url); /* not heard of yet */
+    recover(a, queue_at(1), "a", 0);
+    recover(b, queue_at(1), "b", 0);
+    ck_assert_int_eq(aq_queue_home(b, fixture_pool, "machine-a", &other), APR_SUCCESS);
+    ck_assert_str_eq(other.url, "http://10.0.0.1/home");
+    ck_assert_mem_eq(&home.secret, &other.secret, sizeof(home.secret));
+    ck_assert_int_eq(aq_queue_home(a, fixture_pool, "machine-b", &home), APR_SUCCESS);
+    ck_assert_ptr_null(home.url); /* at work, but it gives nothing */
+    ck_assert_mem_eq(&home.secret, &other.secret, sizeof(home.secret));
+    aq_queue_close(a);
+    a = open_home("machine-a", "http://10.0.0.2/home"); /* told anew at once, not when the old one is over */
+    recover(a, queue_at(2), "a", 0);
+    ck_assert_int_eq(aq_queue_home(b, fixture_pool, "machine-a", &other), APR_SUCCESS);
+    ck_assert_str_eq(other.url, "http://10.0.0.2/home");
+    aq_queue_close(b);
+    aq_queue_close(a);
+}
+END_TEST
+
 /* Another boot's name, and a clock that shows less: to another machine neither says anything of a lease. */
 START_TEST(f51_another_machines_lease_is_over_when_it_was_watched_for_one_and_a_half)
 {
@@ -391,7 +428,26 @@ static const char *const BAD[][2] = {
     {"tenant-max=-1", "tenant-max="},
     {"size=1m", "password-file="},
     {"budget=1h", "budget"},
+    {"home=", "home="},
+    {"home=10.0.0.1/apiquota-home", "http://10.0.0.1:8081/apiquota-home"},
+    {"home=http://", "home="},
+    {"home=http:///path", "home="},
+    {"home=unix:/run/socket|http://a/", "home="},
+    {"home=http://user:word@10.0.0.1/", "without a user"},
+    {"home=http://10.0.0.1/?a", "home="},
 };
+
+START_TEST(a_homes_url_is_read_and_said_again_without_its_last_slash)
+{
+    const char *const words[] = {"redis://127.0.0.1", "home=https://[2001:db8::1]:8081/apiquota-home/"};
+    const aq_redis_queue_setting_t *setting = setting_of(words, 2);
+    const apr_array_header_t *said = aq_redis_queue_setting_words(fixture_pool, setting);
+
+    ck_assert_str_eq(setting->home_url, "https://[2001:db8::1]:8081/apiquota-home");
+    ck_assert_str_eq(setting_of((const char *const *)(void *)said->elts, said->nelts)->home_url, setting->home_url);
+    ck_assert_ptr_null(setting_of(words, 1)->home_url);
+}
+END_TEST
 
 START_TEST(what_is_wrong_with_a_setting_is_said)
 {
@@ -444,6 +500,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, the_end_of_a_job_whose_answer_is_lost_is_written_once_and_known_as_ours);
     tcase_add_test(tests, a_server_that_is_away_is_said_at_once_and_asked_again);
     tcase_add_test(tests, a_job_is_claimed_at_home_only_and_its_row_tells_where_that_is);
+    tcase_add_test(tests, a_home_tells_its_url_and_all_share_one_secret);
     tcase_add_test(tests, f51_another_machines_lease_is_over_when_it_was_watched_for_one_and_a_half);
     tcase_add_test(tests, another_machines_lease_that_is_renewed_is_not_over);
     tcase_add_test(tests, a_gap_in_the_watch_begins_it_anew);
@@ -453,6 +510,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_server_that_does_not_say_how_it_writes_is_not_used);
     tcase_add_test(tests, a_server_without_memory_refuses_whole_changes);
     tcase_add_test(tests, a_setting_is_read_and_said_again);
+    tcase_add_test(tests, a_homes_url_is_read_and_said_again_without_its_last_slash);
     tcase_add_loop_test(tests, what_is_wrong_with_a_setting_is_said, 0, sizeof BAD / sizeof BAD[0]);
     tcase_add_test(tests, a_password_in_the_address_is_refused_and_not_repeated);
     tcase_add_test(tests, a_machine_has_one_name_for_ever);

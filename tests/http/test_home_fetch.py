@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results that lie on another machine: two real httpds with folders of their own, and one queue in a real Redis. `there`
+takes and does the batches, `here` is asked for their results."""
+
+import hashlib
+import hmac
+import time
+
+import pytest
+
+from harness import batches, checks
+from harness.redis import FAILED
+from harness.waiting import eventually
+
+AWAY = (FAILED, r"AQ00441", r"AQ0060[46]", r"AQ00611", r"AQ00632", r"AQ00633", r"AQ00641", r"AQ00647", r"AQ00667", r"AQ00689",
+        r"AQ01274")
+HOME = "/apiquota-home"
+GIVES = f"<Location {HOME}>\n    SetHandler apiquota-home\n    Require local\n</Location>\n"
+PASSED = ("Content-Type", "ETag", "Last-Modified", "Cache-Control", "Content-Length", "Accept-Ranges", "APIQuota-Result")
+
+
+@pytest.fixture
+def key(keys):
+    return keys.add("acme")
+
+
+@pytest.fixture
+def machine(redis_started, server, keys, key, backend):  # pylint: disable=unused-argument
+    """machine(*allowed, options="home=…", target="/import", **fields of Spec): one of the machines, which gives its results."""
+    redis = redis_started()
+
+    def make(*allowed, options=f"home=http://127.0.0.1:${{PORT}}{HOME}", target="/import", **fields):
+        where = f"APIQuotaQueue {redis.url} budget=10s durability=none {options}\n"
+        fields.setdefault("modules", ("proxy_http",))
+        web = server(where + GIVES + batches.conf(backend.url + target), keys=keys, allow=(*AWAY, *allowed), **fields)
+        web.redis = redis
+        return web
+    return make
+
+
+def done(web, key):
+    """A batch that is over there; its URL. Its machine has told by then where its results are."""
+    url = batches.submit(web, key)
+    batches.wait_over(web, key, url, timeout_s=30)
+    name = (web.root.state / "machine").read_text()
+    eventually(lambda: web.redis.say("GET", f"aq:{{q}}:h:{name}"), 30, what="the machine to be known")
+    return url
+
+
+def signature(web, url, at=None, machine=None, secret=None):
+    """As another machine makes it; the first that asks gives the secret."""
+    web.redis.say("SETNX", "aq:{q}:secret", "5a" * 32)
+    seconds = int(time.time()) if at is None else at
+    name = machine or (web.root.state / "machine").read_text()
+    told = f"apiquota-home v1\n{seconds}\n{name}\n{url.rpartition('/')[2]}"
+    secret = secret or bytes.fromhex(web.redis.say("GET", "aq:{q}:secret"))
+    return f"v1,{seconds},{hmac.new(secret, told.encode(), hashlib.sha256).hexdigest()}"
+
+
+def at_home(web, url, signed):
+    return web.get(f"{HOME}/{url.rpartition('/')[2]}", headers={"APIQuota-Home": signed} if signed else {})
+
+
+@pytest.mark.mpm_all
+def test_a_result_of_another_machine_is_as_if_it_lay_here(machine, key):
+    there, here = machine(), machine()
+    url = done(there, key) + "/result"
+    own, passed = there.get(url, key=key), here.get(url, key=key)
+    assert own.status == passed.status == 200
+    assert passed.body == own.body and passed.json() == {"received": 2, "imported": 2}
+    assert {name: passed.headers.get(name) for name in PASSED} == {name: own.headers.get(name) for name in PASSED}
+    assert "APIQuota-Home" not in passed.headers
+    checks.trio(passed)
+    head = here.request("HEAD", url, key=key)
+    assert (head.status, head.body, head.headers["Content-Length"]) == (200, b"", str(len(own.body)))
+    part = here.get(url, key=key, headers={"Range": "bytes=2-5"})
+    assert (part.status, part.body) == (206, own.body[2:6])
+    assert part.headers["Content-Range"] == f"bytes 2-5/{len(own.body)}"
+    unchanged = here.get(url, key=key, headers={"If-None-Match": own.headers["ETag"]})
+    assert (unchanged.status, unchanged.body) == (304, b"")
+    checks.assert_problem(here.get(url, key=key, headers={"If-Match": '"another"'}), 412)
+    assert here.get(url, key=key, headers={"Range": "bytes=5000-"}).status == 416
+
+
+def test_a_connection_goes_on_after_a_body_that_nobody_asked_for(machine, key):
+    there, here = machine(), machine()
+    url = done(there, key) + "/result"
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    with here.session() as session:
+        assert session.request("GET", url, key=key, body=smuggled).status == 200
+        assert session.get(url, key=key).status == 200
+    for web in (here, there):
+        assert "smuggled" not in (web.root.path / "logs" / "access.log").read_text()
+
+
+def test_a_stored_error_is_a_result_too(machine, key):
+    there, here = machine(target="/status/404"), machine(target="/status/404")
+    url = done(there, key) + "/result"
+    own, passed = there.get(url, key=key), here.get(url, key=key)
+    assert own.status == passed.status == 404 and passed.headers["APIQuota-Result"] == "replay"
+    assert passed.body == own.body
+
+
+def test_who_may_not_see_a_batch_is_told_so_here_whatever_it_signs(machine, keys, key):
+    other = keys.add("other")
+    there, here = machine(), machine()
+    url = done(there, key)
+    signed = {"APIQuota-Home": signature(there, url)}
+    assert here.get(url + "/result", headers=signed).status == 401
+    assert here.get(url + "/result", key=other, headers=signed).status == 404
+    assert here.get(url + "/result", key=key, headers={"APIQuota-Home": "v1,1,00"}).status == 200
+
+
+def test_nothing_that_a_client_says_of_itself_goes_to_the_other_machine(machine, key, backend):
+    there, here = machine(options=f"home={backend.url}/echo"), machine(r"AQ01277")
+    url = done(there, key)
+    said = {"Cookie": "session=1", "APIQuota-Home": "v1,1,00", "Range": "bytes=0-1", "X-Else": "1"}
+    assert_elsewhere(here, url, key, headers=said)
+    (asked,) = backend.seen(f"/echo/{url.rpartition('/')[2]}")
+    assert asked.headers.all("APIQuota-Home") != ["v1,1,00"] and len(asked.headers.all("APIQuota-Home")) == 1
+    assert asked.headers["Range"] == "bytes=0-1"
+    assert not {"authorization", "x-api-key", "cookie", "x-else"} & set(asked.headers.names())
+    assert key not in str(asked.headers)
+
+
+@pytest.mark.parametrize("wrong", ["none", "text", "old", "early", "machine", "batch", "secret"])
+def test_home_gives_nothing_without_a_good_signature(machine, key, wrong):
+    web = machine(r"AQ01279")
+    url, now = done(web, key), int(time.time())
+    assert web.get(f"{HOME}/{url.rpartition('/')[2]}", key=key).status == 403
+    signed = {
+        "none": lambda: None,
+        "text": lambda: "v1,,",
+        "old": lambda: signature(web, url, at=now - 120),
+        "early": lambda: signature(web, url, at=now + 120),
+        "machine": lambda: signature(web, url, machine="m_0000000000000000"),
+        "batch": lambda: signature(web, url[:-1] + ("0" if url[-1] != "0" else "1")),
+        "secret": lambda: signature(web, url, secret=b"0" * 32),
+    }[wrong]()
+    refused = at_home(web, url, signed)
+    assert refused.status == 403 and b"imported" not in refused.body
+    good = at_home(web, url, signature(web, url))
+    assert good.status == 200 and b"imported" in good.body
+    checks.assert_no_trio(good)
+    assert web.post(f"{HOME}/{url.rpartition('/')[2]}", headers={"APIQuota-Home": signature(web, url)}).status == 405
+
+
+def assert_elsewhere(web, url, key, **how):
+    answer = web.get(url + "/result", key=key, **how)
+    problem = checks.assert_problem(answer, 503, code="result-elsewhere", retry_after=checks.retry_after(answer))
+    assert "APIQuota-Result" not in answer.headers
+    return problem
+
+
+def test_a_home_that_is_down_is_a_503_that_says_when_to_ask_again(machine, key):
+    there, here = machine(), machine(r"AQ01277", r"AH0095[79]", r"AH01114")
+    url = done(there, key)
+    assert here.get(url + "/result", key=key).status == 200
+    name = (there.root.state / "machine").read_text()
+    there.stop()
+    assert name in assert_elsewhere(here, url, key)["detail"]
+    assert len(here.log.matching("AQ01277")) == 1
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/item.json", "/v1/batches"])
+def test_another_page_than_a_result_is_never_passed_on(machine, key, path):
+    there, here = machine(options=f"home=http://127.0.0.1:${{PORT}}{path}"), machine(r"AQ01277")
+    assert_elsewhere(here, done(there, key), key)
+
+
+def test_a_home_without_a_url_gives_nothing(machine, key):
+    there, here = machine(options=""), machine()
+    url = batches.submit(there, key)
+    batches.wait_over(there, key, url, timeout_s=30)
+    assert_elsewhere(here, url, key)
+
+
+def test_without_mod_proxy_http_nothing_is_fetched_and_the_log_says_so_at_the_start(machine, key):
+    there, here = machine(), machine(r"AQ01276", modules=())
+    assert here.log.matching("AQ01276")
+    assert_elsewhere(here, done(there, key), key)
+
+
+def test_a_machine_that_gives_its_results_to_all_is_no_configuration(machine):
+    web = machine(start=False)
+    status, said = web.configtest(GIVES.replace("    Require local\n", ""))
+    assert status != 0 and "AQ01652" in said and "apiquota-home" in said
