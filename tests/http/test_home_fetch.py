@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from harness import batches, checks
+from harness import batches, checks, confs
+from harness.ports import PortLease
 from harness.redis import FAILED
 from harness.waiting import eventually
 
@@ -29,10 +30,10 @@ def machine(redis_started, server, keys, key, backend):  # pylint: disable=unuse
     """machine(*allowed, options="home=…", target="/import", **fields of Spec): one of the machines, which gives its results."""
     redis = redis_started()
 
-    def make(*allowed, options=f"home=http://127.0.0.1:${{PORT}}{HOME}", target="/import", **fields):
+    def make(*allowed, options=f"home=http://127.0.0.1:${{PORT}}{HOME}", gives=GIVES, target="/import", **fields):
         where = f"APIQuotaQueue {redis.url} budget=10s durability=none {options}\n"
         fields.setdefault("modules", ("proxy_http",))
-        web = server(where + GIVES + batches.conf(backend.url + target), keys=keys, allow=(*AWAY, *allowed), **fields)
+        web = server(where + gives + batches.conf(backend.url + target), keys=keys, allow=(*AWAY, *allowed), **fields)
         web.redis = redis
         return web
     return make
@@ -82,6 +83,18 @@ def test_a_result_of_another_machine_is_as_if_it_lay_here(machine, key):
     assert here.get(url, key=key, headers={"Range": "bytes=5000-"}).status == 416
 
 
+def test_results_are_given_on_a_port_of_their_own_where_all_else_is_counted(machine, key):
+    lease = PortLease()
+    gives = (f"Listen 127.0.0.1:{lease.port}\n<VirtualHost 127.0.0.1:{lease.port}>\nServerName machine-1\n"
+             + GIVES.replace("    Require", "    APIQuota Off\n    AuthType None\n    Require") + "</VirtualHost>\n"
+             + confs.location("/"))
+    there = machine(gives=gives, options=f"home=http://127.0.0.1:{lease.port}{HOME}")
+    here = machine(gives="", options="")
+    assert here.get(done(there, key) + "/result", key=key).status == 200
+    there.stop()
+    lease.release()
+
+
 def test_a_connection_goes_on_after_a_body_that_nobody_asked_for(machine, key):
     there, here = machine(), machine()
     url = done(there, key) + "/result"
@@ -123,22 +136,22 @@ def test_nothing_that_a_client_says_of_itself_goes_to_the_other_machine(machine,
     assert key not in str(asked.headers)
 
 
-@pytest.mark.parametrize("wrong", ["none", "text", "old", "early", "machine", "batch", "secret"])
-def test_home_gives_nothing_without_a_good_signature(machine, key, wrong):
+def test_home_gives_nothing_without_a_good_signature(machine, key):
     web = machine(r"AQ01279")
     url, now = done(web, key), int(time.time())
     assert web.get(f"{HOME}/{url.rpartition('/')[2]}", key=key).status == 403
-    signed = {
-        "none": lambda: None,
-        "text": lambda: "v1,,",
-        "old": lambda: signature(web, url, at=now - 120),
-        "early": lambda: signature(web, url, at=now + 120),
-        "machine": lambda: signature(web, url, machine="m_0000000000000000"),
-        "batch": lambda: signature(web, url[:-1] + ("0" if url[-1] != "0" else "1")),
-        "secret": lambda: signature(web, url, secret=b"0" * 32),
-    }[wrong]()
-    refused = at_home(web, url, signed)
-    assert refused.status == 403 and b"imported" not in refused.body
+    wrong = {
+        "none": None,
+        "text": "v1,,",
+        "old": signature(web, url, at=now - 120),
+        "early": signature(web, url, at=now + 600),
+        "machine": signature(web, url, machine="m_0000000000000000"),
+        "batch": signature(web, url[:-1] + ("0" if url[-1] != "0" else "1")),
+        "secret": signature(web, url, secret=b"0" * 32),
+    }
+    for name, signed in wrong.items():
+        refused = at_home(web, url, signed)
+        assert refused.status == 403 and b"imported" not in refused.body, name
     good = at_home(web, url, signature(web, url))
     assert good.status == 200 and b"imported" in good.body
     checks.assert_no_trio(good)
