@@ -88,9 +88,9 @@ def test_revoked_and_disabled_keys_are_refused_by_two_machines_within_a_second(m
 def test_key_that_was_unknown_is_known_within_a_second_of_its_making(machine, redis, key):
     web, fresh = machine(), new_secret()
     assert (status(web, key), status(web, fresh)) == (200, 401)
-    redis.say("HSET", record_of(fresh), "id", "k_fresh", "tenant", "acme", "limit:year", "7/366d")
+    redis.say("HSET", record_of(fresh), "id", "k_fresh", "tenant", "acme", "limit:year", "70000/366d")
     eventually(lambda: all(status(web, fresh) == 200 for _ in range(3)), SOON_S)
-    assert checks.trio(web.get(ITEM, key=fresh)).limit == 7
+    assert checks.trio(web.get(ITEM, key=fresh)).limit == 70000
 
 
 def test_overrides_of_tenant_and_key_and_one_set_of_counters(machine, redis, redis_keys):

@@ -5,6 +5,7 @@ Only the wall clock is faked; the monotonic one goes on as it does. A frozen clo
 wall-clock timers too (mod_watchdog, keep-alive time-outs): freeze for arithmetic, offset for the rest.
 """
 
+import contextlib
 import glob
 import os
 import re
@@ -63,6 +64,16 @@ class FakeClock:
         fresh.write_text(text + "\n")
         fresh.chmod(0o644)
         os.replace(fresh, self._path)
+
+
+def forget_the_dead():
+    """libfaketime leaves a semaphore of each process that was killed, named after its ID; the next process of that ID ends
+    over it. So those whose process is gone are removed."""
+    for path in glob.glob("/dev/shm/*faketime_*_*"):
+        process = path.rpartition("_")[2]
+        if process.isdigit() and not os.path.exists(f"/proc/{process}"):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 def parse_offset(offset):

@@ -15,7 +15,7 @@ import time
 from . import openapi, paths, processes
 from .client import Client
 from .errorlog import ErrorLog, LogGuard
-from .faketime import FakeClock, library
+from .faketime import FakeClock, forget_the_dead, library
 from .keys import write_atomically
 from .ports import connection_is_open, port_is_free
 from .serverroot import ServerRoot, allowed_lines
@@ -57,6 +57,7 @@ class Httpd(Client):
         self.guard = LogGuard((self.log, self.console), allowed_lines(spec))
         self.clock = None
         if spec.faketime is not None:
+            forget_the_dead()
             self.clock = FakeClock(self.root.path / "faketime", spec.faketime)
         self._process, self._has_run, self._start_mark = None, False, 0
         self._family = processes.Family(str(self.root.path))
