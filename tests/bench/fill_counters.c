@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     aq_counter_store_t *store;
     const char *error = "no memory";
     aq_keys_t *keys;
-    apr_pool_t *p;
+    apr_pool_t *p = NULL;
 
     if (argc < 6) {
         fail("COUNTERS KEYS.JSON SIZE_MB PLAN LIMIT=RATE...");
