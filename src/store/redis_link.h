@@ -84,6 +84,12 @@ apr_status_t aq_redis_link_open(apr_pool_t *p, const aq_redis_address_t *address
 /* Another budget than the address says, for the calls to come. Not while other threads call. */
 void aq_redis_link_budget_set(aq_redis_link_t *link, int64_t budget_ms);
 
+/*
+ * How long a call waits of its budget: not the last tenth, 5 ms at most. A thread that waited in vain is woken late, and
+ * its request is yet to be answered in another way within the budget.
+ */
+int64_t aq_redis_wait_ms(int64_t budget_ms);
+
 /* With 1, failures are counted and not said in the log, for questions that may be refused. Else as for the budget. */
 void aq_redis_link_quiet_set(aq_redis_link_t *link, int is_quiet);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the link share (redis_link, _connection, _node, _sentinel, _cluster, _tls); for them alone. */
+/* What the files of the link share (redis_link, _ask, _connection, _node, _sentinel, _cluster, _tls); for them alone. */
 #ifndef AQ_REDIS_PRIVATE_H
 #define AQ_REDIS_PRIVATE_H
 
@@ -141,10 +141,10 @@ void aq_redis_failure_note(aq_redis_link_t *link, const aq_redis_node_t *node, a
 /* Prepares how answers are bounded. Before threads start. 0: no memory. */
 int aq_redis_bounds_prepare(void);
 
-/* Milliseconds since boot at which the budget of a call that begins now is used up. */
+/* Milliseconds since boot until which a call that begins now waits. */
 static inline aq_time_ms_t aq_redis_deadline(const aq_redis_link_t *link)
 {
-    return aq_clock_boot_ms() + link->budget_ms;
+    return aq_clock_boot_ms() + aq_redis_wait_ms(link->budget_ms);
 }
 
 /* The reason of an error that the server answered with. */

@@ -69,6 +69,16 @@ START_TEST(server_that_is_away_is_asked_no_more_until_it_answers)
 }
 END_TEST
 
+START_TEST(wait_ends_a_little_before_its_budget)
+{
+    static const struct {
+        int64_t budget_ms, wait_ms;
+    } rows[] = {{1, 1}, {9, 9}, {10, 9}, {49, 45}, {50, 45}, {100, 95}, {2000, 1995}};
+
+    ck_assert_int_eq(aq_redis_wait_ms(rows[_i].budget_ms), rows[_i].wait_ms);
+}
+END_TEST
+
 START_TEST(another_server_in_its_place_is_refused)
 {
     redis_fixture_t server = redis_fixture_start(NULL);
@@ -142,6 +152,7 @@ static void add(TCase *tests)
 {
     tcase_add_test(tests, charge_takes_one_round_trip_whatever_its_limits);
     tcase_add_test(tests, server_that_is_away_is_asked_no_more_until_it_answers);
+    tcase_add_loop_test(tests, wait_ends_a_little_before_its_budget, 0, 7);
     tcase_add_test(tests, another_server_in_its_place_is_refused);
     tcase_add_test(tests, places_of_a_dead_process_end_with_its_life_and_those_of_a_living_one_do_not);
     tcase_add_test(tests, local_counting_begins_where_redis_stood_and_settles_where_it_charged);
