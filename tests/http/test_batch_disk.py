@@ -88,7 +88,7 @@ def test_files_without_rows_and_rows_without_files_are_found(server, keys, key, 
             file.unlink()
     web.expect_log(rf"AQ00688: batch {lost.split('/')[-1]}: its body and result is gone from the spool", must=True)
     web.start()
-    web.log.wait_for(r"AQ00636: the spool is swept: 3 orphans removed", timeout_s=15)
+    web.log.wait_for(r"AQ00636: the spool is swept: 3 orphans removed")
     left = batches.left(web)
     assert left.body == [kept.split("/")[-1]] and left.result == [kept.split("/")[-1] + ".1"]
     eventually(lambda: json.loads(web.get(lost + "/result", key=key).body).get("code") == "result-expired")

@@ -57,7 +57,7 @@ def test_f42_late_finish_of_a_worker_that_slept_for_two_leases_is_refused(taking
     wait_until(lambda: time.monotonic() - began > 2 * LEASE_S, 3 * LEASE_S)
     before = row_of(web, url)
     sleeper.resume()
-    sleeper.log.wait_for(r"AQ00613: batch \S+ attempt 1: no longer ours; what came of it is dropped", timeout_s=15)
+    sleeper.log.wait_for(r"AQ00613: batch \S+ attempt 1: no longer ours; what came of it is dropped")
     assert row_of(web, url) == before and before["result_token"] == 2
     assert batches.left(web).result == [f"{before['id']}.2"] and batches.left(web).incoming == []
     assert backend.store.count() == 3000

@@ -130,7 +130,7 @@ def test_target_that_is_down_costs_few_items_their_tries(serve, key, target):
     target.behave = lambda request: Answer(503)
     web = serve("APIQuotaBatchItems parallel=4", "APIQuotaBatchAttempts 3")
     url = submit(web, key, ndjson(1000))
-    eventually(lambda: target.requests >= 8, timeout_s=20)
+    eventually(lambda: target.requests >= 8)
     target.behave = items_backend.stored
     batch = batches.wait_over(web, key, url, timeout_s=90)
     assert batch["progress"] == {"done": 1000, "total": 1000, "failed": 0}

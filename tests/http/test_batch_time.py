@@ -94,7 +94,7 @@ def test_f51_lease_taken_at_another_time_holds_a_job_no_longer_than_a_lease(runn
         assert batch["status"] == "succeeded" and batch["attempt"] == 2
     finally:
         os.kill(sleeper, signal.SIGCONT)
-    web.log.wait_for(r"AQ00613", timeout_s=15)
+    web.log.wait_for(r"AQ00613")
     web.expect_log(r"AQ00613: .* no longer ours", must=True)
     web.expect_log(r"AQ00620: .* the lease was lost")  # unless it ended before it looked
     other.stop()

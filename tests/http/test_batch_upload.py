@@ -16,8 +16,6 @@ from harness.waiting import eventually
 from harness.wire import request_bytes
 
 MEGABYTE = 1 << 20
-ONE_CHILD = ("StartServers 1\nServerLimit 1\nThreadsPerChild 4\nMinSpareThreads 1\nMaxSpareThreads 4\n"
-             "MaxRequestWorkers 4\n")
 # httpd's event MPM says so of a connection that it was about to close when it was stopped.
 LINGERING = r"AH03092: process_lingering_close: apr_pollset_add failure"
 
@@ -316,7 +314,7 @@ def test_f71_link_in_place_of_the_database_is_refused(taking, key):
 
 
 def test_queue_that_cannot_be_used_is_503_and_is_used_again_once_it_can(taking, key):
-    web = taking(mpm_conf=ONE_CHILD)
+    web = taking(mpm_conf=confs.ONE_CHILD)
     (batches.folder(web) / "queue.db").mkdir()
     answer = web.post("/v1/imports", body=b"x", key=key)
     checks.assert_problem(answer, 503, code="queue-unavailable", retry_after=checks.retry_after(answer))
@@ -328,6 +326,9 @@ def test_queue_that_cannot_be_used_is_503_and_is_used_again_once_it_can(taking, 
 
 # ---- memory ----------------------------------------------------------------------------------------
 
+THREADS = 4
+
+
 def anonymous_kb(pid):
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1])
@@ -337,11 +338,12 @@ def anonymous_kb(pid):
 @pytest.mark.parametrize("megabytes", [96, pytest.param(1024, marks=pytest.mark.long)])
 @pytest.mark.parametrize("how", ["declared", "chunked"])
 def test_large_upload_passes_in_pieces_and_not_through_memory(taking, key, megabytes, how):
-    web = taking("APIQuotaBatchMaxBody 1g", before="APIQuotaSpool spool max=4g tenant-max=3g\n", mpm_conf=ONE_CHILD)
+    web = taking("APIQuotaBatchMaxBody 1g", before="APIQuotaSpool spool max=4g tenant-max=3g\n",
+                 mpm_conf=confs.one_child(THREADS))
     piece = os.urandom(MEGABYTE)
     headers = {"Content-Length": megabytes * MEGABYTE} if how == "declared" else {}
     (child,) = web.child_pids()
-    for _ in range(2 * 4):  # each thread once or twice: it is warm then
+    for _ in range(2 * THREADS):  # each thread once or twice: it is warm then
         batches.submit(web, key, body=piece * 5)
         batches.submit(web, key, body=iter([piece] * 5))
     before = anonymous_kb(child)

@@ -206,7 +206,7 @@ def test_program_that_ends_at_once_is_started_less_and_less_often(server, keys, 
     program.chmod(0o755)
     web.expect_log(ENDED + " 3;")
     web.start()
-    web.log.wait_for(r"status 3; it is started again in 4 s", timeout_s=15)
+    web.log.wait_for(r"status 3; it is started again in 4 s")
     said = [int(line.split(" in ")[1].split()[0]) for line in web.log.matching(ENDED)]
     assert said == [1, 2, 4]
     web.stop()

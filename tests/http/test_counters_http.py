@@ -300,9 +300,6 @@ SLOTS_OF_64K = (65536 - HEADER_BYTES) // 64
 KEYS_A_TENANT = 50  # as many as a keys file may hold
 TABLE_FULL = r"AQ00304: "
 UNCOUNTED = r"AQ01001: "
-ONE_CHILD = {"prefork": "StartServers 1\nServerLimit 1\nMaxRequestWorkers 1\n",
-             "worker": "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMinSpareThreads 1\nMaxRequestWorkers 8\n"}
-ONE_CHILD["event"] = ONE_CHILD["worker"]
 
 
 def ask_all(web, callers):
@@ -313,10 +310,10 @@ def ask_all(web, callers):
 
 
 @pytest.mark.parametrize("failure, uncounted", [("allow", (200, None)), ("deny", (503, None))])
-def test_f08_a_full_table_keeps_its_live_counters_and_says_so_once_a_second(server, keys, mpm, failure, uncounted):
+def test_f08_a_full_table_keeps_its_live_counters_and_says_so_once_a_second(server, keys, failure, uncounted):
     callers = [keys.add(f"tenant{i // KEYS_A_TENANT}", id=f"k_{i}") for i in range(SLOTS_OF_64K + 200)]
     conf = f"APIQuotaStore shm size=64k\nAPIQuotaStoreFailure {failure}\n" + TOTAL
-    web = server(conf, keys=keys, mpm_conf=ONE_CHILD[mpm], allow=("AH00161: server reached MaxRequestWorkers",))
+    web = server(conf, keys=keys, mpm_conf=confs.ONE_CHILD)
     web.expect_log(TABLE_FULL, must=True)
     web.expect_log(UNCOUNTED, must=True)
     began = int(time.time())

@@ -16,7 +16,7 @@ def told(web, method, path, **how):
     log = web.root.path / "logs" / "quota.log"
     before = len(log.read_text().splitlines())
     web.request(method, path, **how)
-    eventually(lambda: len(log.read_text().splitlines()) > before, timeout_s=3)
+    eventually(lambda: len(log.read_text().splitlines()) > before)
     line, = log.read_text().splitlines()[before:]
     return line
 

@@ -15,8 +15,6 @@ from harness.waiting import eventually
 
 ITEM = "/v1/item.json"
 CONF = quota.ROOMY + confs.plan("rich", "year 2000000/366d headers=primary") + confs.location("/v1") + exposition.LOCATION
-ONE_CHILD = ("StartServers 1\nServerLimit 1\nThreadLimit 32\nThreadsPerChild 32\nMaxRequestWorkers 32\n"
-             "MinSpareThreads 1\nMaxSpareThreads 32\n")
 # A second is promised, and held by the unit tests, whose clock is set; a busy machine takes what it takes.
 SOON_S = 30
 SAID = (redis_server.NOT_PERSISTED, redis_server.FAILED)
@@ -193,7 +191,7 @@ def no_id(redis, key):
 def test_f36_record_that_breaks_a_rule_is_refused_alone_and_said(machine, redis, redis_keys, key, breaks, said):
     """401 as an entry of a keys file that is refused; the other keys, the counters and the breaker know nothing of it."""
     other = redis_keys.add("globex")
-    web = machine(allow=(r"AQ00204",), mpm_conf=ONE_CHILD)
+    web = machine(allow=(r"AQ00204",), mpm_conf=confs.ONE_CHILD)
     assert (status(web, key), status(web, other)) == (200, 200)
     breaks(redis, key)
     eventually(lambda: status(web, key) == 401, SOON_S)
@@ -206,7 +204,7 @@ def test_f36_record_that_breaks_a_rule_is_refused_alone_and_said(machine, redis,
 # ---- Redis away ------------------------------------------------------------------------------------
 
 def test_f32_who_was_known_goes_on_and_who_was_not_gets_a_503(machine, redis, redis_keys, key):
-    web, fresh = machine(mpm_conf=ONE_CHILD), redis_keys.add("acme")
+    web, fresh = machine(mpm_conf=confs.ONE_CHILD), redis_keys.add("acme")
     web.save_keys()
     assert status(web, key) == 200
     redis.kill()
@@ -258,7 +256,7 @@ def test_what_was_known_is_believed_as_long_as_configured_and_no_longer(machine,
 def test_f33_stopped_redis_keeps_who_is_known_from_waiting(machine, redis, redis_keys, key):
     """One request waits for its budget once; a second's worth of them does not."""
     redis_keys.words = f"{redis.url} budget=200ms"
-    web = machine(mpm_conf=ONE_CHILD)
+    web = machine(mpm_conf=confs.ONE_CHILD)
     assert status(web, key) == 200
     redis.stop()
     eventually(lambda: status(web, key) == 200 and web.log.matching(r"AQ00420"), 30)
@@ -271,7 +269,7 @@ def test_f33_stopped_redis_keeps_who_is_known_from_waiting(machine, redis, redis
 def test_f33_redis_stopped_under_load_fails_nobody_and_is_used_again(machine, redis, redis_keys, key):
     """Counters and keys are in it; it is stopped and goes on, again and again, while requests come."""
     redis_keys.words = "redis"
-    web = machine(f"APIQuotaStore {redis.url} budget=50ms\n" + CONF, mpm_conf=ONE_CHILD)
+    web = machine(f"APIQuotaStore {redis.url} budget=50ms\n" + CONF, mpm_conf=confs.ONE_CHILD)
     assert status(web, key) == 200
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(web.burst, 2000, ITEM, 8, key=key)
@@ -299,7 +297,7 @@ def test_use_by_day_is_kept_of_tenants_in_redis(machine, redis_keys, key):  # py
 # ---- floods ----------------------------------------------------------------------------------------
 
 def test_flood_of_one_unknown_key_costs_redis_next_to_nothing(machine, redis, key):
-    web = machine(mpm_conf=ONE_CHILD)
+    web = machine(mpm_conf=confs.ONE_CHILD)
     assert status(web, key) == 200
     before, began = lookups(redis), time.monotonic()
     assert {answer.status for answer in web.burst(400, ITEM, concurrency=8, key="aq_nobody")} == {401}

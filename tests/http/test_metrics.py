@@ -149,8 +149,7 @@ def test_store_errors_are_counted_by_reason(server, keys):
 
 def test_charges_are_timed(server, keys):
     key = keys.tenant("acme", plan="roomy").add("acme")
-    web = server(CONF, keys=keys, mpm_conf="StartServers 1\nServerLimit 1\nThreadsPerChild 25\nMinSpareThreads 1\n"
-                 "MaxSpareThreads 25\nMaxRequestWorkers 25\n")
+    web = server(CONF, keys=keys, mpm_conf=confs.ONE_CHILD)
     with web.session() as session:
         for _ in range(640):
             session.request("GET", "/v1/item.json", key=key)

@@ -27,15 +27,10 @@ def status(web, key):
     return web.get(quota.PROBE, key=key).status
 
 
-# One child: keys are read again by each on its own.
-ONE_CHILD = ("StartServers 1\nServerLimit 1\nThreadsPerChild 25\nMinSpareThreads 1\nMaxSpareThreads 25\n"
-             "MaxRequestWorkers 25\n")
-
-
 @pytest.fixture(name="web")
 def fixture_web(server, keys):
     keys.tenant("acme", max_keys=2)
-    return server(quota.ROOMY + confs.location("/v1"), keys=keys, start=False, mpm_conf=ONE_CHILD, mpm="worker")
+    return server(quota.ROOMY + confs.location("/v1"), keys=keys, start=False, mpm_conf=confs.ONE_CHILD)
 
 
 def test_both_keys_hold_for_the_overlap_and_count_as_one(web, keys):
@@ -46,7 +41,7 @@ def test_both_keys_hold_for_the_overlap_and_count_as_one(web, keys):
     before = datetime.datetime.now(datetime.timezone.utc)
     made = ctl(web, "key", "rotate", "k_old", "--overlap", "1h")
     assert made["replaces"] == "k_old" and made["id"] != "k_old"
-    eventually(lambda: status(web, made["key"]) == 200, timeout_s=3)
+    eventually(lambda: status(web, made["key"]) == 200)
     file = entries(web)
     assert file[made["id"]]["scopes"] == ["a"] and file[made["id"]]["tenant"] == "acme"
     assert "expires_at" not in file[made["id"]]
@@ -61,15 +56,15 @@ def test_both_keys_hold_for_the_overlap_and_count_as_one(web, keys):
 def test_old_key_ends_with_the_overlap(server, keys):
     old = keys.add("acme", id="k_old")
     at = 1893456000  # 2030-01-01T00:00:00Z
-    web = server(quota.ROOMY + confs.location("/v1"), keys=keys, faketime="+0", mpm_conf=ONE_CHILD, mpm="worker")
+    web = server(quota.ROOMY + confs.location("/v1"), keys=keys, faketime="+0", mpm_conf=confs.ONE_CHILD)
     ctl(web, "key", "rotate", "k_old")
     document = json.loads(web.root.keys_file.read_text())
     document["keys"][0]["expires_at"] = "2030-01-01T00:00:00Z"
     web.save_keys(json.dumps(document))
     web.clock.freeze(at - 1)
-    eventually(lambda: status(web, old) == 200, timeout_s=3)
+    eventually(lambda: status(web, old) == 200)
     web.clock.freeze(at)
-    eventually(lambda: status(web, old) == 401, timeout_s=3)
+    eventually(lambda: status(web, old) == 401)
 
 
 def test_no_overlap_ends_the_old_key_at_once_also_where_there_is_no_room_for_two(web, keys):
@@ -79,7 +74,7 @@ def test_no_overlap_ends_the_old_key_at_once_also_where_there_is_no_room_for_two
     assert "as many as it may" in ctl(web, "key", "rotate", "k_old", code=1)
     made = ctl(web, "key", "rotate", "k_old", "--overlap", "0")
     assert "k_old" not in entries(web) and "retires_at" not in made
-    eventually(lambda: status(web, made["key"]) == 200, timeout_s=3)
+    eventually(lambda: status(web, made["key"]) == 200)
     assert status(web, old) == 401
 
 

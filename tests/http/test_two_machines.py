@@ -15,8 +15,6 @@ from harness.waiting import eventually
 ITEM = "/v1/item.json"
 LIMIT = 300
 SAID = (redis_server.NOT_PERSISTED, redis_server.FAILED)
-ONE_CHILD = ("StartServers 1\nServerLimit 1\nThreadLimit 32\nThreadsPerChild 32\nMaxRequestWorkers 32\n"
-             "MinSpareThreads 1\nMaxSpareThreads 32\n")
 # A second is promised, and held by the unit tests, whose clock is set; a busy machine takes what it takes.
 SOON_S = 30
 Machines = collections.namedtuple("Machines", "net redis keys webs")
@@ -44,7 +42,7 @@ def fixture_machines(net, redis_started, server):
                     + confs.plan("rich", f"day {2 * limit}/day headers=primary") + confs.location("/v1"))
             keys = NoKeys(redis)
             with net.on(number):
-                webs.append(server(conf, keys=keys, allow=SAID, mpm="event", mpm_conf=ONE_CHILD))
+                webs.append(server(conf, keys=keys, allow=SAID, mpm="event", mpm_conf=confs.ONE_CHILD))
             running.append((number, webs[-1]))
         with net.where_redis_is():
             keys = RedisKeys(redis)

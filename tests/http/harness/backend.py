@@ -90,7 +90,7 @@ class Backend:
         self._held.clear()
         self._go_on.clear()
 
-    def wait_held(self, timeout_s=10.0):
+    def wait_held(self, timeout_s=30.0):
         """Waits until an import stands still."""
         assert self._held.wait(timeout_s), f"no import was held within {timeout_s} s"
 

@@ -31,7 +31,7 @@ def submit(web, key, body=b"one\ntwo\n", path="/v1/imports", **how):
     return answer.headers["Location"]
 
 
-def wait_over(web, key, url, timeout_s=15.0):
+def wait_over(web, key, url, timeout_s=30.0):
     """Polls until the batch is over; returns it."""
     def over():
         answer = web.get(url, key=key)
@@ -43,7 +43,7 @@ def wait_over(web, key, url, timeout_s=15.0):
     return batch
 
 
-def wait_status(web, key, url, status, timeout_s=15.0):
+def wait_status(web, key, url, status, timeout_s=30.0):
     """Polls until the batch has this status; returns it."""
     def reached():
         batch = web.get(url, key=key).json()

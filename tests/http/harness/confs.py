@@ -32,6 +32,14 @@ def batch(path, target, *lines, status_path="/v1/batches"):
             + location(path, "APIQuotaBatch On", f"APIQuotaBatchTarget {target}", *lines))
 
 
+def one_child(threads=32):
+    """One process that serves everything, so that what it keeps is what the next request meets; under prefork a connection at a
+    time. The second of ServerLimit is for the one that a restart is ending."""
+    return ("StartServers 1\nServerLimit 2\n<IfModule mpm_prefork_module>\n    MaxRequestWorkers 1\n</IfModule>\n"
+            f"<IfModule !mpm_prefork_module>\n    ThreadLimit {threads}\n    ThreadsPerChild {threads}\n    MinSpareThreads 1\n"
+            f"    MaxSpareThreads {threads}\n    MaxRequestWorkers {threads}\n</IfModule>\n")
+
+
 def error_document(status, path):
     return f"ErrorDocument {status} {path}\n"
 
@@ -42,3 +50,4 @@ def _section(opening, lines):
 
 
 BASIC = BASIC_PLAN + location("/v1")
+ONE_CHILD = one_child()

@@ -11,14 +11,12 @@ ITEM = "/v1/item.json"
 DAY = confs.plan("basic", "day 100000/day headers=primary")
 # What a Redis that fails, and its return, may say.
 SAID = (redis_server.NOT_PERSISTED, redis_server.FAILED)
-# One process, so that what it knows of Redis is what the next request meets.
-ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadLimit 32\nThreadsPerChild 32\nMaxRequestWorkers 32\n" \
-            "MinSpareThreads 1\nMaxSpareThreads 32\n"
 
 
 def conf(where, *more, plan=DAY, budget="50ms"):
+    """By one process, so that what it knows of Redis is what the next request meets."""
     lines = "".join(f"{line}\n" for line in more)
-    return f"APIQuotaStore {where} budget={budget}\n{lines}{ONE_CHILD}{plan}{confs.location('/v1')}"
+    return f"APIQuotaStore {where} budget={budget}\n{lines}{confs.ONE_CHILD}{plan}{confs.location('/v1')}"
 
 
 def remaining(web, key):

@@ -56,7 +56,7 @@ class ErrorLog:
         """The lines in which the pattern is found."""
         return [line for line in self.lines(since) if re.search(pattern, line)]
 
-    def wait_for(self, pattern, since=0, timeout_s=5.0):
+    def wait_for(self, pattern, since=0, timeout_s=30.0):
         """Waits for a line with the pattern, and returns it; fails the test if none comes."""
         found = wait_until(lambda: self.matching(pattern, since), timeout_s)
         assert found, f"no line with {pattern!r} came within {timeout_s} s:\n{self.tail()}"

@@ -77,7 +77,7 @@ class Family:
         wait_until(lambda: not self.living(), timeout_s)
         return self.living()
 
-    def kill(self, timeout_s=5.0):
+    def kill(self, timeout_s=30.0):
         """Kills (SIGKILL) each of them until none is left; returns those that are."""
         def none_left():
             living = self.living()

@@ -15,7 +15,7 @@ import pathlib
 import shutil
 import tempfile
 
-from . import paths
+from . import confs, paths
 from .keys import Keys
 from .ports import PortLease
 
@@ -165,7 +165,9 @@ class ServerRoot:
 def allowed_lines(spec):
     """The patterns of error-log lines that such a server may always write."""
     warns_of_prefork = spec.mpm == "prefork" and "http2" in spec.modules
-    return tuple(spec.allow) + (("AH10034: ",) if warns_of_prefork else ())
+    is_soon_busy = confs.ONE_CHILD in spec.mpm_conf + spec.conf
+    return (tuple(spec.allow) + (("AH10034: ",) if warns_of_prefork else ())
+            + (("AH00161: server reached MaxRequestWorkers",) if is_soon_busy else ()))
 
 
 def _resolve(spec):

@@ -16,8 +16,8 @@ def wait_until(condition, timeout_s, interval_s=0.005):
         time.sleep(interval_s)
 
 
-def eventually(condition, timeout_s=5.0, what="the condition"):
-    """As wait_until, but fails the test when it never comes true."""
+def eventually(condition, timeout_s=30.0, what="the condition"):
+    """As wait_until, but fails the test when it never comes true, for which a busy machine takes what it takes."""
     value = wait_until(condition, timeout_s, interval_s=0.02)
     assert value, f"{what} did not come true within {timeout_s} s"
     return value

@@ -45,7 +45,7 @@ def verified(seen, secret):
     return json.loads(done.stdout)
 
 
-def wait_seen(receiver, count=1, path=PATH, timeout_s=10.0):
+def wait_seen(receiver, count=1, path=PATH, timeout_s=30.0):
     """Waits for so many messages, and returns those that came."""
     wait_until(lambda: len(receiver.seen(path)) >= count, timeout_s, interval_s=0.02)
     seen = receiver.seen(path)
@@ -68,7 +68,7 @@ def log(web, *filters):
     return ctl(web, "webhook", "list", *filters)["webhooks"]
 
 
-def wait_state(web, state, count=1, timeout_s=10.0):
+def wait_state(web, state, count=1, timeout_s=30.0):
     """Waits for so many messages of that state, and returns them."""
     found = wait_until(lambda: (lambda rows: rows if len(rows) >= count else None)(log(web, "--status", state)),
                        timeout_s, interval_s=0.1)
