@@ -100,6 +100,16 @@ apr_status_t aq_file_write(int fd, const void *data, size_t size)
     return APR_SUCCESS;
 }
 
+apr_status_t aq_file_allocate(int fd, uint64_t size)
+{
+    int rc;
+
+    do {
+        rc = posix_fallocate(fd, 0, (off_t)size);
+    } while (rc == EINTR);
+    return rc;
+}
+
 /* Syncs the folder that holds `path`. */
 static apr_status_t parent_sync(const char *path)
 {

@@ -44,6 +44,12 @@ apr_status_t aq_file_open(const char *path, int flags, int mode, int *fd);
 apr_status_t aq_file_write(int fd, const void *data, size_t size);
 
 /*
+ * Has the disk keep room for `size` bytes, and makes the file so long: what is mapped and finds the disk full when it is
+ * first written to would end the process. APR_ENOSPC.
+ */
+apr_status_t aq_file_allocate(int fd, uint64_t size);
+
+/*
  * Replaces `path` by `size` bytes of `data`, atomically and durably: temporary file, fsync, rename, folder sync. The
  * new file has exactly `mode`, whatever the umask. On failure the old file stays and the temporary one is removed.
  */

@@ -96,7 +96,7 @@ static apr_status_t file_make(apr_pool_t *p, const char *path, uint32_t room)
         return rv;
     }
     header_fill(&header, room);
-    rv = posix_fallocate(fd, 0, (off_t)size_of(room));
+    rv = aq_file_allocate(fd, size_of(room));
     if (rv == APR_SUCCESS) {
         rv = aq_file_write(fd, &header, sizeof(header));
     }

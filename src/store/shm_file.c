@@ -164,16 +164,13 @@ cleanup:
 
 apr_status_t aq_shm_allocate(aq_shm_opening_t *opening, int fd, uint64_t size_bytes)
 {
-    int rc;
+    const apr_status_t rv = aq_file_allocate(fd, size_bytes);
 
-    do {
-        rc = posix_fallocate(fd, 0, (off_t)size_bytes);
-    } while (rc == EINTR);
-    if (rc == 0) {
-        return APR_SUCCESS;
+    if (rv == APR_SUCCESS) {
+        return rv;
     }
     return aq_shm_failed(
-        opening, rc, apr_psprintf(opening->p, "%" APR_UINT64_T_FMT " bytes cannot be allocated for it", size_bytes));
+        opening, rv, apr_psprintf(opening->p, "%" APR_UINT64_T_FMT " bytes cannot be allocated for it", size_bytes));
 }
 
 apr_status_t aq_shm_map(aq_shm_opening_t *opening, int fd, uint64_t size_bytes, int protection, void **mapped)

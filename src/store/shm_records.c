@@ -57,10 +57,16 @@ static apr_status_t records_unmap(void *data)
     return munmap(((aq_shm_records_t *)data)->header, FILE_BYTES) == 0 ? APR_SUCCESS : errno;
 }
 
+/* All of it is on the disk first, so that no later write finds the disk full. */
 static apr_status_t file_map(int fd, aq_shm_records_t *records)
 {
-    void *mapping = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    const apr_status_t rv = aq_file_allocate(fd, FILE_BYTES);
+    void *mapping = MAP_FAILED;
 
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    mapping = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (mapping == MAP_FAILED) {
         return errno;
     }
@@ -108,8 +114,11 @@ static apr_status_t file_make(const char *path, const char *owner, aq_shm_record
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = ftruncate(fd, (off_t)FILE_BYTES) == 0 ? file_map(fd, records) : errno;
+    rv = file_map(fd, records);
     (void)close(fd);
+    if (rv != APR_SUCCESS) {
+        (void)unlink(path);
+    }
     if (rv == APR_SUCCESS) {
         rv = aq_hash_random(&records->header->secret, sizeof(records->header->secret));
     }

@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -264,6 +265,23 @@ START_TEST(records_are_kept_by_digest_and_torn_ones_are_none)
 }
 END_TEST
 
+/* A disk that is full later ends no process that writes to what is mapped: also where an earlier version left holes. */
+START_TEST(the_file_of_records_has_all_of_its_room_on_the_disk)
+{
+    const char *path = fixture_path("records");
+    aq_shm_records_t *records;
+    struct stat info;
+
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(aq_shm_records_open(fixture_pool, path, "here", &records), APR_SUCCESS);
+        ck_assert_int_eq(stat(path, &info), 0);
+        ck_assert_int_ge(info.st_blocks * INT64_C(512), info.st_size);
+        ck_assert_int_eq(truncate(path, 4096), 0);
+        ck_assert_int_eq(truncate(path, info.st_size), 0);
+    }
+}
+END_TEST
+
 /* ---- records ------------------------------------------------------------------------------------------------------ */
 
 #define DOCUMENT                                                                                                       \
@@ -463,6 +481,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_flood_of_unknown_keys_is_bounded_and_displaces_nobody);
     tcase_add_test(tests, threads_ask_while_records_change);
     tcase_add_test(tests, records_are_kept_by_digest_and_torn_ones_are_none);
+    tcase_add_test(tests, the_file_of_records_has_all_of_its_room_on_the_disk);
     tcase_add_test(tests, what_a_keys_file_says_goes_to_redis_and_comes_back);
     tcase_add_test(tests, an_edit_writes_what_differs_and_nothing_else);
     tcase_add_test(tests, records_that_are_none_are_told_and_left_alone);
