@@ -86,8 +86,11 @@ static apr_status_t usage_map(aq_spool_t *spool, apr_pool_t *p)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (fstat(fd, &info) != 0 || ftruncate(fd, sizeof(int64_t)) != 0) {
+    if (fstat(fd, &info) != 0) {
         rv = errno;
+        goto cleanup;
+    }
+    if ((rv = aq_spool_allocate(fd, sizeof(int64_t))) != APR_SUCCESS) {
         goto cleanup;
     }
     mapped = mmap(NULL, sizeof(int64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -149,6 +152,11 @@ apr_status_t aq_spool_body_check(const aq_spool_t *spool, apr_pool_t *ptemp, con
         return errno;
     }
     return S_ISREG(info.st_mode) && info.st_size == bytes ? APR_SUCCESS : APR_EGENERAL;
+}
+
+int aq_spool_is_there(const aq_spool_t *spool)
+{
+    return access(spool->body, F_OK) == 0 && access(spool->result, F_OK) == 0;
 }
 
 apr_status_t aq_spool_path_remove(aq_spool_t *spool, const char *path)

@@ -78,6 +78,9 @@ const char *aq_spool_result_path(const aq_spool_t *spool, apr_pool_t *p, const c
  */
 apr_status_t aq_spool_body_check(const aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t bytes);
 
+/* 1 while its folders are there. 0 where what they lie on is not mounted now: that a file is missing then tells nothing. */
+int aq_spool_is_there(const aq_spool_t *spool);
+
 /* Removes; a missing file is no error. With a body go the segments of its batch. */
 apr_status_t aq_spool_body_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id);
 apr_status_t aq_spool_result_remove(aq_spool_t *spool, apr_pool_t *ptemp, const char *id, int64_t token);

@@ -20,6 +20,7 @@
 
 #define WRITE_AGAIN_US 200000
 #define UNKNOWN_LOCATION_WAIT_MS 30000
+#define NO_SPOOL_WAIT_MS 30000
 #define UNKNOWN_LOCATION_MOST_MS (INT64_C(24) * 3600 * 1000)
 
 static int64_t took_ms(const aq_attempt_t *attempt)
@@ -136,6 +137,10 @@ void aq_attempt_conclude(aq_attempt_t *attempt)
     aq_outcome_t outcome = decide(attempt);
     apr_status_t rv;
 
+    if (attempt->is_without_spool) {
+        aq_attempt_hand_back(attempt, NO_SPOOL_WAIT_MS);
+        return;
+    }
     if (attempt->answer.end == AQ_TARGET_ANSWERED && attempt->answer.detail == NULL) {
         attempt->answer.detail = apr_psprintf(attempt->pool, "the target answered %d", attempt->answer.status);
     }
@@ -209,7 +214,10 @@ apr_status_t aq_attempt_body_open(aq_attempt_t *attempt, int *body_fd)
     const aq_batch_t *batch = attempt->job->batch;
 
     apr_status_t rv = aq_spool_body_open(attempt->worker->spool, attempt->pool, batch->id, &batch->request, body_fd);
-    if (rv != APR_SUCCESS) {
+    attempt->is_without_spool = rv == APR_ENOENT && !aq_spool_is_there(attempt->worker->spool);
+    if (attempt->is_without_spool) {
+        AQ_LOG(AQ_LOG_ERROR, 656, rv, "batch %s: the folders of the spool are not there; it waits for them", batch->id);
+    } else if (rv != APR_SUCCESS) {
         aq_target_end_t end = rv == APR_ENOENT     ? AQ_BODY_MISSING
                               : rv == APR_EGENERAL ? AQ_BODY_CHANGED
                                                    : AQ_WORKER_TROUBLE;

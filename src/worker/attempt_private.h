@@ -17,6 +17,7 @@ typedef struct {
     aq_spool_file_t *result;
     aq_target_answer_t answer;
     aq_time_ms_t began_ms; /* boot time */
+    int is_without_spool;  /* it was not there: nothing is known of the body */
 } aq_attempt_t;
 
 /* The verified body, for the caller to close. Where it cannot be had `answer` says so, and it is logged. */
@@ -34,7 +35,7 @@ apr_status_t aq_attempt_finish(aq_attempt_t *attempt, const aq_job_result_t *res
 /* Gives the job back, to be due after `wait_ms`; canceled where that was asked for. */
 void aq_attempt_hand_back(aq_attempt_t *attempt, int64_t wait_ms);
 
-/* Writes down what `answer`, or its absence, means. */
+/* Writes down what `answer`, or its absence, means. Without a spool the job waits for it, and no attempt is counted. */
 void aq_attempt_conclude(aq_attempt_t *attempt);
 
 /* What `rv` of writing the row, and the words, say of the end. */

@@ -4,8 +4,8 @@
  * left behind, on either side, is found.
  *
  * Rows are written before their files are removed: a crash between leaves a file that no row names, and the sweep finds
- * it. Rows whose files lie on another machine are that machine's to look at. A file is swept only when the queue, asked under its write lock, names it not; a row is added only when its body,
- * looked at under the same lock, is there.
+ * it. Rows whose files lie on another machine are that machine's to look at. A file is swept only when the queue, asked
+ * under its write lock, names it not; a row is added only when its body, looked at under the same lock, is there.
  */
 #include "worker/janitor.h"
 
@@ -189,7 +189,8 @@ static void judge_row(aq_worker_t *worker, apr_pool_t *ptemp, const aq_batch_t *
         !is_there(aq_spool_result_path(worker->spool, ptemp, batch->id, batch->result_token))) {
         gone.result_token = batch->result_token;
     }
-    if (gone.keeps_body && gone.result_token == 0) {
+    /* A spool that is not mounted has lost nothing. */
+    if ((gone.keeps_body && gone.result_token == 0) || !aq_spool_is_there(worker->spool)) {
         return;
     }
     (void)apr_cpystrn(gone.id, batch->id, sizeof gone.id);

@@ -2,9 +2,11 @@
 /* The worker, whole, in a process of its own: killed, stopped, frozen, told to cancel, given another configuration. */
 #include "base/aq_clock.h"
 #include "unit/worker/worker_fixture.h"
+#include "worker/janitor.h"
 
 #include <apr_strings.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -199,6 +201,59 @@ START_TEST(a_reload_that_moves_the_queue_ends_the_worker)
 }
 END_TEST
 
+/* ---- a spool that is not mounted --------------------------------------------------------------------------------- */
+
+static void spool_folder_move(const char *name, int is_away)
+{
+    const char *there = apr_pstrcat(fixture_pool, world.config.spool_folder, "/", name, NULL);
+    const char *away = apr_pstrcat(fixture_pool, there, ".away", NULL);
+
+    ck_assert_int_eq(is_away ? rename(there, away) : rename(away, there), 0);
+}
+
+START_TEST(a_batch_waits_for_a_spool_that_is_not_there)
+{
+    aq_time_ms_t until_ms = aq_clock_boot_ms() + PATIENCE_MS;
+    aq_batch_t *batch;
+
+    worker_start();
+    (void)world_wait_for(world_submit("/ok"), AQ_BATCH_SUCCEEDED);
+    worker_kill(SIGSTOP);
+    const char *id = world_submit_to("/ok", one_attempt);
+    spool_folder_move("body", 1);
+    worker_kill(SIGCONT);
+    do {
+        world_nap(10);
+        batch = queue_find(world.queue, id);
+    } while (batch->next_attempt_at_ms == 0 && !aq_batch_is_over(batch->status) && aq_clock_boot_ms() < until_ms);
+    spool_folder_move("body", 0);
+    ck_assert_int_eq(batch->status, AQ_BATCH_QUEUED);
+    ck_assert_int_gt(batch->next_attempt_at_ms, batch->created_at_ms);
+    ck_assert_int_eq(batch->attempt, 0);
+    ck_assert_int_eq(world.server->requests, 1);
+}
+END_TEST
+
+START_TEST(no_result_is_taken_for_lost_while_the_spool_is_not_there)
+{
+    aq_worker_t janitor = {.pool = fixture_pool, .queue = world.queue, .spool = world.spool};
+
+    worker_start();
+    const char *id = world_submit("/ok");
+    (void)world_wait_for(id, AQ_BATCH_SUCCEEDED);
+    worker_kill(SIGTERM);
+    ck_assert_int_eq(worker_end(), 0);
+    spool_folder_move("result", 1);
+    aq_janitor_sweep(&janitor, 0);
+    spool_folder_move("result", 0);
+    ck_assert_int_ne(queue_find(world.queue, id)->result_token, 0);
+    ck_assert_int_eq(
+        unlink(aq_spool_result_path(world.spool, fixture_pool, id, queue_find(world.queue, id)->result_token)), 0);
+    aq_janitor_sweep(&janitor, 0);
+    ck_assert_int_eq(queue_find(world.queue, id)->result_token, 0);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, world_setup, world_teardown);
@@ -212,6 +267,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_worker_follows_its_parent);
     tcase_add_test(tests, a_reload_brings_new_locations_and_keeps_the_good_ones);
     tcase_add_test(tests, a_reload_that_moves_the_queue_ends_the_worker);
+    tcase_add_test(tests, a_batch_waits_for_a_spool_that_is_not_there);
+    tcase_add_test(tests, no_result_is_taken_for_lost_while_the_spool_is_not_there);
 }
 
 int main(void)
