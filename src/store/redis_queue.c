@@ -207,6 +207,9 @@ static apr_status_t queue_cleanup(void *data)
         queue->doubts = doubt->next;
         free(doubt);
     }
+    if (queue->watch_pool != NULL) {
+        apr_pool_destroy(queue->watch_pool);
+    }
     return APR_SUCCESS;
 }
 

@@ -76,7 +76,7 @@ function verbs.list()
     key = status ~= '' and K .. 'ls:' .. status or K .. 'l'
   end
   local from = ARGV[4] ~= '' and '(' .. ARGV[4] or '+'
-  local ids = call('ZREVRANGEBYLEX', key, from, '-', 'LIMIT', 0, limit + 1)
+  local ids = listed(K .. 'b:', 'ZREVRANGEBYLEX', key, from, '-', 'LIMIT', 0, limit + 1)
   local reply = {DONE, int(call('ZCARD', key)), ids[limit + 1] and '1' or '0'}
   for i = 1, math.min(#ids, limit) do
     reply[#reply + 1] = told(ids[i], LISTED)
@@ -148,6 +148,7 @@ function verbs.remove()
   if not OVER[row.status] then
     return {WRONG}
   end
+  begin()
   if row.idempotency_key then
     call('ZADD', K .. 'kx', row.expires_at_ms, key_of(row))
   end
@@ -203,10 +204,12 @@ end
 
 local function expire_messages_and_keys(wall, most)
   for _, id in ipairs(due(K .. 'me', wall, most)) do
-    message_save(id, {}, load(K .. 'm:' .. id))
+    local row = load_in(K .. 'me', id, K .. 'm:' .. id)
+    if row then
+      message_save(id, {}, row)
+    end
   end
   for _, key in ipairs(due(K .. 'kx', wall, most)) do
-    call('HSET', K .. 'c', 'last', 0)
     call('HDEL', K .. 'k', key)
     call('ZREM', K .. 'kx', key)
   end

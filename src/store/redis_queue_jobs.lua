@@ -231,6 +231,7 @@ function verbs.settle()
   for i = 6, #ARGV do
     lost[ARGV[i]] = true
   end
+  begin()
   call('SET', K .. 'ep:' .. worker, ARGV[3], 'EX', 86400)
   for _, id in ipairs(held_by(worker)) do
     local row, was = find_in(K .. 'w:' .. worker, id)
@@ -256,14 +257,19 @@ end
 local function home_beat(home, url)
   local key = K .. 'h:' .. home
   if home ~= '' and (call('PTTL', key) < 40000 or call('GET', key) ~= url) then
+    begin()
     call('SET', key, url, 'PX', 60000)
   end
 end
 
 -- home, a secret where there is none yet: home's URL or "", the secret of all machines
 function verbs.home()
-  call('SETNX', K .. 'secret', ARGV[3])
-  return {DONE, call('GET', K .. 'h:' .. ARGV[2]) or '', call('GET', K .. 'secret')}
+  local secret = call('GET', K .. 'secret')
+  if not secret then
+    call('SET', K .. 'secret', ARGV[3])
+    secret = ARGV[3]
+  end
+  return {DONE, call('GET', K .. 'h:' .. ARGV[2]) or '', secret}
 end
 
 -- status, the ID to go on behind or "", machine, dead worker or "", boot, now by the boot clock, home, how many, home's URL:

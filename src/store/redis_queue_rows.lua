@@ -4,8 +4,9 @@
 -- script is called. save() is the one place that writes a row: what lists, lines, turns and sums must follow from its old
 -- and its new state, it works out itself, so that no verb can forget one.
 --
--- A server that may not write (no memory, a replica) refuses the first writing command of a script and none after it, so
--- each change begins with one that such a server refuses.
+-- A server that may not write, as a replica, refuses the first command of a script that would, and by that all of it. One
+-- without memory refuses the first only where that may need some, and nothing behind it. So what brings something new begins
+-- with a command that may; whatever leads to an end begins with one that needs none (begin), and is done by a full server too.
 
 local K = KEYS[1]
 local call = redis.call
@@ -31,6 +32,10 @@ end
 -- Two names as one, however they are spelt.
 local function join(a, b)
   return #a .. ':' .. a .. b
+end
+
+local function begin()
+  call('DEL', K .. '-')
 end
 
 local function next_number(name)
@@ -59,6 +64,9 @@ end
 -- Writes what is new of a row. A row that is empty is gone.
 local function store(key, row, was)
   local set, gone = {}, {}
+  if next(was) ~= nil then
+    begin()
+  end
   for name, value in pairs(row) do
     if was[name] ~= value then
       set[#set + 1], set[#set + 2] = name, value
@@ -70,15 +78,12 @@ local function store(key, row, was)
     end
   end
   if next(row) == nil then
-    call('HSET', K .. 'c', 'last', 0)
     call('DEL', key)
     return
   end
-  -- First, and also where nothing is new: see the head.
-  if #set == 0 then
-    set = {'seq', row.seq}
+  if #set > 0 then
+    call('HSET', key, unpack(set))
   end
-  call('HSET', key, unpack(set))
   if #gone > 0 then
     call('HDEL', key, unpack(gone))
   end
@@ -231,13 +236,32 @@ local function find(id)
   return load(K .. 'b:' .. id)
 end
 
--- The same for an ID that stands in a sorted set; one without a row, as a server leaves that throws keys away, is taken out.
-local function find_in(set, id)
-  local row, was = find(id)
+-- The row of an ID that stands in a sorted set; an ID without one, as a server leaves that throws keys away, is taken out.
+local function load_in(set, id, key)
+  local row, was = load(key)
   if not row then
     call('ZREM', set, id)
   end
   return row, was
+end
+
+local function find_in(set, id)
+  return load_in(set, id, K .. 'b:' .. id)
+end
+
+-- The IDs of a list, by a command and its words, of which none is without a row: those are taken out.
+local function listed(rows, command, set, ...)
+  local ids, lost
+  repeat
+    ids, lost = call(command, set, ...), false
+    for _, id in ipairs(ids) do
+      if call('EXISTS', rows .. id) == 0 then
+        call('ZREM', set, id)
+        lost = true
+      end
+    end
+  until not lost
+  return ids
 end
 
 local function key_of(row)

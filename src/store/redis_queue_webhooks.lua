@@ -40,7 +40,7 @@ function verbs.webhook_list()
     key = state ~= '' and K .. 'mls:' .. state or K .. 'ml'
   end
   local from = ARGV[4] ~= '' and '(' .. ARGV[4] or '+inf'
-  local ids = call('ZREVRANGEBYSCORE', key, from, '-inf', 'LIMIT', 0, limit)
+  local ids = listed(K .. 'm:', 'ZREVRANGEBYSCORE', key, from, '-inf', 'LIMIT', 0, limit)
   local reply = {DONE, #ids == limit and call('HGET', K .. 'm:' .. ids[limit], 'seq') or ''}
   for _, id in ipairs(ids) do
     reply[#reply + 1] = message_told(id)
@@ -63,14 +63,30 @@ function verbs.webhook_retry()
   return {DONE}
 end
 
+-- The message of a tenant that is due longest; nil: none. One without a row is taken out, see load_in.
+local function due_first(tenant, wall)
+  local due = K .. 'mdt:' .. tenant
+  while true do
+    local member = call('ZRANGEBYSCORE', due, '-inf', int(wall), 'LIMIT', 0, 1)[1]
+    local id = member and string.sub(member, 17)
+    if not id or call('EXISTS', K .. 'm:' .. id) == 1 then
+      return id
+    end
+    call('ZREM', due, member)
+    call('ZREM', K .. 'md', id)
+  end
+end
+
 local function next_message(wall, tenant_most)
   if #call('ZRANGEBYSCORE', K .. 'md', '-inf', int(wall), 'LIMIT', 0, 1) == 0 then
     return nil
   end
   for _, tenant in ipairs(call('ZRANGE', K .. 'mw', 0, -1)) do
-    local due_first = call('ZRANGEBYSCORE', K .. 'mdt:' .. tenant, '-inf', int(wall), 'LIMIT', 0, 1)[1]
-    if due_first and call('ZCARD', K .. 'mxt:' .. tenant) < tenant_most then
-      return string.sub(due_first, 17), tenant
+    if call('ZCARD', K .. 'mxt:' .. tenant) < tenant_most then
+      local id = due_first(tenant, wall)
+      if id then
+        return id, tenant
+      end
     end
   end
 end
@@ -128,13 +144,11 @@ end
 function verbs.webhook_lapsed()
   local reply = {DONE}
   for _, id in ipairs(call('ZRANGE', K .. 'mx', 0, 499)) do
-    local row, was = message_find(id)
+    local row, was = load_in(K .. 'mx', id, K .. 'm:' .. id)
     local over = row and has_lapsed(row, ARGV[2], ARGV[3], ARGV[4], num(ARGV[5]))
-    if not row then
-      call('ZREM', K .. 'mx', id)
-    elseif over then
+    if over then
       message_lost(id, row, was, num(ARGV[6]), ARGV[7])
-    elseif over == nil then
+    elseif row and over == nil then
       reply[#reply + 1] = {id, row.token, row.lease_ms or '0'}
     end
   end

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the queue in Redis promises beside the contract: answers that are lost, other machines, durability, what is said of it.
+ * What the queue in Redis promises beside the contract: answers that are lost, and other machines. What it asks of its server
+ * is in test_redis_queue_server.c.
  * A server that takes commands and answers none is a real one, stopped by a signal while the call waits.
  */
 #include "contract/queue_fixture.h"
-#include "store/machine.h"
 #include "store/redis_queue.h"
 #include "store/redis_queue_setting.h"
 #include "unit/redis_fixture.h"
@@ -324,172 +324,6 @@ START_TEST(only_home_trims_and_others_expire_what_home_is_late_with)
 }
 END_TEST
 
-/* ---- durability -------------------------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *options[5];
-    aq_redis_durability_t most;
-} SERVERS[] = {
-    {{NULL}, AQ_REDIS_DURABLE_NONE},
-    {{"--appendonly", "yes", "--appendfsync", "no", NULL}, AQ_REDIS_DURABLE_NONE},
-    {{"--appendonly", "yes", "--appendfsync", "everysec", NULL}, AQ_REDIS_DURABLE_EVERYSEC},
-    {{"--appendonly", "yes", "--appendfsync", "always", NULL}, AQ_REDIS_DURABLE_ALWAYS},
-};
-
-/* Starts the server anew; it may have a log to read first. */
-static void restart_with(const char *const *options)
-{
-    redis_fixture_kill(&server);
-    redis_fixture_restart(&server, options);
-    for (int i = 0; i < 3000 && strcmp(redis_fixture_say(&server, "PING"), "PONG") != 0; i++) {
-        (void)usleep(10000);
-    }
-}
-
-START_TEST(a_server_that_is_less_durable_than_wanted_is_not_used)
-{
-    aq_queue_counts_t counts;
-
-    restart_with(SERVERS[_i].options);
-    for (int wanted = AQ_REDIS_DURABLE_NONE; wanted <= AQ_REDIS_DURABLE_ALWAYS; wanted++) {
-        fixture_log_keep();
-        aq_queue_t *q = open_with("machine-a", "budget=10s", (aq_redis_durability_t)wanted);
-        const int is_used = wanted <= (int)SERVERS[_i].most;
-        ck_assert_int_eq(aq_queue_counts(q, NULL, &counts), is_used ? APR_SUCCESS : APR_EGENERAL);
-        ck_assert_int_eq(aq_queue_counts(q, NULL, &counts), is_used ? APR_SUCCESS : APR_EGENERAL);
-        ck_assert_int_eq(fixture_log_count(442), !is_used);
-        aq_queue_close(q);
-    }
-}
-END_TEST
-
-START_TEST(a_server_that_does_not_say_how_it_writes_is_not_used)
-{
-    const char *const options[] = {
-        "--appendonly", "yes", "--appendfsync", "always", "--rename-command", "CONFIG", "", NULL};
-    aq_queue_counts_t counts;
-
-    restart_with(options);
-    fixture_log_keep();
-    aq_queue_t *q = open_with("machine-a", "budget=10s", AQ_REDIS_DURABLE_ALWAYS);
-    ck_assert_int_eq(aq_queue_counts(q, NULL, &counts), APR_EGENERAL);
-    ck_assert_ptr_nonnull(strstr(fixture_log_last(442), "does not say how it writes"));
-    aq_queue_close(q);
-}
-END_TEST
-
-/* A script that was refused in the middle would leave half a change. */
-START_TEST(a_server_without_memory_refuses_whole_changes)
-{
-    aq_queue_t *q = open_as("machine-a");
-    const char *id = queue_submit(q, "acme", 1);
-    aq_job_t job = queue_claim(q, "w", queue_at(0));
-    aq_batch_t other = queue_batch("acme", 2), *found;
-    aq_queue_now_t now = queue_at(1);
-
-    (void)redis_fixture_say(&server, "CONFIG SET maxmemory 1");
-    ck_assert_int_eq(aq_queue_submit(q, &other, NULL, fixture_pool), APR_ENOMEM);
-    ck_assert_int_eq(aq_queue_cancel(q, fixture_pool, id, &now, &found), APR_ENOMEM);
-    ck_assert_int_eq(aq_queue_finish(q, id, job.token, &now, &QUEUE_DONE), APR_ENOMEM);
-    ck_assert_int_eq(queue_find(q, id)->status, AQ_BATCH_RUNNING);
-    (void)redis_fixture_say(&server, "CONFIG SET maxmemory 0");
-    ck_assert_int_eq(aq_queue_finish(q, id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
-    ck_assert_int_eq(aq_queue_submit(q, &other, NULL, fixture_pool), APR_SUCCESS);
-    ck_assert_str_eq(queue_claim(q, "w", queue_at(2)).batch->id, other.id);
-    aq_queue_close(q);
-}
-END_TEST
-
-/* ---- what is said of it ------------------------------------------------------------------------------------------ */
-
-START_TEST(a_setting_is_read_and_said_again)
-{
-    const char *const words[] = {"redis://10.0.0.7:7000/3", "durability=everysec", "tenant-max=500",
-                                 "password-file=/etc/redis.password"};
-    const aq_redis_queue_setting_t *setting = setting_of(words, 4);
-
-    ck_assert_int_eq(setting->durability, AQ_REDIS_DURABLE_EVERYSEC);
-    ck_assert_int_eq(setting->tenant_max, 500);
-    ck_assert_int_eq(setting->address->budget_ms, 2000);
-    const apr_array_header_t *said = aq_redis_queue_setting_words(fixture_pool, setting);
-    ck_assert_str_eq(apr_array_pstrcat(fixture_pool, said, ' '),
-                     "redis://10.0.0.7:7000 db=3 password-file=/etc/redis.password budget=2000ms durability=everysec");
-    const aq_redis_queue_setting_t *again = setting_of((const char *const *)(void *)said->elts, said->nelts);
-    ck_assert_int_eq(again->durability, setting->durability);
-    ck_assert_str_eq(again->address->name, setting->address->name);
-    ck_assert_int_eq(setting_of(words, 1)->durability, AQ_REDIS_DURABLE_ALWAYS);
-}
-END_TEST
-
-static const char *const BAD[][2] = {
-    {"durability=often", "always, everysec or none"},
-    {"tenant-max=0", "tenant-max="},
-    {"tenant-max=x", "tenant-max="},
-    {"tenant-max=-1", "tenant-max="},
-    {"size=1m", "password-file="},
-    {"budget=1h", "budget"},
-    {"home=", "home="},
-    {"home=10.0.0.1/apiquota-home", "http://10.0.0.1:8081/apiquota-home"},
-    {"home=http://", "home="},
-    {"home=http:///path", "home="},
-    {"home=unix:/run/socket|http://a/", "home="},
-    {"home=http://user:word@10.0.0.1/", "without a user"},
-    {"home=http://10.0.0.1/?a", "home="},
-};
-
-START_TEST(a_homes_url_is_read_and_said_again_without_its_last_slash)
-{
-    const char *const words[] = {"redis://127.0.0.1", "home=https://[2001:db8::1]:8081/apiquota-home/"};
-    const aq_redis_queue_setting_t *setting = setting_of(words, 2);
-    const apr_array_header_t *said = aq_redis_queue_setting_words(fixture_pool, setting);
-
-    ck_assert_str_eq(setting->home_url, "https://[2001:db8::1]:8081/apiquota-home");
-    ck_assert_str_eq(setting_of((const char *const *)(void *)said->elts, said->nelts)->home_url, setting->home_url);
-    ck_assert_ptr_null(setting_of(words, 1)->home_url);
-}
-END_TEST
-
-START_TEST(what_is_wrong_with_a_setting_is_said)
-{
-    const char *const words[] = {"redis://127.0.0.1", BAD[_i][0]};
-    aq_redis_queue_setting_t *setting;
-    const char *error;
-
-    ck_assert_int_eq(aq_redis_queue_setting_parse(fixture_pool, words, 2, &setting, &error), APR_EGENERAL);
-    ck_assert_msg(strstr(error, BAD[_i][1]) != NULL, "%s", error);
-}
-END_TEST
-
-START_TEST(a_password_in_the_address_is_refused_and_not_repeated)
-{
-    const char *const words[] = {"redis://:sesame@127.0.0.1"};
-    aq_redis_queue_setting_t *setting;
-    const char *error;
-
-    ck_assert_int_eq(aq_redis_queue_setting_parse(fixture_pool, words, 1, &setting, &error), APR_EGENERAL);
-    ck_assert_ptr_nonnull(strstr(error, "password-file="));
-    ck_assert_ptr_null(strstr(error, "sesame"));
-}
-END_TEST
-
-START_TEST(a_machine_has_one_name_for_ever)
-{
-    const char *path = fixture_path("machine"), *first, *again, *error;
-
-    (void)unlink(path);
-    ck_assert_int_eq(aq_machine_name(fixture_pool, path, &first, &error), APR_SUCCESS);
-    ck_assert_int_eq(aq_machine_name(fixture_pool, path, &again, &error), APR_SUCCESS);
-    ck_assert_str_eq(first, again);
-    fixture_write(path, apr_pstrcat(fixture_pool, first, "\n", NULL)); /* as an editor leaves it */
-    ck_assert_int_eq(aq_machine_name(fixture_pool, path, &again, &error), APR_SUCCESS);
-    ck_assert_str_eq(first, again);
-    fixture_write(path, "");
-    ck_assert_int_ne(aq_machine_name(fixture_pool, path, &again, &error), APR_SUCCESS);
-    ck_assert_ptr_nonnull(strstr(error, path));
-    ck_assert_str_eq(fixture_read(path), "");
-}
-END_TEST
-
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, NULL);
@@ -505,15 +339,6 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, another_machines_lease_that_is_renewed_is_not_over);
     tcase_add_test(tests, a_gap_in_the_watch_begins_it_anew);
     tcase_add_test(tests, only_home_trims_and_others_expire_what_home_is_late_with);
-    tcase_add_loop_test(tests, a_server_that_is_less_durable_than_wanted_is_not_used, 0,
-                        sizeof SERVERS / sizeof SERVERS[0]);
-    tcase_add_test(tests, a_server_that_does_not_say_how_it_writes_is_not_used);
-    tcase_add_test(tests, a_server_without_memory_refuses_whole_changes);
-    tcase_add_test(tests, a_setting_is_read_and_said_again);
-    tcase_add_test(tests, a_homes_url_is_read_and_said_again_without_its_last_slash);
-    tcase_add_loop_test(tests, what_is_wrong_with_a_setting_is_said, 0, sizeof BAD / sizeof BAD[0]);
-    tcase_add_test(tests, a_password_in_the_address_is_refused_and_not_repeated);
-    tcase_add_test(tests, a_machine_has_one_name_for_ever);
 }
 
 int main(void)
