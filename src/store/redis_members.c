@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Members in Redis. See redis_members.h. */
+/*
+ * Members in Redis, in a hash table: of a limit by address each caller is another, and all that came since the last renewal
+ * are in it. See redis_members.h.
+ */
 #include "store/redis_members.h"
 
+#include <apr_hash.h>
 #include <apr_strings.h>
 #include <apr_thread_mutex.h>
 #include <inttypes.h>
@@ -24,18 +28,28 @@ struct aq_redis_members_t {
     pid_t pid; /* whose this is */
     char owner[AQ_REDIS_OWNER_SIZE];
     uint64_t newest;
-    held_t *all;
-    unsigned count, room;
+    apr_pool_t *pool; /* of the table, which keeps the room of what goes; NULL: there is none yet */
+    apr_hash_t *all;  /* key -> held_t */
 };
+
+static void held_free(held_t *held)
+{
+    free(held->ids);
+    free(held);
+}
 
 static apr_status_t members_free(void *data)
 {
     aq_redis_members_t *members = data;
 
-    for (unsigned i = 0; i < members->count; i++) {
-        free(members->all[i].ids);
+    if (members->pool == NULL) {
+        return APR_SUCCESS;
     }
-    free(members->all);
+    for (apr_hash_index_t *i = apr_hash_first(NULL, members->all); i != NULL; i = apr_hash_next(i)) {
+        held_free(apr_hash_this_val(i));
+    }
+    apr_pool_destroy(members->pool);
+    members->pool = NULL;
     return APR_SUCCESS;
 }
 
@@ -61,8 +75,11 @@ static int own(aq_redis_members_t *members)
         return 0;
     }
     (void)members_free(members);
-    members->all = NULL;
-    members->count = members->room = 0;
+    if (apr_pool_create_unmanaged_ex(&members->pool, NULL, NULL) != APR_SUCCESS) {
+        members->pool = NULL;
+        return 0;
+    }
+    members->all = apr_hash_make(members->pool);
     members->pid = getpid();
     aq_hash_hex_write(members->owner, name, sizeof(name));
     return 1;
@@ -70,59 +87,46 @@ static int own(aq_redis_members_t *members)
 
 static held_t *held_find(const aq_redis_members_t *members, const aq_hash128_t *key)
 {
-    for (unsigned i = 0; i < members->count; i++) {
-        if (memcmp(&members->all[i].key, key, sizeof(*key)) == 0) {
-            return &members->all[i];
-        }
-    }
-    return NULL;
-}
-
-/* Makes room for one element more. 0: no memory. */
-static int room_make(void **elements, unsigned count, unsigned *room, size_t size)
-{
-    const unsigned wanted = *room != 0 ? 2 * *room : 8;
-    void *grown;
-
-    if (count < *room) {
-        return 1;
-    }
-    grown = realloc(*elements, wanted * size);
-    if (grown == NULL) {
-        return 0;
-    }
-    *elements = grown;
-    *room = wanted;
-    return 1;
+    return apr_hash_get(members->all, key, sizeof(*key));
 }
 
 static held_t *held_get(aq_redis_members_t *members, const aq_hash128_t *key, const char *home)
 {
-    void *all = members->all;
     held_t *held = held_find(members, key);
 
-    if (held == NULL && room_make(&all, members->count, &members->room, sizeof(*held))) {
-        members->all = all;
-        held = &members->all[members->count++];
-        *held = (held_t){.key = *key};
+    if (held == NULL && (held = calloc(1, sizeof(*held))) != NULL) {
+        held->key = *key;
         apr_cpystrn(held->home, home, sizeof(held->home));
+        apr_hash_set(members->all, &held->key, sizeof(held->key), held);
     }
     return held;
+}
+
+/* Makes room for one ID more. 0: no memory. */
+static int room_make(held_t *held)
+{
+    const unsigned wanted = held->room != 0 ? 2 * held->room : 8;
+    uint64_t *grown;
+
+    if (held->count < held->room) {
+        return 1;
+    }
+    grown = realloc(held->ids, wanted * sizeof(*grown));
+    if (grown == NULL) {
+        return 0;
+    }
+    held->ids = grown;
+    held->room = wanted;
+    return 1;
 }
 
 static uint64_t begin_locked(aq_redis_members_t *members, const aq_hash128_t *key, const char *home)
 {
     held_t *held = own(members) ? held_get(members, key, home) : NULL;
-    void *ids;
 
-    if (held == NULL) {
+    if (held == NULL || !room_make(held)) {
         return 0;
     }
-    ids = held->ids;
-    if (!room_make(&ids, held->count, &held->room, sizeof(*held->ids))) {
-        return 0;
-    }
-    held->ids = ids;
     held->ids[held->count++] = ++members->newest;
     return members->newest;
 }
@@ -176,32 +180,23 @@ static const char *list_write(const held_t *held, uint64_t newest, apr_pool_t *p
     return apr_psprintf(p, "%" PRIu64 ":%s", newest, apr_array_pstrcat(p, parts, ','));
 }
 
-/* The last one takes its place. */
-static void held_drop(aq_redis_members_t *members, unsigned i)
-{
-    const unsigned last = members->count - 1;
-
-    free(members->all[i].ids);
-    members->all[i] = members->all[last];
-    members->all[last] = (held_t){.ids = NULL};
-    members->count = last;
-}
-
 apr_array_header_t *aq_redis_members_list(aq_redis_members_t *members, apr_pool_t *p)
 {
     apr_array_header_t *list = apr_array_make(p, 8, sizeof(aq_redis_held_t));
+    apr_hash_index_t *i = NULL;
 
     (void)apr_thread_mutex_lock(members->lock);
-    (void)own(members);
-    for (unsigned i = 0; i < members->count;) {
-        const held_t *held = &members->all[i];
+    if (own(members)) {
+        i = apr_hash_first(p, members->all);
+    }
+    for (; i != NULL; i = apr_hash_next(i)) {
+        held_t *held = apr_hash_this_val(i);
 
         APR_ARRAY_PUSH(list, aq_redis_held_t) = (aq_redis_held_t){
             .key = held->key, .home = apr_pstrdup(p, held->home), .list = list_write(held, members->newest, p)};
         if (held->count == 0) {
-            held_drop(members, i);
-        } else {
-            i++;
+            apr_hash_set(members->all, &held->key, sizeof(held->key), NULL);
+            held_free(held);
         }
     }
     (void)apr_thread_mutex_unlock(members->lock);
