@@ -343,6 +343,9 @@ static aq_redis_failure_t connect_any(aq_redis_connection_t *connection, aq_time
         failure = connect_finish(connection, redisConnectNonBlock(ip, port), deadline_ms);
         if (failure == AQ_REDIS_DONE) {
             atomic_store(&node->ip_good, index);
+        } else if (failure == AQ_REDIS_TIMEOUT) {
+            /* It took all the time there was: the next try begins with the next address. */
+            atomic_store(&node->ip_good, index + 1);
         }
     }
     return failure;

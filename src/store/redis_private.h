@@ -31,7 +31,7 @@ typedef struct {
     aq_redis_endpoint_t at; /* this and the next two are under the link's lock */
     char ips[AQ_REDIS_ADDRESSES_MAX][INET6_ADDRSTRLEN];
     unsigned ip_count;
-    atomic_uint ip_good;    /* the one that answered last */
+    atomic_uint ip_good;    /* the one to begin with, modulo their number: that which answered last */
     atomic_uint generation; /* one more with each new endpoint: connections to an earlier one are closed */
     atomic_int has_slots;   /* of a cluster: keys are asked for there */
     /* the breaker */
