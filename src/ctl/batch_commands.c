@@ -23,6 +23,7 @@ typedef struct {
     const aq_ctl_t *ctl;
     const aq_batch_config_t *config;
     aq_queue_t *queue;
+    aq_spool_t *spool; /* NULL: not opened yet */
 } batches_t;
 
 static aq_ctl_exit_t fail_unknown(const char *id)
@@ -211,19 +212,19 @@ aq_ctl_exit_t aq_ctl_batch_cancel(aq_ctl_t *ctl)
     return done_print(ctl, batch->id, status, apr_psprintf(ctl->p, "%s is %s.", batch->id, status));
 }
 
-static aq_ctl_exit_t files_remove(const batches_t *batches, const aq_expired_t *gone)
+/* `ptemp` is for scratch: of many batches, each once. */
+static aq_ctl_exit_t files_remove(batches_t *batches, const aq_expired_t *gone, apr_pool_t *ptemp)
 {
-    apr_pool_t *p = batches->ctl->p;
+    const aq_batch_config_t *config = batches->config;
     const char *error;
-    aq_spool_t *spool;
 
-    if (aq_spool_open(p, batches->config->spool_folder, batches->config->spool_max_bytes, &spool, &error) !=
-        APR_SUCCESS) {
+    if (!batches->spool && aq_spool_open(batches->ctl->p, config->spool_folder, config->spool_max_bytes,
+                                         &batches->spool, &error) != APR_SUCCESS) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
-    apr_status_t rv = gone->keeps_body ? APR_SUCCESS : aq_spool_body_remove(spool, p, gone->id);
+    apr_status_t rv = gone->keeps_body ? APR_SUCCESS : aq_spool_body_remove(batches->spool, ptemp, gone->id);
     if (rv == APR_SUCCESS && gone->result_token > 0) {
-        rv = aq_spool_result_remove(spool, p, gone->id, gone->result_token);
+        rv = aq_spool_result_remove(batches->spool, ptemp, gone->id, gone->result_token);
     }
     return rv == APR_SUCCESS ? AQ_CTL_DONE : aq_ctl_fail_with("a file of the batch cannot be removed", rv);
 }
@@ -250,14 +251,14 @@ aq_ctl_exit_t aq_ctl_batch_retry(aq_ctl_t *ctl)
         return rv == APR_EINVAL ? aq_ctl_fail(AQ_CTL_REFUSED, "%s has neither failed nor been canceled", ctl->argument)
                                 : aq_ctl_fail_with("the batch cannot be queued again", rv);
     }
-    code = files_remove(&batches, &gone);
+    code = files_remove(&batches, &gone, ctl->p);
     return code == AQ_CTL_DONE
                ? done_print(ctl, gone.id, "queued", apr_psprintf(ctl->p, "%s is queued again.", gone.id))
                : code;
 }
 
 /* Removes one; `*removed` counts. A batch that another removed meanwhile is no failure. */
-static aq_ctl_exit_t purge_one(const batches_t *batches, const char *id, int64_t *removed)
+static aq_ctl_exit_t purge_one(batches_t *batches, const char *id, apr_pool_t *ptemp, int64_t *removed)
 {
     aq_expired_t gone;
     apr_status_t rv = aq_queue_remove(batches->queue, id, &gone);
@@ -270,29 +271,47 @@ static aq_ctl_exit_t purge_one(const batches_t *batches, const char *id, int64_t
                                 : aq_ctl_fail_with("the batch cannot be removed", rv);
     }
     ++*removed;
-    return files_remove(batches, &gone);
+    return files_remove(batches, &gone, ptemp);
+}
+
+/* Those of a page that are over, and finished before `before_ms`. */
+static aq_ctl_exit_t purge_page(batches_t *batches, const aq_queue_page_t *page, aq_time_ms_t before_ms,
+                                apr_pool_t *ptemp, int64_t *removed)
+{
+    aq_ctl_exit_t code = AQ_CTL_DONE;
+
+    for (int i = 0; code == AQ_CTL_DONE && i < page->batches->nelts; i++) {
+        const aq_batch_t *batch = APR_ARRAY_IDX(page->batches, i, const aq_batch_t *);
+        if (aq_batch_is_over(batch->status) && batch->finished_at_ms <= before_ms) {
+            code = purge_one(batches, batch->id, ptemp, removed);
+        }
+    }
+    return code;
 }
 
 /* All that are over, of --tenant and --status, and finished before `before_ms`. */
-static aq_ctl_exit_t purge_many(const batches_t *batches, aq_queue_query_t query, aq_time_ms_t before_ms,
-                                int64_t *removed)
+static aq_ctl_exit_t purge_many(batches_t *batches, aq_queue_query_t query, aq_time_ms_t before_ms, int64_t *removed)
 {
     aq_ctl_exit_t code = AQ_CTL_DONE;
     aq_queue_page_t page = {.has_more = 1};
+    char last[AQ_BATCH_ID_SIZE];
+    apr_pool_t *ptemp;
 
     query.limit = PURGE_PAGE;
+    if (apr_pool_create(&ptemp, batches->ctl->p) != APR_SUCCESS) {
+        return aq_ctl_fail_with("the batches cannot be listed", APR_ENOMEM);
+    }
     while (code == AQ_CTL_DONE && page.has_more) {
-        apr_status_t rv = aq_queue_list(batches->queue, batches->ctl->p, &query, &page);
+        apr_pool_clear(ptemp);
+        apr_status_t rv = aq_queue_list(batches->queue, ptemp, &query, &page);
         if (rv != APR_SUCCESS) {
             return aq_ctl_fail_with("the batches cannot be listed", rv);
         }
-        for (int i = 0; code == AQ_CTL_DONE && i < page.batches->nelts; i++) {
-            const aq_batch_t *batch = APR_ARRAY_IDX(page.batches, i, const aq_batch_t *);
-            query.before = batch->id;
-            if (aq_batch_is_over(batch->status) && batch->finished_at_ms <= before_ms) {
-                code = purge_one(batches, batch->id, removed);
-            }
+        if (page.batches->nelts > 0) {
+            apr_cpystrn(last, APR_ARRAY_IDX(page.batches, page.batches->nelts - 1, aq_batch_t *)->id, sizeof(last));
+            query.before = last;
         }
+        code = purge_page(batches, &page, before_ms, ptemp, removed);
     }
     return code;
 }
@@ -320,7 +339,7 @@ aq_ctl_exit_t aq_ctl_batch_purge(aq_ctl_t *ctl)
     } else {
         code = aq_queue_find(batches.queue, ctl->p, ctl->argument, &batch) == APR_NOTFOUND
                    ? fail_unknown(ctl->argument)
-                   : purge_one(&batches, ctl->argument, &removed);
+                   : purge_one(&batches, ctl->argument, ctl->p, &removed);
     }
     return code == AQ_CTL_DONE ? aq_ctl_answer_print(ctl, json_pack("{s:I}", "removed", (json_int_t)removed),
                                                      apr_psprintf(ctl->p, "%" APR_INT64_T_FMT " removed.", removed))
