@@ -230,6 +230,8 @@ static void abandon(webhooks_t *webhooks)
     for (slot_t *slot = webhooks->slots; slot < webhooks->slots + AQ_WEBHOOKS_AT_ONCE; slot++) {
         if (slot->is_taken) {
             (void)curl_multi_remove_handle(webhooks->multi, slot->sending.curl);
+            aq_sending_end(&slot->sending, CURLE_ABORTED_BY_CALLBACK, &(aq_webhook_attempt_t){.status = 0},
+                           &(const char *){NULL});
             give_back(webhooks, &slot->sending.delivery, 0, slot->sending.delivery.webhook->last_error);
             slot_free(webhooks, slot);
         }
