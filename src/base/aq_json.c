@@ -122,6 +122,40 @@ const char *aq_json_string(const json_t *object, const char *name)
     return json_string_value(json_object_get(object, name));
 }
 
+/* The same with U+FFFD in place of each byte beyond ASCII; the caller frees it. NULL when memory ran out. */
+static char *ascii_make(const char *text)
+{
+    static const char instead[] = "\xef\xbf\xbd";
+    const size_t size = sizeof(instead) - 1;
+    char *ascii = malloc(strlen(text) * size + 1), *at = ascii;
+
+    for (; ascii && *text; text++) {
+        if ((unsigned char)*text < 0x80) {
+            *at++ = *text;
+        } else {
+            memcpy(at, instead, size);
+            at += size;
+        }
+    }
+    if (ascii) {
+        *at = '\0';
+    }
+    return ascii;
+}
+
+json_t *aq_json_any_text(const char *text)
+{
+    json_t *string = text ? json_string(text) : json_null();
+
+    if (!string) {
+        char *ascii = ascii_make(text);
+
+        string = ascii ? json_string(ascii) : NULL;
+        free(ascii);
+    }
+    return string;
+}
+
 json_t *aq_json_time(int64_t time_ms)
 {
     char text[AQ_RFC3339_SIZE];

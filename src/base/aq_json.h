@@ -25,6 +25,12 @@ const char *aq_json_text(apr_pool_t *p, const json_t *json);
 /* The string member `name` of an object, or NULL when it is missing or no string. Owned by `object`. */
 const char *aq_json_string(const json_t *object, const char *name);
 
+/*
+ * A string of any text: where it is no UTF-8, as a user's name may be, each byte beyond ASCII becomes U+FFFD. A new
+ * reference; null for NULL.
+ */
+json_t *aq_json_any_text(const char *text);
+
 /* Time as RFC 3339 text, or null for t == 0. A new reference. */
 json_t *aq_json_time(int64_t time_ms);
 

@@ -62,12 +62,25 @@ static void exposed_set(request_rec *r)
     }
 }
 
+/* So that a shared cache in front gives an answer to one key to no other, and to nobody without. */
+AQ_APART static void vary_set(request_rec *r, const char *header)
+{
+    const char *vary = apr_table_get(r->headers_out, "Vary");
+
+    if (!vary || !(ap_find_list_item(r->pool, vary, header) || ap_find_list_item(r->pool, vary, "*"))) {
+        apr_table_mergen(r->headers_out, "Vary", header);
+    }
+}
+
 void aq_answer_headers_set(request_rec *r, const aq_request_t *request)
 {
     const char *id = request->problem && request->problem->hides_request_id ? "" : aq_request_id(r);
 
     if (*id) {
         aq_answer_header_replace(r, "X-Request-Id", id);
+    }
+    if (request->vary) {
+        vary_set(r, request->vary);
     }
     if (request->charge && aq_options_headers(request->location->options) & AQ_HEADERS_IETF) {
         aq_ietf_headers_set(r, request);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Batch directives: queue, spool and worker of the server, and what a batch location says.
+ * Batch directives: what a batch location says.
  *
  * AQ_BATCH_DIRECTIVES holds the rows for directives.c, whose table is the one that httpd sees. Each setter returns NULL,
  * or a sentence that names the directive, the value and what is allowed.
@@ -9,13 +9,6 @@
 #define AQ_BATCH_DIRECTIVES_H
 
 #include "httpd/config.h"
-
-/* Server settings: in no section, in no virtual host. */
-const char *aq_batch_directive_queue(cmd_parms *cmd, void *unused, int count, char *const words[]);
-const char *aq_batch_directive_spool(cmd_parms *cmd, void *unused, int count, char *const words[]);
-const char *aq_batch_directive_worker(cmd_parms *cmd, void *unused, const char *flag, const char *option);
-const char *aq_batch_directive_worker_program(cmd_parms *cmd, void *unused, const char *path);
-const char *aq_batch_directive_webhook_allow(cmd_parms *cmd, void *unused, const char *network);
 
 /* Location settings: in <Location> and <LocationMatch>; `location` is an aq_location_config_t. */
 const char *aq_batch_directive_batch(cmd_parms *cmd, void *location, const char *flag);
@@ -34,19 +27,8 @@ const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const cha
 const char *aq_batch_directive_webhook(cmd_parms *cmd, void *location, const char *flag);
 
 #define AQ_BATCH_DIRECTIVES                                                                                            \
-    AP_INIT_TAKE_ARGV(                                                                                                 \
-        "APIQuotaQueue", aq_batch_directive_queue, NULL, RSRC_CONF,                                                    \
-        "where jobs are kept: sqlite[:FILE] [tenant-max=100000], or redis://HOST[:PORT][/DB] [option …]"),             \
-        AP_INIT_TAKE_ARGV("APIQuotaSpool", aq_batch_directive_spool, NULL, RSRC_CONF,                                  \
-                          "where the bodies of batches lie: DIR [max=10g] [tenant-max=1g] [keep=90%] [shared]"),       \
-        AP_INIT_TAKE12("APIQuotaWorker", aq_batch_directive_worker, NULL, RSRC_CONF,                                   \
-                       "whether httpd starts and watches apiquota-worker: on|off [threads=4]"),                        \
-        AP_INIT_TAKE1("APIQuotaWorkerProgram", aq_batch_directive_worker_program, NULL, RSRC_CONF,                     \
-                      "the path of apiquota-worker"),                                                                  \
-        AP_INIT_ITERATE("APIQuotaWebhookAllow", aq_batch_directive_webhook_allow, NULL, RSRC_CONF,                     \
-                        "networks that webhooks may have their address in though they are not public"),                \
-        AP_INIT_TAKE1("APIQuotaBatch", aq_batch_directive_batch, NULL, ACCESS_CONF,                                    \
-                      "whether uploads to this location become batches: On, Off or Prefer"),                           \
+    AP_INIT_TAKE1("APIQuotaBatch", aq_batch_directive_batch, NULL, ACCESS_CONF,                                        \
+                  "whether uploads to this location become batches: On, Off or Prefer"),                               \
         AP_INIT_TAKE1("APIQuotaBatchTarget", aq_batch_directive_target, NULL, ACCESS_CONF,                             \
                       "the URL that the worker sends a batch to, or exec:PATH, the program that it runs"),             \
         AP_INIT_TAKE1("APIQuotaBatchMaxBody", aq_batch_directive_max_body, NULL, ACCESS_CONF,                          \

@@ -20,7 +20,7 @@ int aq_batch_prefers_async(const request_rec *r)
     return preference && ap_find_token(r->pool, preference, AQ_BATCH_RESPOND_ASYNC);
 }
 
-int aq_batch_is_wanted(const request_rec *r, const aq_location_config_t *location)
+static int is_wanted(const request_rec *r, const aq_location_config_t *location)
 {
     return location->batch.mode == AQ_BATCH_MODE_ON ||
            (location->batch.mode == AQ_BATCH_MODE_PREFER && aq_batch_prefers_async(r));
@@ -44,6 +44,11 @@ static int is_upload(request_rec *r)
     }
 }
 
+int aq_batch_is_taken(request_rec *r, const aq_location_config_t *location)
+{
+    return is_wanted(r, location) && is_upload(r);
+}
+
 /* A location that lets anybody in has no tenant to whom a batch could belong. */
 static int refuse_unknown(request_rec *r)
 {
@@ -57,7 +62,7 @@ AQ_APART static int batch_handle(request_rec *r, const aq_location_config_t *loc
     int is_status = r->handler && strcmp(r->handler, STATUS_HANDLER) == 0;
     const aq_principal_t *principal;
 
-    if (!is_status && (!aq_batch_is_wanted(r, location) || !is_upload(r))) {
+    if (!is_status && !aq_batch_is_taken(r, location)) {
         return DECLINED;
     }
     principal = aq_request_principal(r);

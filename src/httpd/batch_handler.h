@@ -18,8 +18,8 @@
 /* 1 where the client says Prefer: respond-async (RFC 7240). */
 int aq_batch_prefers_async(const request_rec *r);
 
-/* 1 where an upload to this location becomes a batch. */
-int aq_batch_is_wanted(const request_rec *r, const aq_location_config_t *location);
+/* 1 where the request is an upload, and this location makes a batch of it. */
+int aq_batch_is_taken(request_rec *r, const aq_location_config_t *location);
 
 /*
  * batch_upload.c: takes the request as a batch of `principal`. OK once it is on disk, DECLINED where no section that takes

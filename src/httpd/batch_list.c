@@ -7,7 +7,7 @@
  */
 #include "httpd/batch_handler.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 
 #include <apr_strings.h>
 #include <http_protocol.h>
@@ -124,7 +124,7 @@ int aq_batch_list(request_rec *r, const aq_principal_t *principal, const char *b
     }
     apr_status_t rv = aq_queue_list(aq_config_server(r->server)->runtime->queue, r->pool, &query, &page);
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1252, rv, "batches cannot be listed");
+        AQ_PACED_LOG(AQ_LOG_ERROR, 1252, rv, "batches cannot be listed");
         return aq_batch_refuse_unavailable(r, "Batches cannot be looked up now.");
     }
     json_t *json = page_json(&page, &query, base_url);

@@ -5,7 +5,7 @@
  */
 #include "httpd/batch_repeat.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 #include "batch/upload_lock.h"
 #include "httpd/batch_handler.h"
 
@@ -47,7 +47,7 @@ int aq_batch_repeat_lock(request_rec *r, const aq_spool_t *spool, apr_pool_t *p,
                                .detail = "The first request with this Idempotency-Key is still uploading.",
                                .retry_after_s = RETRY_AFTER_S});
     }
-    AQ_LOG(AQ_LOG_ERROR, 1270, rv, "the spool cannot lock an idempotency key: a batch was refused");
+    AQ_PACED_LOG(AQ_LOG_ERROR, 1270, rv, "the spool cannot lock an idempotency key: a batch was refused");
     return aq_batch_refuse_unavailable(r, "Batches cannot be taken now.");
 }
 

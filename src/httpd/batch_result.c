@@ -8,7 +8,7 @@
  */
 #include "httpd/batch_handler.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 #include "httpd/home_fetch.h"
 
 #include <apr_file_info.h>
@@ -178,7 +178,7 @@ int aq_batch_result(request_rec *r, const aq_batch_t *batch)
         return refuse_expired(r);
     }
     if (rv != APR_SUCCESS || (file && size != batch->response.bytes)) {
-        AQ_LOG(AQ_LOG_ERROR, 1240, rv, "the result of %s cannot be read, or has changed", batch->id);
+        AQ_PACED_LOG(AQ_LOG_ERROR, 1240, rv, "the result of %s cannot be read, or has changed", batch->id);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     r->status = batch->response_status;

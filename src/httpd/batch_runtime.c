@@ -2,7 +2,7 @@
 /* Opening spool and queue in a child. See batch_runtime.h. */
 #include "httpd/batch_runtime.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 #include "httpd/phases.h"
 #include "store/queue_open.h"
 
@@ -33,7 +33,7 @@ static apr_status_t spool_open(apr_pool_t *p, const aq_batch_config_t *batch, aq
     apr_status_t rv = aq_spool_open(p, batch->spool_folder, batch->spool_max_bytes, spool, &error);
 
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1211, rv, "the spool cannot be opened: %s", error ? error : batch->spool_folder);
+        AQ_PACED_LOG(AQ_LOG_ERROR, 1211, rv, "the spool cannot be opened: %s", error ? error : batch->spool_folder);
     }
     return rv;
 }
@@ -44,8 +44,8 @@ static apr_status_t queue_open(apr_pool_t *p, const aq_batch_config_t *batch, aq
     apr_status_t rv = aq_queue_open(p, batch, AQ_BATCH_QUEUE_WAIT_MS, queue, &error);
 
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1212, rv, "the queue cannot be opened: %s",
-               error ? error : aq_batch_config_queue(p, batch));
+        AQ_PACED_LOG(AQ_LOG_ERROR, 1212, rv, "the queue cannot be opened: %s",
+                     error ? error : aq_batch_config_queue(p, batch));
     }
     return rv;
 }

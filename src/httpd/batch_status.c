@@ -13,7 +13,7 @@
  */
 #include "httpd/batch_handler.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 
 #include <apr_strings.h>
 #include <http_protocol.h>
@@ -101,7 +101,7 @@ static int batch_find(request_rec *r, const char *id, const aq_principal_t *prin
         return refuse_unknown(r);
     }
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1230, rv, "a batch cannot be looked up");
+        AQ_PACED_LOG(AQ_LOG_ERROR, 1230, rv, "a batch cannot be looked up");
         return aq_batch_refuse_unavailable(r, "Batches cannot be looked up now.");
     }
     return OK;
@@ -155,7 +155,7 @@ static int refuse_change(request_rec *r, apr_status_t rv, const char *verb)
     if (rv == APR_NOTFOUND) {
         return refuse_unknown(r); /* gone since it was looked up */
     }
-    AQ_LOG(APR_STATUS_IS_EBUSY(rv) ? AQ_LOG_WARNING : AQ_LOG_ERROR, 1250, rv, "a batch cannot be %s", verb);
+    AQ_PACED_LOG(APR_STATUS_IS_EBUSY(rv) ? AQ_LOG_WARNING : AQ_LOG_ERROR, 1250, rv, "a batch cannot be %s", verb);
     return aq_batch_refuse_unavailable(r, apr_psprintf(r->pool, "The batch cannot be %s now.", verb));
 }
 

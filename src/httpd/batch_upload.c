@@ -8,10 +8,10 @@
 #include "httpd/batch_handler.h"
 
 #include "base/aq_hash.h"
-#include "base/aq_log.h"
 #include "batch/items.h"
 #include "httpd/batch_headers.h"
 #include "httpd/batch_repeat.h"
+#include "httpd/httpd_log.h"
 
 #include <apr_cstr.h>
 #include <apr_strings.h>
@@ -87,10 +87,10 @@ static int refuse_spool(const upload_t *upload, apr_status_t rv)
         return refuse_tenant(upload, 1);
     }
     if (APR_STATUS_IS_ENOSPC(rv)) {
-        AQ_LOG(AQ_LOG_WARNING, 1220, rv, "the spool or its disk is full: a batch was refused");
+        AQ_PACED_LOG(AQ_LOG_WARNING, 1220, rv, "the spool or its disk is full: a batch was refused");
         return refuse(r, HTTP_INSUFFICIENT_STORAGE, "spool-full", "There is no room for this body now.");
     }
-    AQ_LOG(AQ_LOG_ERROR, 1221, rv, "a body cannot be written to the spool");
+    AQ_PACED_LOG(AQ_LOG_ERROR, 1221, rv, "a body cannot be written to the spool");
     return aq_batch_refuse_unavailable(r, "The body cannot be stored now.");
 }
 
@@ -274,7 +274,7 @@ static int repeat_answer(const upload_t *upload, const aq_batch_t *batch, const 
         rv = text ? APR_SUCCESS : APR_ENOMEM;
     }
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_WARNING, 1224, rv, "the batch of an idempotency key cannot be looked up");
+        AQ_PACED_LOG(AQ_LOG_WARNING, 1224, rv, "the batch of an idempotency key cannot be looked up");
         return aq_batch_refuse_unavailable(r, "The batch cannot be queued now.");
     }
     return accepted_send(r, first, base_url, text);
@@ -305,7 +305,7 @@ static int row_submit(const upload_t *upload, const aq_batch_t *batch, const cha
     if (APR_STATUS_IS_ENOSPC(rv)) {
         return refuse_spool(upload, rv);
     }
-    AQ_LOG(APR_STATUS_IS_EBUSY(rv) ? AQ_LOG_WARNING : AQ_LOG_ERROR, 1222, rv, "a batch cannot be queued");
+    AQ_PACED_LOG(APR_STATUS_IS_EBUSY(rv) ? AQ_LOG_WARNING : AQ_LOG_ERROR, 1222, rv, "a batch cannot be queued");
     return aq_batch_refuse_unavailable(r, "The batch cannot be queued now.");
 }
 

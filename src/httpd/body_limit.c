@@ -35,10 +35,10 @@ static int refuse(request_rec *r, int64_t max_bytes)
 }
 
 /* The bound, or AQ_UNSET. An upload that becomes a batch has one of its own, APIQuotaBatchMaxBody. */
-static int64_t max_bytes_of(const request_rec *r, const aq_location_config_t *location)
+static int64_t max_bytes_of(request_rec *r, const aq_location_config_t *location)
 {
-    return location->quota > AQ_QUOTA_OFF && !aq_batch_is_wanted(r, location) ? location->options->max_body_bytes
-                                                                              : AQ_UNSET;
+    return location->quota > AQ_QUOTA_OFF && !aq_batch_is_taken(r, location) ? location->options->max_body_bytes
+                                                                             : AQ_UNSET;
 }
 
 int aq_body_limit_check(request_rec *r, const aq_location_config_t *location)
@@ -87,7 +87,7 @@ void aq_body_limit_insert(request_rec *r)
     const int64_t max_bytes = max_bytes_of(r, location);
     count_t *count;
 
-    if (max_bytes == AQ_UNSET || r->main) {
+    if (max_bytes == AQ_UNSET || max_bytes == INT64_MAX || r->main) {
         return;
     }
     /* A dry run has judged a declared length. */

@@ -2,7 +2,7 @@
 /* Releasing what a charge holds. See charge_hold.h. */
 #include "httpd/charge_hold.h"
 
-#include "base/aq_log.h"
+#include "httpd/httpd_log.h"
 
 typedef struct {
     aq_charge_t *charge;
@@ -15,7 +15,7 @@ static apr_status_t hold_end(void *data)
     apr_status_t rv = aq_charge_release(hold->charge, hold->store, aq_clock_now_ms());
 
     if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_ERROR, 1150, rv, "a place of a limit on what runs at once could not be released");
+        AQ_PACED_LOG(AQ_LOG_ERROR, 1150, rv, "a place of a limit on what runs at once could not be released");
     }
     return rv;
 }

@@ -269,7 +269,8 @@ AQ_APART static int handler_with_options(request_rec *r, const aq_location_optio
 {
     int status = declined_or(ensure_charged(r));
 
-    if (status == DECLINED && options->timeout_ms != AQ_UNSET && aq_config_location(r)->quota != AQ_QUOTA_DRY_RUN) {
+    if (status == DECLINED && options->timeout_ms > AQ_TIMEOUT_NONE &&
+        aq_config_location(r)->quota != AQ_QUOTA_DRY_RUN) {
         return aq_deadline_handler(r, options->timeout_ms);
     }
     return status;

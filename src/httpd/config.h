@@ -64,6 +64,7 @@ typedef struct {
     apr_hash_t *plans;                     /* name -> aq_plan_t *, in the pool of the configuration */
     aq_plan_t *open_plan;                  /* while <APIQuotaPlan> is being read, else NULL */
     apr_array_header_t *location_limits;   /* of aq_limit_t *: all that stand outside of plans */
+    int shares_suffixes;                   /* 1: two limits that may apply at once show in headers of one suffix */
     apr_array_header_t *sections;          /* of aq_location_config_t *: every section that holds a directive of ours */
     const char *queue_file;                /* NULL: STATE_DIR/batches/queue.db */
     aq_redis_queue_setting_t *queue_redis; /* NULL: the queue is in SQLite */
@@ -87,6 +88,7 @@ typedef struct {
 typedef struct {
     const char *header; /* "Authorization" for bearer */
     int is_bearer;
+    int is_known_to_caches; /* the header is Authorization: shared caches keep its answers from others, RFC 9111, 3.5 */
 } aq_key_source_t;
 
 #define AQ_FREE_STATUSES_MAX 8

@@ -132,7 +132,7 @@ static apr_status_t answer_filter(ap_filter_t *filter, apr_bucket_brigade *briga
 
 void aq_deadline_insert(request_rec *r)
 {
-    if (!r->main && aq_config_location(r)->options->timeout_ms != AQ_UNSET) {
+    if (!r->main && aq_config_location(r)->options->timeout_ms > AQ_TIMEOUT_NONE) {
         ap_add_output_filter_handle(answer_filter_rec, aq_request_state(r), r, r->connection);
     }
 }

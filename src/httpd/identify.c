@@ -20,14 +20,14 @@
 #define AUTH_TYPE "APIKey"
 
 static const aq_key_source_t default_sources[] = {
-    {.header = "Authorization", .is_bearer = 1},
+    {.header = "Authorization", .is_bearer = 1, .is_known_to_caches = 1},
     {.header = "X-API-Key", .is_bearer = 0},
 };
 
 typedef struct {
     const char *text;
     size_t size;
-    const char *header;
+    const aq_key_source_t *source;
 } presented_t;
 
 /* httpd joins repeated headers with a comma. Other schemes than Bearer have commas of their own. */
@@ -46,7 +46,7 @@ static aq_identified_t source_read(const aq_key_source_t *source, const apr_tabl
     if (!value) {
         return AQ_KEY_MISSING;
     }
-    key->header = source->header;
+    key->source = source;
     is_read = source->is_bearer ? aq_bearer_token(value, &key->text, &key->size)
                                 : aq_bare_token(value, &key->text, &key->size);
     return is_read ? AQ_IDENTIFIED : unreadable(source, value);
@@ -180,11 +180,12 @@ AQ_APART static aq_identified_t key_find(request_rec *r, aq_request_t *request, 
     if (found == AQ_IDENTIFIED) {
         request->is_by_key = 1;
         request->is_identified = 1;
+        request->vary = key.source->is_known_to_caches ? NULL : key.source->header;
         upgrade_decline(aq_request_initial(r));
-        headers_strip(r->headers_in, location, key.header);
+        headers_strip(r->headers_in, location, key.source->header);
         /* A subrequest may hold a copy. */
         if (aq_request_initial(r)->headers_in != r->headers_in) {
-            headers_strip(aq_request_initial(r)->headers_in, location, key.header);
+            headers_strip(aq_request_initial(r)->headers_in, location, key.source->header);
         }
     }
     return found;

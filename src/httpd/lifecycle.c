@@ -20,6 +20,7 @@
 #include "httpd/deadline.h"
 #include "httpd/httpd_log.h"
 #include "httpd/key_store.h"
+#include "httpd/limits_check.h"
 #include "httpd/pages.h"
 #include "httpd/rules.h"
 #include "httpd/section_report.h"
@@ -87,49 +88,6 @@ static int is_used(const aq_server_config_t *server, server_rec *s)
     return server->key_file || server->key_store || quota_section_find(server, s);
 }
 
-static void limits_identify(const aq_server_config_t *server, const aq_hash_secret_t *secret, apr_pool_t *ptemp)
-{
-    for (apr_hash_index_t *hi = apr_hash_first(ptemp, server->plans); hi; hi = apr_hash_next(hi)) {
-        const aq_plan_t *plan = apr_hash_this_val(hi);
-        for (int i = 0; i < plan->limits->nelts; i++) {
-            aq_limit_identify(APR_ARRAY_IDX(plan->limits, i, aq_limit_t *), secret);
-        }
-    }
-    for (int i = 0; i < server->location_limits->nelts; i++) {
-        aq_limit_identify(APR_ARRAY_IDX(server->location_limits, i, aq_limit_t *), secret);
-    }
-}
-
-/* 0 where a section's limits and a plan's are more than a request can be charged for. */
-static int limits_check(const aq_server_config_t *server, const aq_location_config_t *location, apr_pool_t *ptemp)
-{
-    for (apr_hash_index_t *hi = apr_hash_first(ptemp, server->plans); hi; hi = apr_hash_next(hi)) {
-        const aq_plan_t *plan = apr_hash_this_val(hi);
-        int count = plan->limits->nelts;
-
-        for (int i = 0; i < location->limits->nelts; i++) {
-            count += !aq_plan_limit_find(plan, APR_ARRAY_IDX(location->limits, i, aq_limit_t *)->name);
-        }
-        if (count > AQ_LIMITS_MAX) {
-            AQ_LOG(AQ_LOG_CRIT, 1021, 0, "APIQuotaLimit: %d limits apply to plan \"%s\" in %s; allowed: %d", count,
-                   plan->name, location->section, AQ_LIMITS_MAX);
-            return 0;
-        }
-    }
-    return 1;
-}
-
-static int sections_check(const aq_server_config_t *server, apr_pool_t *ptemp)
-{
-    for (int i = 0; i < server->sections->nelts; i++) {
-        const aq_location_config_t *location = APR_ARRAY_IDX(server->sections, i, aq_location_config_t *);
-        if (location->limits && !limits_check(server, location, ptemp)) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 /* Loads the keys file to see whether it can be loaded; the set is thrown away. */
 static int key_file_check(const aq_server_config_t *server, apr_pool_t *ptemp)
 {
@@ -138,7 +96,7 @@ static int key_file_check(const aq_server_config_t *server, apr_pool_t *ptemp)
     const char *error = "no memory";
     apr_status_t rv;
 
-    limits_identify(server, &no_secret, ptemp);
+    aq_limits_identify(server, &no_secret, ptemp);
     rv = aq_keys_create(ptemp, server->key_file, server->plans, &no_secret, &keys);
     if (rv == APR_SUCCESS) {
         rv = aq_keys_load(keys, ptemp, aq_clock_now_ms(), NULL, &error);
@@ -157,7 +115,7 @@ int aq_lifecycle_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *p
 
     (void)plog;
     aq_config_server_default_mark(s);
-    if (!aq_daily_plans_extend(server, pconf, ptemp) || !sections_check(server, ptemp)) {
+    if (!aq_daily_plans_extend(server, pconf, ptemp) || !aq_limits_check(server, ptemp)) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     if (aq_rules_check(server, s) != OK || aq_pages_check() != OK || (section && aq_cache_check(server, ptemp) != OK)) {
@@ -332,7 +290,7 @@ int aq_lifecycle_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
         aq_batch_folders_prepare(pconf, ptemp, s, retained()->generation > 0) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    limits_identify(server, &server->runtime->store->secret, ptemp);
+    aq_limits_identify(server, &server->runtime->store->secret, ptemp);
     aq_tally_open(server, pconf, ptemp, retained()->generation == 0);
     if (!keys_open(server, pconf, ptemp) || !aq_key_store_open(server, pconf) ||
         !runtime_file_write(server, s, ptemp) || aq_worker_process_start(pconf, s) != OK ||

@@ -3,6 +3,7 @@
 #include "httpd/options.h"
 
 #include "base/aq_units.h"
+#include "httpd/directive_values.h"
 #include "httpd/error_body.h"
 
 #include <apr_cstr.h>
@@ -13,11 +14,6 @@
 
 #define TIMEOUT_MIN_MS INT64_C(100)
 #define TIMEOUT_MAX_MS (INT64_C(24) * 3600 * 1000)
-
-static const char *not_allowed(const cmd_parms *cmd, const char *value, const char *allowed)
-{
-    return apr_psprintf(cmd->pool, "%s: \"%s\" is not allowed here; allowed: %s", cmd->cmd->name, value, allowed);
-}
 
 /* The options of the section that is being read, made where it has none yet. */
 static aq_location_options_t *options_of(const cmd_parms *cmd, aq_location_config_t *location)
@@ -68,7 +64,7 @@ const char *aq_option_headers(cmd_parms *cmd, void *location, const char *famili
         }
     }
     if (options->headers == AQ_UNSET) {
-        return not_allowed(cmd, families, "x-ratelimit, ietf, both, none");
+        return aq_not_allowed(cmd, families, "x-ratelimit, ietf, both, none");
     }
     if (!reset) {
         return NULL;
@@ -76,7 +72,7 @@ const char *aq_option_headers(cmd_parms *cmd, void *location, const char *famili
     options->reset_is_delta = ap_cstr_casecmp(reset, "reset=delta") == 0;
     return options->reset_is_delta || ap_cstr_casecmp(reset, "reset=epoch") == 0
                ? NULL
-               : not_allowed(cmd, reset, "reset=epoch, reset=delta");
+               : aq_not_allowed(cmd, reset, "reset=epoch, reset=delta");
 }
 
 /* An error status that httpd knows, in three digits; 0 else. httpd takes those it does not know for a 500. */
@@ -99,13 +95,13 @@ const char *aq_option_error_body(cmd_parms *cmd, void *location, const char *fir
     const char *error;
 
     if (added.status == 0) {
-        return not_allowed(cmd, first, "the status of an error, such as 429 or 504, before problem or a file");
+        return aq_not_allowed(cmd, first, "the status of an error, such as 429 or 504, before problem or a file");
     }
     if (ap_cstr_casecmp(body, "problem") != 0) {
         const char *path = ap_server_root_relative(cmd->pool, body);
 
         if (!path) {
-            return not_allowed(cmd, body, "problem, or the path of a JSON file");
+            return aq_not_allowed(cmd, body, "problem, or the path of a JSON file");
         }
         if (aq_template_load(cmd->pool, path, aq_error_body_names, AQ_ERROR_BODY_VALUES, &added.body, &error) !=
             APR_SUCCESS) {
@@ -135,8 +131,10 @@ const char *aq_option_max_body(cmd_parms *cmd, void *location, const char *size)
 {
     aq_location_options_t *options = options_of(cmd, location);
 
-    if (aq_units_size_parse(size, &options->max_body_bytes) != APR_SUCCESS) {
-        return not_allowed(cmd, size, AQ_UNITS_SIZE_FORM);
+    if (ap_cstr_casecmp(size, "none") == 0) {
+        options->max_body_bytes = INT64_MAX;
+    } else if (aq_units_size_parse(size, &options->max_body_bytes) != APR_SUCCESS) {
+        return aq_not_allowed(cmd, size, AQ_UNITS_SIZE_FORM ", or none");
     }
     return NULL;
 }
@@ -145,9 +143,13 @@ const char *aq_option_request_timeout(cmd_parms *cmd, void *location, const char
 {
     aq_location_options_t *options = options_of(cmd, location);
 
+    if (ap_cstr_casecmp(duration, "none") == 0) {
+        options->timeout_ms = AQ_TIMEOUT_NONE;
+        return NULL;
+    }
     if (aq_units_duration_parse(duration, &options->timeout_ms) != APR_SUCCESS ||
         options->timeout_ms < TIMEOUT_MIN_MS || options->timeout_ms > TIMEOUT_MAX_MS) {
-        return not_allowed(cmd, duration, AQ_UNITS_DURATION_FORM ", from 100ms to 1d");
+        return aq_not_allowed(cmd, duration, AQ_UNITS_DURATION_FORM ", from 100ms to 1d, or none");
     }
     aq_config_server(cmd->server)->has_deadlines = 1;
     return NULL;

@@ -16,6 +16,9 @@
 #define AQ_HEADERS_X 1U    /* X-RateLimit-* */
 #define AQ_HEADERS_IETF 2U /* RateLimit, RateLimit-Policy */
 
+/* APIQuotaRequestTimeout none: beside AQ_UNSET, what an inner section may say. */
+#define AQ_TIMEOUT_NONE 0
+
 /* One APIQuotaErrorBody. */
 typedef struct {
     int status;
@@ -26,8 +29,8 @@ struct aq_location_options_t {
     int headers;                /* AQ_HEADERS_* or AQ_UNSET */
     int reset_is_delta;         /* 1: X-RateLimit-Reset in seconds from now; 0: epoch seconds; AQ_UNSET */
     apr_array_header_t *bodies; /* of aq_error_body_t, the inner section's last; NULL: none */
-    int64_t max_body_bytes;     /* AQ_UNSET: no bound of ours */
-    int64_t timeout_ms;         /* of a whole request; AQ_UNSET: none */
+    int64_t max_body_bytes;     /* AQ_UNSET: no bound of ours; INT64_MAX: none, said */
+    int64_t timeout_ms;         /* of a whole request; AQ_UNSET, AQ_TIMEOUT_NONE: none */
 };
 
 /* Either may be NULL; the result is NULL where both are. Member by member the inner one wins. */
@@ -54,8 +57,8 @@ const char *aq_option_request_timeout(cmd_parms *cmd, void *location, const char
         AP_INIT_TAKE12("APIQuotaErrorBody", aq_option_error_body, NULL, RSRC_CONF | ACCESS_CONF,                       \
                        "the body of a refusal: [STATUS] problem, or the FILE of a JSON template"),                     \
         AP_INIT_TAKE1("APIQuotaMaxBody", aq_option_max_body, NULL, RSRC_CONF | ACCESS_CONF,                            \
-                      "the largest body of a request, in bytes, 1m, 50m …"),                                           \
+                      "the largest body of a request, in bytes, 1m, 50m …, or none"),                                  \
         AP_INIT_TAKE1("APIQuotaRequestTimeout", aq_option_request_timeout, NULL, RSRC_CONF | ACCESS_CONF,              \
-                      "how long a whole request may take, such as 29s")
+                      "how long a whole request may take, such as 29s, or none")
 
 #endif

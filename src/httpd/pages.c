@@ -16,13 +16,14 @@
 
 /* ---- configuration ----------------------------------------------------------------------------------------------- */
 
-/* 1 where a Require, or a block of them, stands among these lines or below. */
+/* 1 where a Require, or a block of them, stands among these lines or below; one of some methods guards no page. */
 static int requires_something(const ap_directive_t *line)
 {
     for (; line; line = line->next) {
         const char *name = line->directive + (line->directive[0] == '<');
+        const int is_of_methods = ap_cstr_casecmpn(line->directive, "<Limit", 6) == 0;
 
-        if (ap_cstr_casecmpn(name, "Require", 7) == 0 || requires_something(line->first_child)) {
+        if (ap_cstr_casecmpn(name, "Require", 7) == 0 || (!is_of_methods && requires_something(line->first_child))) {
             return 1;
         }
     }

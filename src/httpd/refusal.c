@@ -21,18 +21,13 @@ int aq_quota_refuse(request_rec *r, const aq_problem_t *problem)
 int aq_quota_store_failed(request_rec *r, aq_request_t *request, apr_status_t rv)
 {
     const aq_server_config_t *server = aq_config_server(r->server);
-    static apr_time_t last_logged;
-    apr_time_t now = apr_time_now();
 
     request->has_store_failed = 1;
     if (!server->runtime->store->ops->counts_its_errors) {
         aq_store_error_count(aq_store_error_of(rv));
     }
-    if (now - last_logged > apr_time_from_sec(1)) {
-        last_logged = now;
-        AQ_LOG(AQ_LOG_ERROR, 1001, rv, "the counter store failed; requests are %s (APIQuotaStoreFailure)",
-               server->store_failure == AQ_STORE_FAILURE_DENY ? "refused" : "let through uncounted");
-    }
+    AQ_PACED_LOG(AQ_LOG_ERROR, 1001, rv, "the counter store failed; requests are %s (APIQuotaStoreFailure)",
+                 server->store_failure == AQ_STORE_FAILURE_DENY ? "refused" : "let through uncounted");
     if (server->store_failure != AQ_STORE_FAILURE_DENY) {
         return OK;
     }

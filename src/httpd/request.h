@@ -19,6 +19,7 @@ typedef struct {
     aq_identified_t identified;
     int is_identified;                /* the look-up was made, whatever came of it */
     int identify_status;              /* the refusal of a caller without a key; OK */
+    const char *vary;                 /* the header that had the key, where shared caches do not know it; else NULL */
     unsigned is_by_key : 1;           /* `principal` presented a key */
     unsigned is_exempt : 1;           /* not counted, by what its last phase with us found */
     unsigned is_dry_limited : 1;      /* a dry run let pass what would have been refused */

@@ -4,6 +4,7 @@
 
 #include "base/aq_log.h"
 #include "httpd/cost.h"
+#include "httpd/directive_values.h"
 
 #include <apr_cstr.h>
 #include <apr_strings.h>
@@ -11,12 +12,6 @@
 
 static const aq_location_rules_t nothing_set = {
     .caller_count = AQ_UNSET, .cost = AQ_UNSET, .sets_environment = AQ_UNSET};
-
-static const char *not_allowed(const cmd_parms *cmd, const char *value, const char *allowed)
-{
-    return apr_psprintf(cmd->pool, "%s: \"%s\" is not allowed here; allowed: %s", cmd->cmd->name, value ? value : "",
-                        allowed);
-}
 
 aq_location_rules_t *aq_rules_of(const cmd_parms *cmd, aq_location_config_t *location)
 {
@@ -117,13 +112,13 @@ const char *aq_rule_principal(cmd_parms *cmd, void *location, const char *source
     }
     if (added.caller == AQ_CALLER_EXPR) {
         error = aq_expr_is(source) ? aq_expr_parse(cmd, source, AQ_EXPR_TEXT, &added.expr)
-                                   : not_allowed(cmd, source, "key, user, ip, expr=…");
+                                   : aq_not_allowed(cmd, source, "key, user, ip, expr=…");
     }
     if (error) {
         return error;
     }
     if (rules->caller_count == AQ_CALLERS_MAX) {
-        return not_allowed(cmd, source, "up to four ways to know a caller");
+        return aq_not_allowed(cmd, source, "up to four ways to know a caller");
     }
     rules->caller_count = rules->caller_count == AQ_UNSET ? 0 : rules->caller_count;
     rules->callers[rules->caller_count++] = added;
@@ -135,7 +130,7 @@ static const char *text_rule_set(cmd_parms *cmd, const char *line, const ap_expr
 {
     const char *argument = aq_expr_argument(cmd, line);
 
-    return argument ? aq_expr_parse(cmd, argument, AQ_EXPR_TEXT, expr) : not_allowed(cmd, line, "expr=…");
+    return argument ? aq_expr_parse(cmd, argument, AQ_EXPR_TEXT, expr) : aq_not_allowed(cmd, line, "expr=…");
 }
 
 const char *aq_rule_plan_from(cmd_parms *cmd, void *location, const char *line)
@@ -151,7 +146,7 @@ const char *aq_rule_tenant_from(cmd_parms *cmd, void *location, const char *line
 const char *aq_rule_default_plan(cmd_parms *cmd, void *location, const char *name)
 {
     aq_rules_of(cmd, location)->default_plan = name;
-    return *name ? NULL : not_allowed(cmd, name, "the name of an <APIQuotaPlan>");
+    return *name ? NULL : aq_not_allowed(cmd, name, "the name of an <APIQuotaPlan>");
 }
 
 const char *aq_rule_anonymous_plan(cmd_parms *cmd, void *location, const char *name)
@@ -160,7 +155,7 @@ const char *aq_rule_anonymous_plan(cmd_parms *cmd, void *location, const char *n
 
     aq_rules_of(cmd, location)->anonymous_plan = is_deny ? "" : name;
     aq_config_server(cmd->server)->knows_others |= !is_deny;
-    return *name ? NULL : not_allowed(cmd, name, "the name of an <APIQuotaPlan>, or deny");
+    return *name ? NULL : aq_not_allowed(cmd, name, "the name of an <APIQuotaPlan>, or deny");
 }
 
 const char *aq_rule_cost(cmd_parms *cmd, void *location, const char *line)
@@ -174,7 +169,7 @@ const char *aq_rule_cost(cmd_parms *cmd, void *location, const char *line)
         return aq_expr_parse(cmd, argument, AQ_EXPR_TEXT, &rules->cost_from);
     }
     if (!argument || aq_cost_parse(argument, &rules->cost) != APR_SUCCESS) {
-        return not_allowed(cmd, argument, "a whole number from 1 to 4000000000, or expr=…");
+        return aq_not_allowed(cmd, argument, "a whole number from 1 to 4000000000, or expr=…");
     }
     return NULL;
 }
@@ -187,7 +182,7 @@ const char *aq_rule_exempt(cmd_parms *cmd, void *location, const char *line)
     rules->is_exempt_set = 1;
     rules->exempt = NULL;
     if (!argument) {
-        return not_allowed(cmd, line, "expr=…, none");
+        return aq_not_allowed(cmd, line, "expr=…, none");
     }
     return ap_cstr_casecmp(argument, "none") == 0 ? NULL
                                                   : aq_expr_parse(cmd, argument, AQ_EXPR_CONDITION, &rules->exempt);

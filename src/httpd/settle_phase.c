@@ -126,11 +126,26 @@ static void suffixed_trio_set(const header_writer_t *writer, const aq_counter_t 
              apr_pstrcat(p, RATE_PREFIX "Reset-", suffix, NULL));
 }
 
+/* 1 where a later limit shows in the same headers: a section's is nearer to the request than a plan's. */
+AQ_APART static int is_hidden(const aq_charge_t *charge, unsigned index)
+{
+    for (unsigned i = index + 1; i < charge->count; i++) {
+        const aq_limit_t *later = charge->counters[i].limit;
+
+        if (later->shown == AQ_SHOWN_SUFFIX &&
+            ap_cstr_casecmp(later->header_suffix, charge->counters[index].limit->header_suffix) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* The unsuffixed trio shows the primary limit; on a refusal the one that refused. */
 static void charge_headers_set(request_rec *r, const aq_request_t *request)
 {
     const aq_charge_t *charge = request->charge;
     const aq_location_options_t *options = request->location->options;
+    const int shares_suffixes = aq_config_server(r->server)->shares_suffixes;
     int shown = charge->refusing >= 0 && charge->primary >= 0 ? charge->refusing : charge->primary;
     const header_writer_t writer = {
         .headers = r->headers_out,
@@ -147,7 +162,7 @@ static void charge_headers_set(request_rec *r, const aq_request_t *request)
         trio_set(&writer, &charge->counters[shown], RATE_PREFIX "Limit", RATE_PREFIX "Remaining", RATE_PREFIX "Reset");
     }
     for (unsigned i = 0; i < charge->count; i++) {
-        if (charge->counters[i].limit->shown == AQ_SHOWN_SUFFIX) {
+        if (charge->counters[i].limit->shown == AQ_SHOWN_SUFFIX && !(shares_suffixes && is_hidden(charge, i))) {
             suffixed_trio_set(&writer, &charge->counters[i]);
         }
     }

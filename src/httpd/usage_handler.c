@@ -57,7 +57,7 @@ static json_t *usage_json(const aq_request_t *request)
             return NULL;
         }
     }
-    return json_pack("{s:s, s:s?, s:s, s:o}", "key_id", request->principal->key_id, "tenant",
+    return json_pack("{s:o, s:s?, s:s, s:o}", "key_id", aq_json_any_text(request->principal->key_id), "tenant",
                      aq_caller_tenant(request->principal), "plan", request->principal->plan, "limits", limits);
 }
 

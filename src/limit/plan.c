@@ -142,8 +142,7 @@ static const aq_limit_t **limits_begin(const apr_array_header_t *limits)
     return (const aq_limit_t **)(void *)limits->elts;
 }
 
-/* Why `limit` cannot stand beside `other`, or NULL. */
-static const char *limits_clash(apr_pool_t *p, const aq_limit_t *limit, const aq_limit_t *other)
+const char *aq_limit_clash(apr_pool_t *p, const aq_limit_t *limit, const aq_limit_t *other)
 {
     if (strcmp(limit->name, other->name) == 0) {
         return apr_psprintf(p, "there is a limit \"%s\" already", limit->name);
@@ -163,7 +162,7 @@ apr_status_t aq_plan_limit_add(apr_pool_t *p, aq_plan_t *plan, aq_limit_t *limit
 {
     *error = NULL;
     for (int i = 0; *error == NULL && i < plan->limits->nelts; i++) {
-        *error = limits_clash(p, limit, limits_begin(plan->limits)[i]);
+        *error = aq_limit_clash(p, limit, limits_begin(plan->limits)[i]);
     }
     if (*error == NULL && plan->limits->nelts >= AQ_LIMITS_MAX) {
         *error = apr_psprintf(p, "a plan may have %d limits, \"%s\" is one more", AQ_LIMITS_MAX, limit->name);
@@ -320,7 +319,7 @@ apr_array_header_t *aq_limits_merge(apr_pool_t *p, apr_array_header_t *outer, ap
     if (!outer || !inner) {
         return inner ? inner : outer;
     }
-    merged = apr_array_copy(p, inner);
+    merged = apr_array_make(p, outer->nelts + inner->nelts, sizeof(aq_limit_t *));
     for (int i = 0; i < outer->nelts; i++) {
         aq_limit_t *limit = APR_ARRAY_IDX(outer, i, aq_limit_t *);
         int is_replaced = 0;
@@ -331,5 +330,6 @@ apr_array_header_t *aq_limits_merge(apr_pool_t *p, apr_array_header_t *outer, ap
             APR_ARRAY_PUSH(merged, aq_limit_t *) = limit;
         }
     }
+    apr_array_cat(merged, inner);
     return merged;
 }

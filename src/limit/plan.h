@@ -133,6 +133,12 @@ aq_hash128_t aq_subject_join(const aq_hash_secret_t *secret, aq_per_t per, const
 /* A new empty plan. The name may hold letters, digits, ".", "-", "_", at most 64. APR_EGENERAL and `*error` else. */
 apr_status_t aq_plan_create(apr_pool_t *p, const char *name, aq_plan_t **plan, const char **error);
 
+/*
+ * Why `limit` cannot stand beside `other` in one plan or section, a sentence in `p`; or NULL: they share the name, the suffix,
+ * or both are primary.
+ */
+const char *aq_limit_clash(apr_pool_t *p, const aq_limit_t *limit, const aq_limit_t *other);
+
 /* Appends; refuses a second limit of that name, a second primary, a suffix twice, and more than AQ_LIMITS_MAX. */
 apr_status_t aq_plan_limit_add(apr_pool_t *p, aq_plan_t *plan, aq_limit_t *limit, const char **error);
 
@@ -163,7 +169,8 @@ apr_array_header_t *aq_limits_anchor(apr_pool_t *p, apr_array_header_t *limits, 
 
 /*
  * The limits of two sections, one within the other, of aq_limit_t *: a limit of `inner` takes the place of the one of
- * its name in `outer`. Either may be NULL; the result is one of them, or new in `p`.
+ * its name in `outer`. Those of `inner` come last, so that a header that two of them show shows the inner one. Either may
+ * be NULL; the result is one of them, or new in `p`.
  */
 apr_array_header_t *aq_limits_merge(apr_pool_t *p, apr_array_header_t *outer, apr_array_header_t *inner);
 

@@ -42,7 +42,11 @@ BAD = [
     (PLAN.format("a 5/day headers=primary\n    APIQuotaLimit b 6/day headers=primary"), "APIQuotaLimit", "b", "primary"),
     (PLAN.format("a 5/day\n    " + "\n    ".join(f"APIQuotaLimit l{n} 1/day" for n in range(16))), "APIQuotaLimit",
      "l15", "16"),
-    (LOCATION.format("APIQuotaLimit a 5/day\n    APIQuotaLimit a 6/day"), "APIQuotaLimit", '"a"', "twice"),
+    (LOCATION.format("APIQuotaLimit a 5/day\n    APIQuotaLimit a 6/day"), "APIQuotaLimit", '"a"', "already"),
+    (LOCATION.format("APIQuotaLimit a 5/day headers=suffix:D\n    APIQuotaLimit b 6/day headers=suffix:d"),
+     "APIQuotaLimit", '"d"', "has it"),
+    (LOCATION.format("APIQuotaLimit a 5/day headers=primary\n    APIQuotaLimit b 6/day headers=primary"),
+     "APIQuotaLimit", '"b"', "primary"),
     ("<APIQuotaPlan>\n</APIQuotaPlan>\n", "APIQuotaPlan", "APIQuotaPlan", "one name"),
     ("<APIQuotaPlan a b>\n</APIQuotaPlan>\n", "APIQuotaPlan", "APIQuotaPlan", "one name"),
     ("<APIQuotaPlan a/b>\n</APIQuotaPlan>\n", "APIQuotaPlan", "a/b", "letters"),
@@ -57,6 +61,7 @@ BAD = [
     ("APIQuotaStoreFailure maybe\n", "APIQuotaStoreFailure", "maybe", "deny"),
     ('APIQuotaStateDir ""\n', "APIQuotaStateDir", "one argument", "folder"),
     ('APIQuotaKeyFile ""\n', "APIQuotaKeyFile", "one argument", "file"),
+    (LOCATION.format("APIQuotaKeyFrom header:X-Key header:x-key"), "APIQuotaKeyFrom", "header:x-key", "once"),
     (LOCATION.format("APIQuota Maybe"), "APIQuota", "Maybe", "Off"),
     (LOCATION.format("APIQuotaForwardKey 1"), "APIQuotaForwardKey", "1", "Off"),
     (LOCATION.format("APIQuotaKeyFrom cookie"), "APIQuotaKeyFrom", "cookie", "bearer"),
@@ -75,7 +80,7 @@ BAD = [
 
 # What stands in the wrong place.
 SERVER_ONLY = ["APIQuotaStateDir /tmp", "APIQuotaStore shm", "APIQuotaStoreFailure allow", "APIQuotaKeyFile keys.json",
-               "<APIQuotaPlan q>\n</APIQuotaPlan>"]
+               "APIQuotaIPv6Prefix 64", "APIQuotaDailyUse On", "<APIQuotaPlan q>\n</APIQuotaPlan>"]
 
 
 @pytest.fixture(scope="module")

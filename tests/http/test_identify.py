@@ -89,6 +89,17 @@ def test_f56_every_spelling_of_one_key_is_one_principal(web, key, fields):
         assert answer.status == 200, answer
 
 
+@pytest.mark.parametrize("header, vary", [("Authorization: Bearer", None), ("X-API-Key:", "X-API-Key")])
+def test_caches_in_front_are_told_of_a_header_that_they_do_not_know(web, key, header, vary):
+    name, _, scheme = header.partition(":")
+    fields = {name: f"{scheme} {key}".strip()}
+    for more in ({}, {"If-None-Match": "*"}, {"Range": "bytes=9999-"}):
+        answer = web.get("/v1/item.json", headers={**fields, **more})
+        assert answer.status in (200, 304, 416) and answer.headers.get("Vary") == vary, answer
+    disabled = web.get("/v1/item.json", headers={name: f"{scheme} nobody".strip()})
+    assert disabled.status == 401 and "Vary" not in disabled.headers
+
+
 @pytest.mark.parametrize("fields", [
     [("Authorization", "Bearer")], [("Authorization", "Bearer ")], [("Authorization", "")], [("X-API-Key", "")],
     [("Authorization", "Basic {key}")], [("Authorization", "Bearer{key}")], [("Authorization", "{key}")],

@@ -101,6 +101,22 @@ def test_batch_location_has_its_own_bound(server, keys, key, backend):
     checks.assert_problem(web.post("/v1/import", bytes(65 * KB), key=key), 413)
 
 
+@pytest.mark.parametrize("mode, headers", [("On", {}), ("Prefer", {"Prefer": "respond-async"})])
+def test_what_becomes_no_batch_at_a_batch_location_is_bounded_as_elsewhere(server, keys, key, backend, mode, headers):
+    web = server(confs.BASIC_PLAN + confs.batch("/echo", backend.url, "APIQuotaMaxBody 1k", f"APIQuotaBatch {mode}",
+                                                f"ProxyPass {backend.url}/echo"), keys=keys, modules=("proxy_http",))
+    assert web.request("GET", "/echo", key=key, headers=headers, body=bytes(KB)).status == 200
+    checks.assert_problem(web.request("GET", "/echo", key=key, headers=headers, body=bytes(KB + 1)), 413)
+
+
+def test_inner_section_can_lift_the_bound(server, keys, key, backend):
+    inner = "<Location /echo/files>\n    APIQuotaMaxBody none\n</Location>\n"
+    web = server(confs.BASIC_PLAN + confs.proxy("/echo", backend, "APIQuotaMaxBody 1k", to="/echo") + inner, keys=keys,
+                 modules=("proxy_http",))
+    assert web.post("/echo/files", bytes(64 * KB), key=key).status == 200
+    checks.assert_problem(web.post("/echo", bytes(2 * KB), key=key), 413)
+
+
 def test_http2_body_is_bounded(server, keys, key, backend):
     web = server(confs.BASIC_PLAN + confs.proxy("/echo", backend, "APIQuotaMaxBody 1k", to="/echo"), keys=keys,
                  modules=("proxy_http", "http2"))

@@ -253,6 +253,7 @@ def test_f70_a_page_that_nobody_guards_is_no_configuration(server, keys, page):
     assert status != 0 and "AQ01652" in said and page in said and "test.conf:" in said
     nested = naked.replace("</", "    <RequireAny>\n        Require local\n    </RequireAny>\n</")
     assert web.configtest(PLANS + nested)[0] == 0
+    assert web.configtest(PLANS + naked.replace("</", "    <LimitExcept GET>\n        Require local\n    </LimitExcept>\n</"))[0]
     assert web.configtest(PLANS + f"AddHandler {page} .status\n")[0] != 0
     assert web.configtest(PLANS + f"<VirtualHost *:1>\n{naked}</VirtualHost>\n")[0] != 0
 

@@ -284,6 +284,13 @@ def test_silent_backend_with_a_timeout_of_the_proxy_has_an_answer_before(server,
     assert checks.trio(answer).remaining < 60
 
 
+def test_inner_section_can_lift_the_time(server, keys, key):
+    inner = "<Location /cgi-bin/late>\n    APIQuotaRequestTimeout none\n</Location>\n"
+    web = server(confs.BASIC_PLAN + confs.location("/cgi-bin", timeout()) + inner, keys=keys, modules=("cgi",))
+    web.root.add_cgi("late", f"#!/bin/sh\nsleep {LIMIT_S + 0.6}\nprintf 'Content-Type: text/plain\\n\\nlate'\n")
+    assert web.get("/cgi-bin/late", key=key).body == b"late"
+
+
 @pytest.mark.parametrize("wrong", ["0", "-1s", "29 s", "50ms", "2d", "soon", ""])
 def test_what_is_no_such_time_is_a_configuration_error(server, wrong):
     conf = confs.location("/v1", f"APIQuotaRequestTimeout {wrong}")

@@ -98,6 +98,24 @@ def test_location_alone_can_have_the_primary_limit(serve):
     assert checks.trio(web.get("/v1/item.json", key=key))[:2] == (5, 4)
 
 
+def test_suffix_of_two_limits_shows_the_one_of_the_inner_section(server, keys):
+    key = keys.add("acme")
+    web = server(confs.plan("basic", "a 10/366d", "day 20/366d headers=suffix:Daily")
+                 + confs.location("/v1", "APIQuotaLimit wide 30/366d headers=suffix:daily")
+                 + "<Location /v1/listing>\n    APIQuotaLimit narrow 40/366d headers=suffix:Daily\n</Location>\n", keys=keys)
+    outer, inner = web.get("/v1/item.json", key=key), web.get("/v1/listing/a.txt", key=key)
+    assert len(names(outer)) == len(names(inner)) == 6, "no header stands twice"
+    assert (checks.trio(outer, "-Daily").limit, checks.trio(inner, "-Daily").limit) == (30, 40)
+
+
+def test_primary_limit_of_the_inner_section_is_before_that_of_the_outer(server, keys):
+    key = keys.add("acme")
+    web = server(confs.plan("basic", "a 10/366d") + confs.location("/v1", "APIQuotaLimit wide 30/366d headers=primary")
+                 + "<Location /v1/listing>\n    APIQuotaLimit narrow 40/366d headers=primary\n</Location>\n", keys=keys)
+    assert checks.trio(web.get("/v1/item.json", key=key)).limit == 30
+    assert checks.trio(web.get("/v1/listing/a.txt", key=key)).limit == 40
+
+
 def test_refused_request_is_counted_by_no_limit(serve):
     web, key = serve("a 2/366d", "b 20/366d headers=suffix:B")
     answers = [web.get("/v1/item.json", key=key) for _ in range(6)]

@@ -124,6 +124,14 @@ def test_endpoints_of_two_virtual_hosts_are_two(server, keys):
     assert left(web, key, headers={"Host": "a.example"}) == 998
 
 
+def test_sections_within_different_sections_are_two_though_their_conditions_are_one(server, keys):
+    key = keys.add("acme")
+    inner = ('<If "true">', f"APIQuotaLimit some 1000{YEAR} per=endpoint headers=primary", "</If>")
+    web = server(confs.plan("basic", f"wide 1000000{YEAR} headers=none") + confs.location("/v1", *inner)
+                 + confs.location("/withindex", *inner), keys=keys)
+    assert [left(web, key), left(web, key), left(web, key, "/withindex/index.html")] == [999, 998, 999]
+
+
 def test_tenant_and_endpoint_together_have_a_counter(server, keys):
     one, two, other = keys.add("acme"), keys.add("acme"), keys.add("globex")
     web = server(plan_per("tenant+endpoint") + confs.location("/v1") + confs.location("/v1/listing"), keys=keys)

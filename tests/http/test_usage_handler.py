@@ -88,6 +88,14 @@ def test_nobody_else_can_read_it(web):
     checks.assert_problem(web.get("/v1/usage", key="aq_unknown"), 401)
 
 
+def test_caller_whose_name_is_no_utf8_can_read_it(server, keys):
+    web = server("SetEnvIf X-Device (.+) device=$1\n" + PLAN + "<Location /v1/usage>\n    APIQuota On\n"
+                 "    APIQuotaPrincipal expr=%{reqenv:device}\n    APIQuotaDefaultPlan basic\n"
+                 "    SetHandler apiquota-usage\n</Location>\n", keys=keys)
+    document = web.get("/v1/usage", headers={"X-Device": b"caf\xe9"}).json()
+    assert (document["key_id"], document["tenant"], document["plan"]) == ("caf\ufffd", None, "basic")
+
+
 def test_own_limits_of_its_location_are_told_too(server, keys, key):
     web = server(CONF + "<Location /v1/usage>\n    APIQuotaLimit extra 7/hour\n</Location>\n", keys=keys)
     assert usage(web, key)["limits"]["extra"]["limit"] == 7

@@ -108,6 +108,28 @@ START_TEST(text_keeps_the_order_of_members)
 }
 END_TEST
 
+START_TEST(any_text_is_a_string_also_where_it_is_no_utf8)
+{
+    static const struct {
+        const char *text, *string;
+    } cases[] = {{"ann", "ann"},
+                 {"", ""},
+                 {"caf\xc3\xa9", "caf\xc3\xa9"},
+                 {"caf\xe9", "caf\xef\xbf\xbd"},
+                 {"\xff\xc3\xa9!", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd!"}};
+    json_t *none = aq_json_any_text(NULL);
+
+    ck_assert(json_is_null(none));
+    json_decref(none);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *string = aq_json_any_text(cases[i].text);
+
+        ck_assert_str_eq(json_string_value(string), cases[i].string);
+        json_decref(string);
+    }
+}
+END_TEST
+
 START_TEST(a_time_is_a_text_and_no_time_is_null)
 {
     json_t *none = aq_json_time(0), *some = aq_json_time(1);
@@ -142,6 +164,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, deep_nesting_is_refused_and_no_crash);
     tcase_add_test(tests, what_is_too_large_or_no_file_is_refused_unread);
     tcase_add_test(tests, text_keeps_the_order_of_members);
+    tcase_add_test(tests, any_text_is_a_string_also_where_it_is_no_utf8);
     tcase_add_test(tests, a_time_is_a_text_and_no_time_is_null);
     tcase_add_test(tests, a_replaced_file_is_loaded_as_it_was_written);
 }
