@@ -280,7 +280,7 @@ install: all
 	install -d '$(DESTDIR)$(mandir)/man8' '$(DESTDIR)$(modsdir)' '$(DESTDIR)$(docdir)'
 	install -m 644 docs/man/*.8 '$(DESTDIR)$(mandir)/man8'
 	install -D -m 644 conf/completion/apiquotactl.bash '$(DESTDIR)$(bashdir)/apiquotactl'
-	for file in README.md SECURITY.md $$(find docs -name '*.md') conf/apiquota.conf $(wildcard $(addprefix conf/,profiles/* monitoring/*)); do \
+	for file in README.md SECURITY.md $$(find docs -name '*.md' -o -name '*.yaml') conf/apiquota.conf $(wildcard $(addprefix conf/,profiles/* monitoring/*)); do \
 	    install -D -m 644 "$$file" '$(DESTDIR)$(docdir)'/"$$file" || exit 1; done
 	@# What an administrator has changed stays.
 	for file in conf/mods-available/*; do to='$(DESTDIR)$(modsdir)'/$${file##*/}; \

@@ -27,7 +27,7 @@ from harness.waiting import eventually
 
 NOW = 1_795_312_800  # 2026-11-22 02:00:00 UTC
 PLANS = 'Include "${ROOT}/mods-available/apiquota.conf"\n'
-LANGUAGES = ("sh", "apache", "http", "json", "text", "python", "javascript", "redis", "drawing")
+LANGUAGES = ("sh", "apache", "http", "json", "yaml", "text", "python", "javascript", "redis", "drawing")
 SITE = 'DirectoryIndex disabled\nIncludeOptional "${ROOT}/enabled/*.conf"\n'
 # (document, how the block begins): why it is not run.
 NOT_RUN = {
@@ -41,6 +41,7 @@ RUN_ELSEWHERE = {
     ("clients.md", "sh"): "http/test_client_code.py",
     ("clients.md", "python"): "http/test_client_code.py",
     ("clients.md", "javascript"): "http/test_client_code.py",
+    ("operations.md", "yaml"): "http/test_monitoring.py",
     ("operations.md", "systemd-analyze"): "guards/systemd_unit.py",
     ("operations.md", "→ Overall exposure"): "guards/systemd_unit.py",
     ("profiles/onestack.md", "http"): "http/test_profile_onestack.py",

@@ -4,10 +4,11 @@
 import json
 import pathlib
 import re
+import shutil
 
 import pytest
 
-from harness import batches, confs, exposition, paths
+from harness import batches, confs, exposition, guides, paths
 from harness.exposition import promtool
 from harness.waiting import eventually
 
@@ -38,6 +39,15 @@ def answered(server, keys, backend):
 
 def test_promtool_takes_the_alert_rules():
     assert "SUCCESS" in promtool("check", "rules", str(RULES))
+
+
+def test_promtool_takes_what_the_guide_tells_to_write_beside_the_rules(tmp_path):
+    (block,) = [block.text for block in guides.blocks(OPERATIONS) if block.language == "yaml"]
+    (tmp_path / "prometheus.yml").write_text(block)
+    shutil.copy(RULES, tmp_path)
+    said = promtool("check", "config", str(tmp_path / "prometheus.yml"))
+    assert "1 rule files found" in said and "is valid prometheus config file" in said
+    assert 'up{job="apiquota"}' in RULES.read_text() and "job_name: apiquota\n" in block
 
 
 def test_each_metric_of_alerts_dashboard_and_docs_exists_and_each_that_exists_is_documented(answered):

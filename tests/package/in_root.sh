@@ -46,6 +46,16 @@ seen() { # FILE TEXT...: all of it, carriage returns aside
     done
 }
 
+# Prints links of the guides to files that did not come with the package. README speaks of the sources as well.
+dead_links() {
+    cd /usr/share/doc/libapache2-mod-apiquota
+    find docs -name '*.md' | while read -r guide; do
+        sed -n 's/](/\n](/gp' "$guide" | sed -n 's/^](\([^)#]*\).*/\1/p' | grep -v '^http' | sort -u | while read -r link; do
+            [ -e "${guide%/*}/$link" ] || echo "$guide: $link"
+        done
+    done
+}
+
 trap '[ $? = 0 ] || { echo "FAILED, after:"; tail -n 25 /root/followed; }' EXIT
 cd /root
 echo "== the newcomer's path"
@@ -57,6 +67,7 @@ worked=$(awk -F'[ms ]+' '{for (i = 1; i < NF; i += 2) sum += 60 * $i + $(i + 1)}
 expect "the first answer has its headers" seen followed 'HTTP/1.1 200 OK' 'X-RateLimit-Remaining: 59' 'X-RateLimit-Remaining-Daily: 999'
 expect "the 61st request is refused" seen followed '59 200' '1 429' 'HTTP/1.1 429 Too Many Requests' 'Content-Type: application/problem+json' 'X-RateLimit-Remaining: 0'
 expect "the check finds nothing" seen followed 'Nothing found.'
+expect "the guides' links lead to files" [ -z "$(dead_links | tee /dev/stderr)" ]
 # A machine that is busy with other things takes longer: what is judged is the work that was done here.
 expect "all of it took less than five minutes ($worked s of work in $took s, without the download)" [ "$worked" -lt 300 ]
 
