@@ -267,7 +267,7 @@ def test_f35_late_reply_is_never_taken_for_anothers(machine, redis, keys, key):
             redis.say("CLIENT", "PAUSE", "700", "ALL")
             session.get(ITEM, key=key)
             time.sleep(0.8)  # the late answer is there by now
-            eventually(lambda: counts_in_redis(redis, web, key))
+            eventually(lambda: counts_in_redis(redis, session, key))
             mine = checks.trio(session.get(ITEM, key=key)).remaining
             theirs = checks.trio(session.get(ITEM, key=other)).remaining
             assert mine < 99980 < 99990 < theirs
@@ -280,9 +280,7 @@ MACHINES, LIMIT, REQUESTS = 2, 1000, 4000
 
 def load_of(web, key, requests):
     """So many requests over 16 connections; how many came to which status."""
-    counted, lock = collections.Counter(), threading.Lock()
-
-    def run():
+    def run(_):
         mine = collections.Counter()
         connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
         for _ in range(requests // 16):
@@ -291,20 +289,15 @@ def load_of(web, key, requests):
             answer.read()
             mine[answer.status] += 1
         connection.close()
-        with lock:
-            counted.update(mine)
-    threads = [threading.Thread(target=run) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return counted
+        return mine
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        return sum(pool.map(run, range(16)), collections.Counter())
 
 
 @pytest.mark.parametrize("run", range(10 if LONG else 1))
 def test_f39_two_machines_admit_exactly_the_limit(machine, redis, key, run):  # pylint: disable=unused-argument
     plan = confs.plan("basic", f"day {LIMIT}/day headers=primary", f"all {LIMIT}/total headers=none")
-    webs = [machine(conf(redis.url, plan=plan, budget="10s")) for _ in range(MACHINES)]
+    webs = [machine(conf(redis.url, plan=plan, budget="10s", processes="")) for _ in range(MACHINES)]
     with concurrent.futures.ThreadPoolExecutor(MACHINES) as pool:
         counts = list(pool.map(lambda web: load_of(web, key, REQUESTS), webs))
     assert sum(count[200] for count in counts) == LIMIT

@@ -20,11 +20,9 @@ import socket
 import ssl
 import struct
 import threading
-import time
 
 from .import_store import ImportStore
 from .ports import PortLease
-from .waiting import wait_until
 from .wire import Headers
 
 KEPT_BODY_BYTES = 65536

@@ -13,10 +13,10 @@ DAY = confs.plan("basic", "day 100000/day headers=primary")
 SAID = (redis_server.NOT_PERSISTED, redis_server.FAILED)
 
 
-def conf(where, *more, plan=DAY, budget="50ms"):
-    """By one process, so that what it knows of Redis is what the next request meets."""
+def conf(where, *more, plan=DAY, budget="50ms", processes=confs.ONE_CHILD):
+    """By one process unless told, so that what it knows of Redis is what the next request meets."""
     lines = "".join(f"{line}\n" for line in more)
-    return f"APIQuotaStore {where} budget={budget}\n{lines}{confs.ONE_CHILD}{plan}{confs.location('/v1')}"
+    return f"APIQuotaStore {where} budget={budget}\n{lines}{processes}{plan}{confs.location('/v1')}"
 
 
 def remaining(web, key):

@@ -15,7 +15,7 @@ import pathlib
 import shutil
 import tempfile
 
-from . import confs, paths
+from . import paths
 from .keys import Keys
 from .ports import PortLease
 
@@ -165,7 +165,7 @@ class ServerRoot:
 def allowed_lines(spec):
     """The patterns of error-log lines that such a server may always write."""
     warns_of_prefork = spec.mpm == "prefork" and "http2" in spec.modules
-    is_soon_busy = confs.ONE_CHILD in spec.mpm_conf + spec.conf
+    is_soon_busy = spec.mpm == "prefork" and "MaxRequestWorkers 1\n" in spec.mpm_conf + spec.conf
     return (tuple(spec.allow) + (("AH10034: ",) if warns_of_prefork else ())
             + (("AH00161: server reached MaxRequestWorkers",) if is_soon_busy else ()))
 
