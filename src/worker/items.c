@@ -166,10 +166,11 @@ static int may_read(const run_t *run)
 /* A line that cannot be sent: bad, or begun by a worker of which nothing else is known. 1: it is done. */
 static int end_unsent(run_t *run, apr_pool_t *ptemp, const aq_item_t *item)
 {
-    char text[256];
-
     if (aq_items_is_unknown(run->call->known, item->line)) {
-        note(run, AQ_SEGMENT_FAILED, item->line, text, aq_item_unknown_text(text, sizeof text, item->line));
+        char text[256];
+        const size_t size = aq_item_unknown_text(text, sizeof text, item->line);
+
+        note(run, AQ_SEGMENT_FAILED, item->line, text, size);
         return 1;
     }
     if (item->verdict == AQ_ITEM_GOOD) {
