@@ -33,7 +33,7 @@ lint        clang clang-format clang-tidy cppcheck
 12:lint     libclang-rt-14-dev
 13:lint     libclang-rt-19-dev
 lint        mandoc systemd bash
-package     dpkg-dev debhelper lintian
+package     build-essential dpkg-dev debhelper lintian
 demo        iso-codes unicode-data
 bench       valgrind hey wrk
 role=web    apache2
