@@ -118,8 +118,17 @@ static void asking_finish(aq_redis_link_t *link, asking_t *asking, aq_time_ms_t 
         asking->command = otherwise;
         return;
     }
+    if (failure == AQ_REDIS_ASK && asking->command->is_whole) {
+        asking_end(asking, AQ_REDIS_MOVING);
+        return;
+    }
     if (link->slots != NULL && (failure == AQ_REDIS_MOVED || failure == AQ_REDIS_ASK)) {
         node = aq_redis_cluster_redirect(link, failure, &asking->connection->redirect);
+        if (node >= 0 && asking->command->stays) {
+            asking->question->failure = AQ_REDIS_MOVED;
+            asking->command = NULL;
+            return;
+        }
         if (node >= 0) {
             asking->node = (unsigned)node;
             asking->is_redirected_once = failure == AQ_REDIS_ASK;

@@ -45,12 +45,21 @@ static unsigned any_node(const aq_redis_link_t *link)
     return 0;
 }
 
-unsigned aq_redis_cluster_route(const aq_redis_link_t *link, const aq_redis_command_t *command)
+static unsigned node_of_slot(const aq_redis_link_t *link, int slot)
 {
-    const int slot = aq_redis_slot_of(command);
     const unsigned owner = slot >= 0 ? atomic_load_explicit(&link->slots->owners[slot], memory_order_relaxed) : 0;
 
     return owner != 0 ? owner - 1 : any_node(link);
+}
+
+unsigned aq_redis_cluster_route(const aq_redis_link_t *link, const aq_redis_command_t *command)
+{
+    return node_of_slot(link, aq_redis_slot_of(command));
+}
+
+unsigned aq_redis_cluster_node_of(const aq_redis_link_t *link, const char *key)
+{
+    return node_of_slot(link, (int)aq_redis_slot_of_key(key, strlen(key)));
 }
 
 int aq_redis_cluster_is_moving(const aq_redis_link_t *link, const aq_redis_command_t *command)

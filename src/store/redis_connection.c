@@ -42,7 +42,10 @@ aq_redis_failure_t aq_redis_failure_of(const char *text)
     static const struct {
         const char *code;
         aq_redis_failure_t failure;
-    } of_clusters[] = {{"MOVED ", AQ_REDIS_MOVED}, {"ASK ", AQ_REDIS_ASK}, {"CLUSTERDOWN", AQ_REDIS_CLUSTERDOWN}};
+    } of_clusters[] = {{"MOVED ", AQ_REDIS_MOVED},
+                       {"ASK ", AQ_REDIS_ASK},
+                       {"TRYAGAIN", AQ_REDIS_MOVING},
+                       {"CLUSTERDOWN", AQ_REDIS_CLUSTERDOWN}};
 
     for (unsigned i = 0; i < sizeof(of_clusters) / sizeof(of_clusters[0]); i++) {
         if (strncmp(text, of_clusters[i].code, strlen(of_clusters[i].code)) == 0) {

@@ -4,6 +4,7 @@
 
 #include "base/aq_log.h"
 #include "store/redis_info.h"
+#include "store/redis_queue_script.h"
 
 #include <apr_strings.h>
 #include <errno.h>
@@ -31,13 +32,20 @@ const char *aq_redis_durability_name(aq_redis_durability_t durability)
     return names[durability];
 }
 
+/* The server that has the queue, in a cluster one of several. */
+static int server_of(const aq_redis_link_t *link)
+{
+    return aq_redis_link_server_of(link, AQ_REDIS_QUEUE_PREFIX);
+}
+
 /* What the server does; `*is_told` 0 where it will not say how its log is synced. */
 static aq_redis_failure_t durability_find(aq_redis_link_t *link, aq_redis_durability_t *durability, int *is_told)
 {
     const char *const persistence[] = {"INFO", "persistence", NULL};
     const char *const appendfsync[] = {"CONFIG", "GET", "appendfsync", NULL};
+    const int server = server_of(link);
     char answer[AQ_REDIS_INFO_SIZE] = "";
-    aq_redis_failure_t failure = aq_redis_info_ask(link, persistence, answer);
+    aq_redis_failure_t failure = aq_redis_info_ask(link, server, persistence, answer);
 
     *durability = AQ_REDIS_DURABLE_NONE;
     *is_told = 1;
@@ -45,7 +53,7 @@ static aq_redis_failure_t durability_find(aq_redis_link_t *link, aq_redis_durabi
         return failure;
     }
     (void)apr_cpystrn(answer, "?", sizeof(answer));
-    failure = aq_redis_info_ask(link, appendfsync, answer);
+    failure = aq_redis_info_ask(link, server, appendfsync, answer);
     if (failure == AQ_REDIS_NOAUTH || failure == AQ_REDIS_OTHER || (failure == AQ_REDIS_DONE && answer[0] == '?')) {
         *is_told = 0;
         return AQ_REDIS_DONE;
@@ -91,13 +99,14 @@ apr_status_t aq_redis_durability_check(apr_pool_t *p, aq_redis_link_t *link, aq_
 void aq_redis_durability_warn(aq_redis_link_t *link)
 {
     const char *name = aq_redis_link_address(link)->name;
+    const int server = server_of(link);
 
     aq_redis_link_quiet_set(link, 1);
-    if (aq_redis_info_may_evict(link)) {
+    if (aq_redis_info_may_evict(link, server)) {
         AQ_LOG(AQ_LOG_WARNING, 440, APR_SUCCESS,
                "%s may throw batches away when its memory is full: set maxmemory-policy noeviction", name);
     }
-    if (aq_redis_info_keeps_nothing(link)) {
+    if (aq_redis_info_keeps_nothing(link, server)) {
         AQ_LOG(AQ_LOG_WARNING, 441, APR_SUCCESS,
                "%s keeps nothing on disk: a restart of it loses all batches; set appendonly yes", name);
     }

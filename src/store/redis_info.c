@@ -7,17 +7,28 @@
 
 #define WORDS_MAX 8
 
+typedef struct {
+    const char *words[WORDS_MAX];
+    size_t sizes[WORDS_MAX];
+} words_t;
+
+static aq_redis_command_t command_make(const char *const *words, words_t *copy)
+{
+    aq_redis_command_t command = {.words = copy->words, .sizes = copy->sizes};
+
+    for (; command.count < WORDS_MAX && words[command.count] != NULL; command.count++) {
+        copy->words[command.count] = words[command.count];
+        copy->sizes[command.count] = strlen(words[command.count]);
+    }
+    return command;
+}
+
 aq_redis_failure_t aq_redis_words_ask(aq_redis_link_t *link, const char *const *words, aq_redis_read_fn *read,
                                       void *data)
 {
-    const char *copy[WORDS_MAX];
-    size_t sizes[WORDS_MAX];
-    aq_redis_command_t command = {.words = copy, .sizes = sizes};
+    words_t copy;
+    const aq_redis_command_t command = command_make(words, &copy);
 
-    for (; command.count < WORDS_MAX && words[command.count] != NULL; command.count++) {
-        copy[command.count] = words[command.count];
-        sizes[command.count] = strlen(words[command.count]);
-    }
     return aq_redis_ask(link, &command, NULL, read, data);
 }
 
@@ -34,9 +45,13 @@ static aq_redis_failure_t text_read(void *data, const redisReply *reply)
     return AQ_REDIS_DONE;
 }
 
-aq_redis_failure_t aq_redis_info_ask(aq_redis_link_t *link, const char *const *words, char answer[AQ_REDIS_INFO_SIZE])
+aq_redis_failure_t aq_redis_info_ask(aq_redis_link_t *link, int server, const char *const *words,
+                                     char answer[AQ_REDIS_INFO_SIZE])
 {
-    return aq_redis_words_ask(link, words, text_read, answer);
+    words_t copy;
+    const aq_redis_command_t command = command_make(words, &copy);
+
+    return aq_redis_ask_server(link, server, &command, text_read, answer);
 }
 
 int aq_redis_info_has_line(const char *answer, const char *line)
@@ -46,25 +61,25 @@ int aq_redis_info_has_line(const char *answer, const char *line)
     return at != NULL && (at == answer || at[-1] == '\n') && strchr("\r\n", at[strlen(line)]) != NULL;
 }
 
-int aq_redis_info_may_evict(aq_redis_link_t *link)
+int aq_redis_info_may_evict(aq_redis_link_t *link, int server)
 {
     const char *const memory[] = {"INFO", "memory", NULL};
     char answer[AQ_REDIS_INFO_SIZE] = "";
 
-    return aq_redis_info_ask(link, memory, answer) == AQ_REDIS_DONE && strstr(answer, "maxmemory_policy:") != NULL &&
+    return aq_redis_info_ask(link, server, memory, answer) == AQ_REDIS_DONE && strstr(answer, "maxmemory_policy:") != NULL &&
            !aq_redis_info_has_line(answer, "maxmemory_policy:noeviction");
 }
 
-int aq_redis_info_keeps_nothing(aq_redis_link_t *link)
+int aq_redis_info_keeps_nothing(aq_redis_link_t *link, int server)
 {
     const char *const persistence[] = {"INFO", "persistence", NULL};
     const char *const save[] = {"CONFIG", "GET", "save", NULL};
     char answer[AQ_REDIS_INFO_SIZE] = "";
 
-    if (aq_redis_info_ask(link, persistence, answer) != AQ_REDIS_DONE ||
+    if (aq_redis_info_ask(link, server, persistence, answer) != AQ_REDIS_DONE ||
         !aq_redis_info_has_line(answer, "aof_enabled:0")) {
         return 0;
     }
     (void)apr_cpystrn(answer, "?", sizeof(answer));
-    return aq_redis_info_ask(link, save, answer) == AQ_REDIS_DONE && answer[0] == '\0';
+    return aq_redis_info_ask(link, server, save, answer) == AQ_REDIS_DONE && answer[0] == '\0';
 }

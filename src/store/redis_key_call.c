@@ -2,6 +2,8 @@
 /* Calls of the scripts that read and change keys. See redis_key_call.h. */
 #include "store/redis_key_call.h"
 
+#include "store/redis_key_records.h"
+
 #include <apr_strings.h>
 #include <string.h>
 
@@ -15,18 +17,19 @@ aq_redis_failure_t aq_redis_key_call(aq_redis_link_t *link, const aq_redis_key_c
                                      int key_count, const char *const *arguments, int argument_count, apr_pool_t *p,
                                      aq_redis_read_fn *read, void *data)
 {
-    const int count = 3 + key_count + argument_count;
+    const int count = 4 + key_count + argument_count;
     const char **words = apr_palloc(p, (apr_size_t)count * sizeof(*words)), **by_text;
     size_t *sizes = apr_palloc(p, (apr_size_t)count * sizeof(*sizes)), *by_text_sizes;
 
     words[0] = "EVALSHA";
     words[1] = script->sha;
-    words[2] = apr_itoa(p, key_count);
+    words[2] = apr_itoa(p, 1 + key_count);
+    words[3] = AQ_REDIS_KEYS;
     for (int i = 0; i < key_count; i++) {
-        words[3 + i] = keys[i];
+        words[4 + i] = keys[i];
     }
     for (int i = 0; i < argument_count; i++) {
-        words[3 + key_count + i] = arguments[i];
+        words[4 + key_count + i] = arguments[i];
     }
     for (int i = 0; i < count; i++) {
         sizes[i] = strlen(words[i]);
@@ -37,8 +40,8 @@ aq_redis_failure_t aq_redis_key_call(aq_redis_link_t *link, const aq_redis_key_c
     by_text_sizes[0] = strlen("EVAL");
     by_text[1] = script->text;
     by_text_sizes[1] = strlen(script->text);
-    return aq_redis_ask(link, &(aq_redis_command_t){.count = count, .words = words, .sizes = sizes},
-                        &(aq_redis_command_t){.count = count, .words = by_text, .sizes = by_text_sizes}, read, data);
+    return aq_redis_ask(link, &(aq_redis_command_t){.count = count, .words = words, .sizes = sizes, .is_whole = 1},
+                        &(aq_redis_command_t){.count = count, .words = by_text, .sizes = by_text_sizes, .is_whole = 1}, read, data);
 }
 
 apr_status_t aq_redis_status_of(aq_redis_failure_t failure)

@@ -14,7 +14,7 @@ typedef struct {
 /* `text` must outlive it. */
 apr_status_t aq_redis_key_call_prepare(aq_redis_key_call_t *script, const char *text);
 
-/* Calls with those keys and arguments, and has the answer read. `p` is for scratch. See aq_redis_ask. */
+/* Calls with AQ_REDIS_KEYS, which never exists, those keys and arguments, and has the answer read. `p` is for scratch. See aq_redis_ask. */
 aq_redis_failure_t aq_redis_key_call(aq_redis_link_t *link, const aq_redis_key_call_t *script, const char *const *keys,
                                      int key_count, const char *const *arguments, int argument_count, apr_pool_t *p,
                                      aq_redis_read_fn *read, void *data);

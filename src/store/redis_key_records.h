@@ -17,6 +17,7 @@
  *         limit:NAME            as above
  *
  *     aq:{keys}:lock            held by apiquotactl while it edits
+ *     aq:{keys}:                never exists; KEYS[1] of each script, see is_whole in redis_link.h
  *
  * Other fields are kept, and mean nothing; what no text can hold is JSON in a field "json:NAME". A value that is not of its
  * kind becomes a member of the wrong type, which the rules of keys files refuse, with their words.
@@ -47,17 +48,17 @@ json_t *aq_redis_key_entry_read(const redisReply *reply, apr_pool_t *p, const ch
 apr_array_header_t *aq_redis_key_entry_fields(apr_pool_t *p, const json_t *entry);
 
 /*
- * Reads one record or more. KEYS[1…] their names; ARGV[1] "key": one key, and its tenant behind it; "tenant": as it is
+ * Reads one record or more. KEYS[2…] their names; ARGV[1] "key": one key, and its tenant behind it; "tenant": as it is
  * needed to answer requests; "all": everything. Reply: for each nil, where there is none; a text, why it is no record; or
  * its fields and values in turn. A record has 64 fields and 16 kB at most. A constant.
  */
 const char *aq_redis_key_script_read(void);
 
-/* Walks names: KEYS[1] any of them, ARGV[1] cursor. Reply: cursor, names. A constant. */
+/* Walks names: ARGV[1] cursor. Reply: cursor, names. A constant. */
 const char *aq_redis_key_script_walk(void);
 
 /*
- * Changes records, all or none. KEYS[1…] their names; ARGV for each: the number of fields that go and they, the number of
+ * Changes records, all or none. KEYS[2…] their names; ARGV for each: the number of fields that go and they, the number of
  * those that are set and they with their values; -1 in place of the first: the record goes. A constant.
  */
 const char *aq_redis_key_script_change(void);

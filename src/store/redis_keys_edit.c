@@ -18,7 +18,7 @@
 
 static const char lock_name[] = AQ_REDIS_KEYS_LOCK;
 static const char script_unlock[] =
-    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end\n"
+    "if redis.call('GET', KEYS[2]) == ARGV[1] then return redis.call('DEL', KEYS[2]) end\n"
     "return 0\n";
 
 /* One call of a script, by its text's name. */
@@ -187,8 +187,8 @@ apr_status_t aq_redis_keys_read_all(apr_pool_t *p, aq_redis_link_t *link, json_t
     *document = NULL;
     *error = NULL;
     do {
-        rv = call(p, link, aq_redis_key_script_walk(), texts(p, AQ_REDIS_KEYS_LOCK), texts(p, walk.cursor), walk_read,
-                  &walk, error);
+        rv = call(p, link, aq_redis_key_script_walk(), apr_array_make(p, 0, sizeof(const char *)), texts(p, walk.cursor),
+                  walk_read, &walk, error);
     } while (rv == APR_SUCCESS && strcmp(walk.cursor, "0") != 0);
     names = names_of(p, walk.names);
     for (int first = 0; rv == APR_SUCCESS && first < names->nelts; first += AQ_REDIS_KEYS_PAGE) {

@@ -33,6 +33,7 @@ static const char *const failure_names[AQ_REDIS_FAILURES] = {
     [AQ_REDIS_MOVED] = "moved",
     [AQ_REDIS_ASK] = "ask",
     [AQ_REDIS_CLUSTERDOWN] = "clusterdown",
+    [AQ_REDIS_MOVING] = "moving",
 };
 
 const char *aq_redis_failure_name(aq_redis_failure_t failure)
@@ -218,6 +219,18 @@ int aq_redis_link_server(const aq_redis_link_t *link, int from)
         }
     }
     return -1;
+}
+
+int aq_redis_link_server_of(const aq_redis_link_t *link, const char *key)
+{
+    return link->slots != NULL ? (int)aq_redis_cluster_node_of(link, key) : 0;
+}
+
+uint64_t aq_redis_link_place_of(const aq_redis_link_t *link, const char *key)
+{
+    const unsigned node = (unsigned)aq_redis_link_server_of(link, key);
+
+    return (uint64_t)(node + 1) << 32 | atomic_load(&link->nodes[node].generation);
 }
 
 int aq_redis_link_is_down(const aq_redis_link_t *link)

@@ -11,7 +11,7 @@
  * Which server a command goes to is the link's business: callers name no servers. Behind sentinels it is the master, which
  * the link asks for when it is opened and, by its timer, whenever the master fails and once a second besides. In a cluster it
  * is the node that has the slot of the command's first key (see redis_slot.h), so all keys of a command must be in one slot,
- * by a hash tag in braces. MOVED and ASK are followed within the same budget.
+ * by a hash tag in braces. MOVED and ASK are followed within the same budget, but for commands that need their slot whole.
  *
  * Circuit breaker, one a process and server. A connection that fails opens it, and while it is open every call fails at once with
  * AQ_REDIS_DOWN. aq_redis_link_tend, called by a timer, tries the server and closes it again: first after a tenth of a
@@ -51,16 +51,23 @@ typedef enum {
     AQ_REDIS_MOVED,       /* the key is at another node of the cluster; what was asked was not done */
     AQ_REDIS_ASK,         /* the same, while its slot is being moved */
     AQ_REDIS_CLUSTERDOWN, /* the cluster has no node for the key, or is cut off from its other half */
+    AQ_REDIS_MOVING,      /* the slot is being moved, and a part of it is not enough; what was asked was not done */
     AQ_REDIS_FAILURES
 } aq_redis_failure_t;
 
 typedef struct aq_redis_link_t aq_redis_link_t;
 
-/* One command. */
+/*
+ * One command. `is_whole`: it is right only where all keys of its slot are, since it looks at others than it names. While the
+ * slot is moved, key by key, it fails with AQ_REDIS_MOVING. For that its first key has to be one that never exists: a node
+ * that moves a slot away does what is asked of keys that it still has, and would find others gone. `stays`: where its slot
+ * has gone to another server it fails with AQ_REDIS_MOVED, and is done only when it is asked again, there.
+ */
 typedef struct {
     int count;
     const char **words;
     const size_t *sizes;
+    int is_whole, stays;
 } aq_redis_command_t;
 
 /*
@@ -131,6 +138,12 @@ void aq_redis_ask_all(aq_redis_link_t *link, aq_redis_question_t *questions, uns
  * where there is none. A cluster may have others a moment later.
  */
 int aq_redis_link_server(const aq_redis_link_t *link, int from);
+
+/* The number of the server that `key` is asked for at; in a cluster that is not known yet, of any. */
+int aq_redis_link_server_of(const aq_redis_link_t *link, const char *key);
+
+/* A number, never 0, that is another one whenever `key` is asked for at another server. */
+uint64_t aq_redis_link_place_of(const aq_redis_link_t *link, const char *key);
 
 /* As aq_redis_ask, of server number `server`, for a command that names no key. */
 aq_redis_failure_t aq_redis_ask_server(aq_redis_link_t *link, int server, const aq_redis_command_t *command,

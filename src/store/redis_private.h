@@ -207,6 +207,9 @@ int aq_redis_cluster_tend(aq_redis_link_t *link);
 /* The node that a command is to be sent to. */
 unsigned aq_redis_cluster_route(const aq_redis_link_t *link, const aq_redis_command_t *command);
 
+/* The node that has a key's slot; any where that is not known. */
+unsigned aq_redis_cluster_node_of(const aq_redis_link_t *link, const char *key);
+
 /* 1 where the slot of the command is being moved. */
 int aq_redis_cluster_is_moving(const aq_redis_link_t *link, const aq_redis_command_t *command);
 

@@ -16,6 +16,8 @@
 #include <string.h>
 
 #define LOG_PAUSE_MS INT64_C(10000)
+/* So often a call is made, where the queue goes to another server of a cluster each time. */
+#define PLACES_MAX 3
 
 /* ---- calls ------------------------------------------------------------------------------------------------------ */
 
@@ -88,12 +90,14 @@ static apr_status_t status_of(aq_redis_failure_t failure)
     case AQ_REDIS_DOWN:
     case AQ_REDIS_REFUSED:
     case AQ_REDIS_CLOSED:
+    case AQ_REDIS_CLUSTERDOWN:
         return ECONNREFUSED;
     case AQ_REDIS_OOM:
         return APR_ENOMEM;
     case AQ_REDIS_LOADING:
     case AQ_REDIS_BUSY:
-        return APR_EBUSY;
+    case AQ_REDIS_MOVING:
+        return EBUSY; /* not APR_EBUSY, which tells of a lock */
     case AQ_REDIS_READONLY:
     case AQ_REDIS_MISCONF:
         return EROFS;
@@ -109,28 +113,32 @@ static int is_doubtful(aq_redis_failure_t failure)
     return failure == AQ_REDIS_TIMEOUT || failure == AQ_REDIS_CLOSED || failure == AQ_REDIS_PROTOCOL;
 }
 
-/* There may be no timer in this process that tries a server which is away: whoever comes when it is time does. */
+/*
+ * There may be no timer in this process that tries a server which is away, and follows a failover: whoever comes when it is
+ * time does.
+ */
 static void server_tend(aq_redis_queue_t *queue)
 {
-    if (aq_redis_link_is_down(queue->link) && pthread_mutex_trylock(&queue->tend_mutex) == 0) {
+    if (pthread_mutex_trylock(&queue->tend_mutex) == 0) {
         (void)aq_redis_link_tend(queue->link);
         (void)pthread_mutex_unlock(&queue->tend_mutex);
     }
 }
 
-/* A server that was away may be another, or have been told otherwise. */
+/* A server that was away, or that has the queue since a failover, may be another, or have been told otherwise. */
 static apr_status_t durability_check(aq_redis_call_t *call)
 {
     aq_redis_queue_t *queue = call->queue;
+    const uint64_t place = aq_redis_link_place_of(queue->link, AQ_REDIS_QUEUE_PREFIX);
     int64_t now_ms = aq_clock_boot_ms(), refused_at_ms = atomic_load(&queue->refused_at_ms);
     const char *error;
 
-    if (atomic_load(&queue->is_checked)) {
+    if (atomic_load(&queue->checked_place) == place) {
         return APR_SUCCESS;
     }
     apr_status_t rv = aq_redis_durability_check(call->pool, queue->link, queue->durability, &error);
     if (rv == APR_SUCCESS) {
-        atomic_store(&queue->is_checked, 1);
+        atomic_store(&queue->checked_place, place);
     } else if (rv == APR_EGENERAL && (refused_at_ms == 0 || now_ms - refused_at_ms >= LOG_PAUSE_MS) &&
                atomic_compare_exchange_strong(&queue->refused_at_ms, &refused_at_ms, now_ms)) {
         AQ_LOG(AQ_LOG_ERROR, 442, APR_SUCCESS, "the queue is not used: %s", error);
@@ -151,8 +159,8 @@ static aq_redis_failure_t ask(aq_redis_call_t *call)
         sizes[i] = strlen(words[i]);
         text_sizes[i] = strlen(with_text[i]);
     }
-    const aq_redis_command_t command = {.count = call->words->nelts, .words = words, .sizes = sizes};
-    const aq_redis_command_t otherwise = {.count = call->words->nelts, .words = with_text, .sizes = text_sizes};
+    const aq_redis_command_t command = {.count = call->words->nelts, .words = words, .sizes = sizes, .is_whole = 1, .stays = 1};
+    const aq_redis_command_t otherwise = {.count = call->words->nelts, .words = with_text, .sizes = text_sizes, .is_whole = 1, .stays = 1};
     return aq_redis_ask(call->queue->link, &command, &otherwise, answer_read, call);
 }
 
@@ -171,15 +179,18 @@ apr_status_t aq_redis_call_make(aq_redis_call_t *call, aq_redis_answer_fn *read,
     call->read = read;
     call->data = data;
     server_tend(call->queue);
-    if ((rv = durability_check(call)) != APR_SUCCESS) {
-        return rv;
+    aq_redis_failure_t failure = AQ_REDIS_MOVED;
+    for (int i = 0; failure == AQ_REDIS_MOVED && i < PLACES_MAX; i++) {
+        if ((rv = durability_check(call)) != APR_SUCCESS) {
+            return rv;
+        }
+        failure = ask(call);
     }
-    aq_redis_failure_t failure = ask(call);
     if (failure == AQ_REDIS_DONE) {
         return of_codes[call->code];
     }
     call->is_doubtful = is_doubtful(failure);
-    atomic_store(&call->queue->is_checked, 0);
+    atomic_store(&call->queue->checked_place, 0);
     return status_of(failure);
 }
 

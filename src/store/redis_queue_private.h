@@ -42,7 +42,7 @@ typedef struct {
     const char *home_url; /* "" where there is none */
     aq_redis_durability_t durability;
     aq_redis_script_t script;
-    atomic_int is_checked; /* that the server is durable, since it was last away */
+    _Atomic uint64_t checked_place; /* of the server that was durable; 0: none, since it was last away */
     _Atomic int64_t refused_at_ms;
     pthread_mutex_t tend_mutex; /* one thread at a time tries a server that is away */
     char owner[AQ_REDIS_NAME_SIZE / 2];

@@ -28,7 +28,7 @@
  * Nothing but x:, h: and ep: goes by itself: what is not over is never trimmed. What a verb looks at is indexed by state, so
  * that finished batches cost nothing; a claim reads the tenants that have jobs ready, up to the first that may run.
  *
- *     KEYS    "aq:{q}:"
+ *     KEYS    "aq:{q}:", which never exists: see is_whole in redis_link.h
  *     ARGV    verb, then what is said above each verb
  *     reply   a code (aq_redis_code_t), then what the verb says
  */

@@ -126,9 +126,20 @@ apr_status_t aq_redis_secret_read(apr_pool_t *p, aq_redis_link_t *link, aq_hash_
 
 /* ---- the server ------------------------------------------------------------------------------------------------- */
 
+/* The first of the servers that is so; -1: none. */
+static int server_find(aq_redis_link_t *link, int (*is_so)(aq_redis_link_t *link, int server))
+{
+    int server = aq_redis_link_server(link, 0);
+
+    while (server >= 0 && !is_so(link, server)) {
+        server = aq_redis_link_server(link, server + 1);
+    }
+    return server;
+}
+
 static void memory_check(aq_redis_link_t *link)
 {
-    if (aq_redis_info_may_evict(link)) {
+    if (server_find(link, aq_redis_info_may_evict) >= 0) {
         AQ_LOG(AQ_LOG_WARNING, 424, APR_SUCCESS,
                "%s may throw counters away when its memory is full: set maxmemory-policy noeviction",
                aq_redis_link_address(link)->name);
@@ -137,7 +148,7 @@ static void memory_check(aq_redis_link_t *link)
 
 static void persistence_check(aq_redis_link_t *link)
 {
-    if (aq_redis_info_keeps_nothing(link)) {
+    if (server_find(link, aq_redis_info_keeps_nothing) >= 0) {
         AQ_LOG(AQ_LOG_WARNING, 425, APR_SUCCESS,
                "%s keeps nothing on disk: a restart of it begins all counters anew; set appendonly yes, or save",
                aq_redis_link_address(link)->name);

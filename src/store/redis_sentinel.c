@@ -47,7 +47,11 @@ static aq_redis_failure_t sentinel_ask(aq_redis_link_t *link, unsigned index, aq
     if (connection == NULL || !aq_redis_node_resolve(link, &link->nodes[index])) {
         return AQ_REDIS_REFUSED;
     }
-    return aq_redis_connection_ask(connection, words, try_ms < deadline_ms ? try_ms : deadline_ms, master_read, at);
+    const aq_redis_failure_t failure =
+        aq_redis_connection_ask(connection, words, try_ms < deadline_ms ? try_ms : deadline_ms, master_read, at);
+    /* Any thread may be the one that asks: kept, there would soon be one connection a thread. */
+    aq_redis_connection_close(connection);
+    return failure;
 }
 
 static void nobody_knows(aq_redis_link_t *link, aq_redis_failure_t failure)

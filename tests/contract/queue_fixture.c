@@ -2,8 +2,8 @@
 #include "contract/queue_fixture.h"
 
 #include "store/redis_queue.h"
-#include "store/redis_queue_setting.h"
 #include "store/sqlite_queue.h"
+#include "unit/redis_cluster_fixture.h"
 #include "unit/redis_fixture.h"
 
 #include <apr_strings.h>
@@ -37,6 +37,8 @@ static apr_status_t sqlite_open(const char *path, aq_queue_t **q, const char **e
 
 /* ---- Redis: a server of its own for each queue, since one holds one queue ---------------------------------------- */
 
+static const aq_redis_queue_options_t redis_options = {.machine = "machine-a", .durability = AQ_REDIS_DURABLE_NONE};
+
 static const char *redis_path_new(void)
 {
     return redis_fixture_start(NULL).socket;
@@ -44,20 +46,28 @@ static const char *redis_path_new(void)
 
 static apr_status_t redis_open(const char *path, aq_queue_t **q, const char **error)
 {
-    return queue_open_on(path, "machine-a", q, error);
+    const char *const words[] = {apr_pstrcat(fixture_pool, "unix:", path, NULL), "budget=10s"};
+    aq_redis_address_t *address;
+    apr_status_t rv = aq_redis_address_parse(fixture_pool, words, 2, &address, error);
+
+    return rv == APR_SUCCESS ? aq_redis_queue_open(fixture_pool, address, &redis_options, q, error) : rv;
 }
 
-apr_status_t queue_open_on(const char *socket, const char *machine, aq_queue_t **q, const char **error)
+/* ---- A cluster: of this program, emptied for each queue ----------------------------------------------------------- */
+
+static const char *cluster_path_new(void)
 {
-    const char *const words[] = {apr_pstrcat(fixture_pool, "unix:", socket, NULL), "budget=10s", "durability=none"};
-    const aq_redis_queue_options_t options = {.machine = machine, .durability = AQ_REDIS_DURABLE_NONE};
-    aq_redis_queue_setting_t *setting;
-    apr_status_t rv = aq_redis_queue_setting_parse(fixture_pool, words, 3, &setting, error);
-
-    return rv == APR_SUCCESS ? aq_redis_queue_open(fixture_pool, setting->address, &options, q, error) : rv;
+    redis_cluster_fixture_empty();
+    return "";
 }
 
-/* ---- both ------------------------------------------------------------------------------------------------------- */
+static apr_status_t cluster_open(const char *path, aq_queue_t **q, const char **error)
+{
+    (void)path;
+    return aq_redis_queue_open(fixture_pool, redis_cluster_fixture_address(), &redis_options, q, error);
+}
+
+/* ---- all -------------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -66,6 +76,7 @@ static const struct {
 } queue_kinds[] = {
     {"sqlite", sqlite_path_new, sqlite_open},
     {"redis", redis_path_new, redis_open},
+    {"redis", cluster_path_new, cluster_open},
 };
 
 const char *queue_path_new(void)
@@ -93,11 +104,32 @@ static void kind_redis(void)
     kind = 1;
 }
 
+static void kind_cluster(void)
+{
+    kind = 2;
+}
+
+static void prepare_sqlite(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, kind_sqlite, NULL);
+}
+
+static void prepare_redis(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, kind_redis, NULL);
+}
+
+static void prepare_cluster(TCase *tests)
+{
+    redis_cluster_fixture_add(tests);
+    tcase_add_checked_fixture(tests, kind_cluster, NULL);
+}
+
 int queue_fixture_run(const char *name, void (*add)(TCase *tests))
 {
-    static void (*const choose[])(void) = {kind_sqlite, kind_redis};
+    static void (*const prepare[])(TCase *tests) = {prepare_sqlite, prepare_redis, prepare_cluster};
 
-    return fixture_run_each(name, 2, choose, add);
+    return fixture_run_each(name, 3, prepare, add);
 }
 
 aq_batch_t queue_batch(const char *tenant, int n)

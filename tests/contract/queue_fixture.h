@@ -10,14 +10,12 @@
 
 #define LEASE_MS 30000
 
-/* Where a queue of this test alone is to be, new and empty: a file in the fixture's folder, or a Redis of its own. */
+/* Where a queue of this test alone is to be, new and empty: a file in the fixture's folder, a Redis of its own, or the
+ * program's cluster. */
 const char *queue_path_new(void);
 
 /* Opens the queue at `path` for this process; a forked child opens its own. */
 aq_queue_t *queue_open(const char *path);
-
-/* Opens the queue in the Redis at this socket as a machine of that name does. */
-apr_status_t queue_open_on(const char *socket, const char *machine, aq_queue_t **q, const char **error);
 
 /* Runs all tests on each kind of queue; what main returns. */
 int queue_fixture_run(const char *name, void (*add)(TCase *tests));

@@ -3,6 +3,6 @@
 
 # pylint: disable=unused-import
 from harness.fixtures import (  # noqa: F401
-    backend, dead_backend, keys, log_guard, mpm, pytest_configure, pytest_generate_tests,
+    backend, cluster, dead_backend, keys, log_guard, mpm, pytest_configure, pytest_generate_tests,
     pytest_runtest_makereport, pytest_runtest_setup, redis, redis_started, server, shared_server,
-    small_tmpfs)
+    six_fixture, small_tmpfs)

@@ -9,7 +9,7 @@ import pytest
 
 from harness import checks, confs, exposition, paths
 from harness.client import statuses
-from harness.cluster import Cluster, Move
+from harness.cluster import Move
 from harness.counted import DAY, ITEM, SAID, Load, calls, conf, remaining
 from harness.waiting import eventually
 
@@ -18,21 +18,6 @@ FOLLOWED_S = 60
 # Of the tenant, of the address, and of the endpoint: three homes.
 HOMES = confs.plan("basic", "day 100000/day headers=primary", "place 100000/day per=ip headers=suffix:Place",
                    "end 100000/day per=endpoint headers=none")
-
-
-@pytest.fixture(name="six", scope="module")
-def six_fixture():
-    running = Cluster()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def cluster(six):
-    """The cluster of this file, empty; it is mended after the test."""
-    six.empty()
-    yield six
-    six.mend()
 
 
 @pytest.fixture
@@ -125,9 +110,7 @@ def test_f38_killed_node_is_replaced_under_load_and_the_others_count_on(machine,
     assert statuses(web.burst(20, ITEM, key=key)) == {200: 20}
     home = cluster.homes("t")[0]
     dying = cluster.owner(home)
-    offset = int(dying.info("replication")["master_repl_offset"])
-    replica = next(node for node in cluster.nodes if node.info("replication").get("master_port") == str(dying.port))
-    eventually(lambda: int(replica.info("replication")["slave_repl_offset"]) >= offset, 30, what="replication")
+    cluster.replicated(dying)
     with Load(web, key) as load:
         load.goes_on()
         heir = cluster.kill(dying)

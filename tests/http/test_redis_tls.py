@@ -5,7 +5,6 @@ import contextlib
 import re
 import socket
 import ssl
-import subprocess
 import threading
 
 import pytest
@@ -13,12 +12,9 @@ import pytest
 from harness import redis as redis_server
 from harness.counted import conf, remaining
 from harness.ports import PortLease
-from harness.tls import Authority
+from harness.tls import HAS_TLS, Authority, needs_tls
 
-HAS_TLS = subprocess.run(["pkg-config", "--exists", "hiredis_ssl"], check=False).returncode == 0
 NAME = "redis.test"
-
-needs_tls = pytest.mark.skipif(not HAS_TLS, reason="hiredis has no TLS here: it came with 1.0, Debian 12 has 0.14")
 
 
 def assert_refused(output):
@@ -38,17 +34,11 @@ def key(keys):
 
 @pytest.fixture
 def secured(redis_started):
-    """secured(certificate, …) -> (a Redis that shows it, its address): one that wants a certificate of its clients."""
-    leases = []
-
-    def start(authority, shown, *options):
-        leases.append(PortLease())
-        running = redis_started("--tls-port", str(leases[-1].port), "--tls-cert-file", str(shown[0]), "--tls-key-file",
-                                str(shown[1]), "--tls-ca-cert-file", str(authority.file), *options)
-        return running, f"rediss://127.0.0.1:{leases[-1].port}"
-    yield start
-    for lease in leases:
-        lease.release()
+    """secured(authority, certificate) -> (a Redis that shows it, its address): one that wants a certificate of its clients."""
+    def start(authority, shown):
+        running = redis_started(tls=(*shown, authority.file))
+        return running, running.url
+    return start
 
 
 @pytest.fixture

@@ -118,26 +118,26 @@ const char *fixture_log_last(unsigned number)
     return "";
 }
 
-static TCase *case_make(const char *name, void (*before)(void), void (*add)(TCase *tests))
+static TCase *case_make(const char *name, void (*prepare)(TCase *tests), void (*add)(TCase *tests))
 {
     TCase *tests = tcase_create(name);
 
     tcase_add_unchecked_fixture(tests, folder_make, folder_remove);
     tcase_add_checked_fixture(tests, pool_make, pool_destroy);
-    if (before != NULL) {
-        tcase_add_checked_fixture(tests, before, NULL);
+    if (prepare != NULL) {
+        prepare(tests);
     }
     tcase_set_timeout(tests, 60);
     add(tests);
     return tests;
 }
 
-int fixture_run_each(const char *name, int count, void (*const before[])(void), void (*add)(TCase *tests))
+int fixture_run_each(const char *name, int count, void (*const prepare[])(TCase *tests), void (*add)(TCase *tests))
 {
     Suite *suite = suite_create(name);
 
     for (int i = 0; i < count; i++) {
-        suite_add_tcase(suite, case_make(name, before[i], add));
+        suite_add_tcase(suite, case_make(name, prepare[i], add));
     }
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
@@ -148,7 +148,7 @@ int fixture_run_each(const char *name, int count, void (*const before[])(void), 
 
 int fixture_run(const char *name, void (*add)(TCase *tests))
 {
-    static void (*const nothing[])(void) = {NULL};
+    static void (*const nothing[])(TCase *tests) = {NULL};
 
     return fixture_run_each(name, 1, nothing, add);
 }

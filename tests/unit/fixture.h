@@ -32,7 +32,7 @@ const char *fixture_log_last(unsigned number);
 /* Runs a suite of one test case, whose tests `add` adds, with the folder and the pool; what main returns. */
 int fixture_run(const char *name, void (*add)(TCase *tests));
 
-/* The same, all tests `count` times, each time behind one of `before` (NULL: nothing). */
-int fixture_run_each(const char *name, int count, void (*const before[])(void), void (*add)(TCase *tests));
+/* The same, all tests `count` times, each time with the fixtures that one of `prepare` adds (NULL: none). */
+int fixture_run_each(const char *name, int count, void (*const prepare[])(TCase *tests), void (*add)(TCase *tests));
 
 #endif

@@ -174,16 +174,21 @@ const aq_redis_address_t *redis_cluster_fixture_address(void)
     return address;
 }
 
+void redis_cluster_fixture_empty(void)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+    for (unsigned i = 0; i < REDIS_CLUSTER_NODES; i++) {
+        ck_assert_str_eq(say(i, "FLUSHALL"), "OK");
+    }
+}
+
 aq_counter_store_t *redis_cluster_fixture_store(const aq_redis_counters_options_t *options)
 {
     aq_counter_store_t *store;
     const char *error = "";
     apr_status_t rv;
 
-    (void)signal(SIGPIPE, SIG_IGN);
-    for (unsigned i = 0; i < REDIS_CLUSTER_NODES; i++) {
-        ck_assert_str_eq(say(i, "FLUSHALL"), "OK");
-    }
+    redis_cluster_fixture_empty();
     rv = aq_redis_counters_open(fixture_pool, redis_cluster_fixture_address(), options, &store, &error);
     ck_assert_msg(rv == APR_SUCCESS, "%s", error);
     return store;

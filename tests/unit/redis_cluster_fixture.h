@@ -17,6 +17,8 @@ void redis_cluster_fixture_add(TCase *tests);
 /* Its address, in the pool, with a budget that a busy machine keeps. */
 const aq_redis_address_t *redis_cluster_fixture_address(void);
 
+void redis_cluster_fixture_empty(void);
+
 /* Empties it, and opens a store on it, as redis_fixture_store_with does. */
 aq_counter_store_t *redis_cluster_fixture_store(const aq_redis_counters_options_t *options);
 

@@ -21,17 +21,18 @@ PATIENT_MS, HASTY_MS = 60000, 2000
 class Node(Redis):
     """A node that knows by heart who it is; the cluster says who the others are."""
 
-    def __init__(self, number):
+    def __init__(self, number, tls=None):
         self._bus = PortLease()
         self.id = f"{number:040x}"
         super().__init__("--cluster-enabled", "yes", "--cluster-port", str(self._bus.port),
                          "--cluster-node-timeout", str(PATIENT_MS), "--cluster-allow-replica-migration", "no",
-                         "--repl-diskless-sync-delay", "0", started=False)
+                         "--repl-diskless-sync-delay", "0", *(("--tls-cluster", "yes") if tls else ()), tls=tls,
+                         started=False)
 
     def line(self, is_myself, master, slots):
         flags = ("myself," if is_myself else "") + ("master" if master is None else "slave")
         epoch = int((master or self).id, 16)
-        return (f"{self.id} 127.0.0.1:{self.port}@{self._bus.port} {flags} {master.id if master else '-'} 0 0 {epoch} "
+        return (f"{self.id} 127.0.0.1:{self.told_port}@{self._bus.port} {flags} {master.id if master else '-'} 0 0 {epoch} "
                 f"connected{f' {slots[0]}-{slots[1]}' if slots else ''}\n")
 
     def nodes_write(self, text):
@@ -43,10 +44,11 @@ class Node(Redis):
 
 
 class Cluster:
-    """`nodes`: three masters, and behind them the replica of each, as they are at the start."""
+    """`nodes`: three masters, and behind them the replica of each, as they are at the start. `tls` as of a Redis."""
 
-    def __init__(self):
-        self.nodes = [Node(number + 1) for number in range(2 * MASTERS)]
+    def __init__(self, tls=None):
+        self._scheme = "rediss+cluster" if tls else "redis+cluster"
+        self.nodes = [Node(number + 1, tls) for number in range(2 * MASTERS)]
         for node in self.nodes:
             node.nodes_write("".join(self._line(other, node) for other in self.nodes)
                              + f"vars currentEpoch {2 * MASTERS} lastVoteEpoch 0\n")
@@ -61,8 +63,8 @@ class Cluster:
 
     @property
     def url(self):
-        places = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
-        return f"redis+cluster://{places}"
+        places = ",".join(f"127.0.0.1:{node.told_port}" for node in self.nodes[:2])
+        return f"{self._scheme}://{places}"
 
     def is_whole(self):
         """True where each node knows that all slots are served, and each replica follows its master."""
@@ -81,8 +83,18 @@ class Cluster:
         slot = self.live()[0].say("CLUSTER", "KEYSLOT", key)
         for first, last, master, *_ in self.live()[0].say("CLUSTER", "SLOTS"):
             if first <= slot <= last:
-                return next(node for node in self.nodes if node.port == master[1])
+                return next(node for node in self.nodes if master[1] in (node.port, node.tls_port))
         raise AssertionError(f"nobody has slot {slot}")
+
+    def replica_of(self, master):
+        return next(one for one in self.live() if one.info("replication").get("master_port") == str(master.told_port))
+
+    def replicated(self, master):
+        """Waits until its replica has all that it has now."""
+        wanted = int(master.info("replication")["master_repl_offset"])
+        replica = self.replica_of(master)
+        eventually(lambda: int(replica.info("replication")["slave_repl_offset"]) >= wanted, READY_TIMEOUT_S,
+                   what="replication")
 
     def homes(self, kind=""):
         """The counters' keys in all masters."""
@@ -94,18 +106,23 @@ class Cluster:
 
     def kill(self, node):
         """Kills a master, and has the others see it soon. Returns its replica, which is to be master then."""
-        heir = next(one for one in self.live() if one.info("replication").get("master_port") == str(node.port))
+        heir = self.replica_of(node)
         for one in self.live():
             one.say("CONFIG", "SET", "cluster-node-timeout", HASTY_MS)
         node.kill()
         return heir
+
+    def durable(self, *nodes):
+        """Has them sync each answer, until mend()."""
+        for node in nodes:
+            node.say("CONFIG", "SET", "appendonly", "yes", "appendfsync", "always")
 
     def mend(self):
         """Starts what was killed, and waits until all are as patient and whole as at the start."""
         for node in self.nodes:
             if not node.is_running():
                 node.start()
-            node.say("CONFIG", "SET", "cluster-node-timeout", PATIENT_MS)
+            node.say("CONFIG", "SET", "cluster-node-timeout", PATIENT_MS, "appendonly", "no")
         eventually(self.is_whole, READY_TIMEOUT_S, what="a whole cluster")
 
     def close(self):
@@ -118,20 +135,21 @@ class Move:
 
     def __init__(self, cluster, key):
         self._cluster, self._source = cluster, cluster.owner(key)
-        self._target = next(node for node in cluster.masters() if node is not self._source)
+        self.target = next(node for node in cluster.masters() if node is not self._source)
         self._slot = self._source.say("CLUSTER", "KEYSLOT", key)
 
     def begin(self):
         """From here on new keys of the slot are at the target: the source answers ASK."""
-        self._target.say("CLUSTER", "SETSLOT", self._slot, "IMPORTING", self._source.id)
-        self._source.say("CLUSTER", "SETSLOT", self._slot, "MIGRATING", self._target.id)
+        self.target.say("CLUSTER", "SETSLOT", self._slot, "IMPORTING", self._source.id)
+        self._source.say("CLUSTER", "SETSLOT", self._slot, "MIGRATING", self.target.id)
 
     def keys(self):
         """The keys that are there go over."""
-        for key in self._source.say("CLUSTER", "GETKEYSINSLOT", self._slot, 100):
-            self._source.say("MIGRATE", "127.0.0.1", self._target.port, key, 0, 5000)
+        while keys := self._source.say("CLUSTER", "GETKEYSINSLOT", self._slot, 100):
+            for key in keys:
+                self._source.say("MIGRATE", "127.0.0.1", self.target.port, key, 0, 5000)
 
     def end(self):
         """The target has the slot: the source answers MOVED."""
-        for node in (self._target, self._source, *self._cluster.masters()):
-            node.say("CLUSTER", "SETSLOT", self._slot, "NODE", self._target.id)
+        for node in (self.target, self._source, *self._cluster.masters()):
+            node.say("CLUSTER", "SETSLOT", self._slot, "NODE", self.target.id)

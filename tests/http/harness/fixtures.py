@@ -14,6 +14,7 @@ import pytest
 
 from . import paths, processes
 from .backend import Backend, DeadBackend
+from .cluster import Cluster
 from .httpd import Httpd
 from .keys import Keys
 from .redis import Redis
@@ -110,14 +111,30 @@ def dead_backend():
     dead.close()
 
 
+@pytest.fixture(name="six", scope="session")
+def six_fixture():
+    """One cluster for all tests of a process, since it takes seconds; not to be asked for but by `cluster`."""
+    running = Cluster()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def cluster(six):
+    """A cluster of six nodes, empty; it is mended after the test. Ask for it before `server`."""
+    six.empty()
+    yield six
+    six.mend()
+
+
 @pytest.fixture
 def redis_started():
-    """redis_started(*options) -> a Redis, as many as a test likes. Servers that ask them are to end first, so ask for this
+    """redis_started(*options, tls=None) -> a Redis, as many as a test likes. Servers that ask them are to end first, so ask for this
     before `server`."""
     made = []
 
-    def make(*options):
-        made.append(Redis(*options))
+    def make(*options, **how):
+        made.append(Redis(*options, **how))
         return made[-1]
     yield make
     for running in made:

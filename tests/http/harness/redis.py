@@ -38,20 +38,30 @@ def _program(folder):
 
 
 class Redis:
-    """A server. `options` are of its command line: Redis("--maxmemory", "2mb"). Commands log in with `password`."""
+    """A server. `options` are of its command line: Redis("--maxmemory", "2mb"). Commands log in with `password`.
 
-    def __init__(self, *options, password=None, started=True):
+    tls: (certificate, key, file of the authority): it listens for TLS, too, at `tls_port`, and wants certificates of clients.
+    """
+
+    def __init__(self, *options, password=None, tls=None, started=True):
         self._folder = tempfile.mkdtemp(prefix="apiquota-redis-")
         self.folder = f"{self._folder}/data"
         os.mkdir(self.folder)
         self._lease, self._options, self._process = PortLease(), options, None
         self.port, self.password = self._lease.port, password
+        self._tls, self._tls_lease = tls, PortLease() if tls else None
+        self.tls_port = self._tls_lease.port if tls else None
         if started:
             self.start()
 
     @property
     def url(self):
-        return f"redis://127.0.0.1:{self.port}"
+        return f"rediss://127.0.0.1:{self.tls_port}" if self.tls_port else f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def told_port(self):
+        """The one that other servers and clients are told."""
+        return self.tls_port or self.port
 
     @property
     def pid(self):
@@ -67,7 +77,16 @@ class Redis:
 
     def _arguments(self):
         return ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-                "--dir", self.folder, *(("--requirepass", self.password) if self.password else ()), *self._options)
+                "--dir", self.folder, *(("--requirepass", self.password) if self.password else ()),
+                *(f"--{word}" if at % 2 == 0 else word for at, word in enumerate(self.tls_settings())), *self._options)
+
+    def tls_settings(self):
+        """Names and values of its configuration in turn; none without TLS. Between servers there is TLS as well."""
+        if not self._tls:
+            return ()
+        certificate, key, authority = map(str, self._tls)
+        return ("tls-port", str(self.tls_port), "tls-cert-file", certificate, "tls-key-file", key, "tls-ca-cert-file",
+                authority, "tls-replication", "yes")
 
     def kill(self):
         """Ends it at once."""
@@ -88,6 +107,8 @@ class Redis:
         if self.is_running():
             self.kill()
         self._lease.release()
+        if self._tls_lease:
+            self._tls_lease.release()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def say(self, *words, auth=None, timeout_s=10):

@@ -16,13 +16,15 @@ PATIENT_MS, HASTY_MS = 60000, 1000
 class Sentinel(Redis):
     """One that watches `master`; it keeps its state in its configuration, as they do."""
 
-    def __init__(self, master):
-        super().__init__(password=SENTINEL_PASSWORD, started=False)
+    def __init__(self, master, tls=None):
+        super().__init__(password=SENTINEL_PASSWORD, tls=tls, started=False)
+        settings = self.tls_settings()
         self._conf = pathlib.Path(self.folder) / "sentinel.conf"
         self._conf.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\nrequirepass {SENTINEL_PASSWORD}\n"
             f"sentinel sentinel-pass {SENTINEL_PASSWORD}\n"
-            f"sentinel monitor {MASTER_NAME} 127.0.0.1 {master.port} 2\n"
+            + "".join(f"{name} {value}\n" for name, value in zip(settings[::2], settings[1::2])) +
+            f"sentinel monitor {MASTER_NAME} 127.0.0.1 {master.told_port} 2\n"
             f"sentinel auth-pass {MASTER_NAME} {PASSWORD}\n"
             f"sentinel down-after-milliseconds {MASTER_NAME} {PATIENT_MS}\n"
             f"sentinel failover-timeout {MASTER_NAME} 20000\n", encoding="ascii")
@@ -41,27 +43,27 @@ class Sentinel(Redis):
 
 
 class Sentinels:
-    """`servers` are the two that count, `sentinels` the three that watch them."""
+    """`servers` are the two that count, `sentinels` the three that watch them. `tls` as of a Redis."""
 
-    def __init__(self):
-        first = self._server()
-        self.servers = [first, self._server("--replicaof", f"127.0.0.1 {first.port}")]
-        self.sentinels = [Sentinel(first) for _ in range(3)]
+    def __init__(self, tls=None):
+        self._tls, first = tls, self._server(tls)
+        self.servers = [first, self._server(tls, "--replicaof", f"127.0.0.1 {first.told_port}")]
+        self.sentinels = [Sentinel(first, tls) for _ in range(3)]
         eventually(self._is_ready, READY_TIMEOUT_S, what="sentinels that know each other")
 
     @staticmethod
-    def _server(*options):
-        return Redis("--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0", *options, password=PASSWORD)
+    def _server(tls, *options):
+        return Redis("--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0", *options, password=PASSWORD, tls=tls)
 
     @property
     def url(self):
-        places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://{places}/{MASTER_NAME}"
+        places = ",".join(f"127.0.0.1:{sentinel.told_port}" for sentinel in self.sentinels)
+        return f"{'rediss' if self._tls else 'redis'}+sentinel://{places}/{MASTER_NAME}"
 
     @property
     def master(self):
         port = self.sentinels[0].master_port()
-        return next(server for server in self.servers if server.port == port)
+        return next(server for server in self.servers if server.told_port == port)
 
     def replica(self):
         return next(server for server in self.servers if server is not self.master)

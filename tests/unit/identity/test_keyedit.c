@@ -303,6 +303,16 @@ static void in_file(void)
     keys_place_set(NULL);
 }
 
+static void of_files(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, in_file, NULL);
+}
+
+static void of_redis(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, redis_keys_begin, NULL);
+}
+
 /* First for keys files, then for keys in Redis, where what is about files is left out. */
 static void add(TCase *tests)
 {
@@ -328,7 +338,7 @@ static void add(TCase *tests)
 
 int main(void)
 {
-    static void (*const homes[])(void) = {in_file, redis_keys_begin};
+    static void (*const homes[])(TCase *tests) = {of_files, of_redis};
 
     return fixture_run_each("key edits", 2, homes, add);
 }
