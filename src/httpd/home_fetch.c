@@ -10,6 +10,7 @@
 #include "base/aq_log.h"
 #include "batch/home_signature.h"
 #include "httpd/config.h"
+#include "httpd/home_proxy.h"
 #include "httpd/httpd_log.h"
 #include "httpd/request.h"
 
@@ -56,6 +57,9 @@ static apr_status_t fetch_filter(ap_filter_t *filter, apr_bucket_brigade *brigad
 
 void aq_home_fetch_register(void)
 {
+    static const char *const after[] = {"mod_proxy.c", NULL};
+
+    ap_hook_child_init(aq_home_proxy_child_init, after, NULL, APR_HOOK_LAST);
     filter_rec = ap_register_output_filter(FILTER_NAME, fetch_filter, NULL, AP_FTYPE_RESOURCE - 1);
 }
 
@@ -105,7 +109,9 @@ static int proxy_run(request_rec *r, const char *url, const char *signature, fet
     r->filename = apr_pstrcat(r->pool, "proxy:", url, NULL);
     r->handler = "proxy-server";
     r->proxyreq = PROXYREQ_REVERSE;
+    const aq_home_proxy_t before = aq_home_proxy_begin(r);
     status = ap_run_handler(r);
+    aq_home_proxy_end(r, &before);
     r->headers_in = kept.headers_in;
     r->handler = kept.handler;
     r->filename = kept.filename;

@@ -66,7 +66,8 @@ int aq_redis_info_may_evict(aq_redis_link_t *link, int server)
     const char *const memory[] = {"INFO", "memory", NULL};
     char answer[AQ_REDIS_INFO_SIZE] = "";
 
-    return aq_redis_info_ask(link, server, memory, answer) == AQ_REDIS_DONE && strstr(answer, "maxmemory_policy:") != NULL &&
+    return aq_redis_info_ask(link, server, memory, answer) == AQ_REDIS_DONE &&
+           strstr(answer, "maxmemory_policy:") != NULL &&
            !aq_redis_info_has_line(answer, "maxmemory_policy:noeviction");
 }
 

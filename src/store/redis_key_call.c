@@ -41,7 +41,8 @@ aq_redis_failure_t aq_redis_key_call(aq_redis_link_t *link, const aq_redis_key_c
     by_text[1] = script->text;
     by_text_sizes[1] = strlen(script->text);
     return aq_redis_ask(link, &(aq_redis_command_t){.count = count, .words = words, .sizes = sizes, .is_whole = 1},
-                        &(aq_redis_command_t){.count = count, .words = by_text, .sizes = by_text_sizes, .is_whole = 1}, read, data);
+                        &(aq_redis_command_t){.count = count, .words = by_text, .sizes = by_text_sizes, .is_whole = 1},
+                        read, data);
 }
 
 apr_status_t aq_redis_status_of(aq_redis_failure_t failure)

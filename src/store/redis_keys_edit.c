@@ -187,8 +187,8 @@ apr_status_t aq_redis_keys_read_all(apr_pool_t *p, aq_redis_link_t *link, json_t
     *document = NULL;
     *error = NULL;
     do {
-        rv = call(p, link, aq_redis_key_script_walk(), apr_array_make(p, 0, sizeof(const char *)), texts(p, walk.cursor),
-                  walk_read, &walk, error);
+        rv = call(p, link, aq_redis_key_script_walk(), apr_array_make(p, 0, sizeof(const char *)),
+                  texts(p, walk.cursor), walk_read, &walk, error);
     } while (rv == APR_SUCCESS && strcmp(walk.cursor, "0") != 0);
     names = names_of(p, walk.names);
     for (int first = 0; rv == APR_SUCCESS && first < names->nelts; first += AQ_REDIS_KEYS_PAGE) {

@@ -159,8 +159,10 @@ static aq_redis_failure_t ask(aq_redis_call_t *call)
         sizes[i] = strlen(words[i]);
         text_sizes[i] = strlen(with_text[i]);
     }
-    const aq_redis_command_t command = {.count = call->words->nelts, .words = words, .sizes = sizes, .is_whole = 1, .stays = 1};
-    const aq_redis_command_t otherwise = {.count = call->words->nelts, .words = with_text, .sizes = text_sizes, .is_whole = 1, .stays = 1};
+    const aq_redis_command_t command = {
+        .count = call->words->nelts, .words = words, .sizes = sizes, .is_whole = 1, .stays = 1};
+    const aq_redis_command_t otherwise = {
+        .count = call->words->nelts, .words = with_text, .sizes = text_sizes, .is_whole = 1, .stays = 1};
     return aq_redis_ask(call->queue->link, &command, &otherwise, answer_read, call);
 }
 

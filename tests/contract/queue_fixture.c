@@ -127,7 +127,7 @@ static void prepare_cluster(TCase *tests)
 
 int queue_fixture_run(const char *name, void (*add)(TCase *tests))
 {
-    static void (*const prepare[])(TCase *tests) = {prepare_sqlite, prepare_redis, prepare_cluster};
+    static void (*const prepare[])(TCase * tests) = {prepare_sqlite, prepare_redis, prepare_cluster};
 
     return fixture_run_each(name, 3, prepare, add);
 }

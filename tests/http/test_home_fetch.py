@@ -4,6 +4,7 @@ takes and does the batches, `here` is asked for their results."""
 
 import hashlib
 import hmac
+import socket
 import time
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from harness import batches, checks, confs
 from harness.ports import PortLease
 from harness.redis import FAILED
+from harness.tls import Authority
 from harness.waiting import eventually
 
 AWAY = (FAILED, r"AQ00441", r"AQ0060[46]", r"AQ00611", r"AQ00632", r"AQ00633", r"AQ00641", r"AQ00647", r"AQ00667", r"AQ00689",
@@ -106,11 +108,14 @@ def test_a_connection_goes_on_after_a_body_that_nobody_asked_for(machine, key):
         assert "smuggled" not in (web.root.path / "logs" / "access.log").read_text()
 
 
-def test_a_stored_error_is_a_result_too(machine, key):
-    there, here = machine(target="/status/404"), machine(target="/status/404")
+@pytest.mark.parametrize("status", [404, 500])
+@pytest.mark.parametrize("override", ["", "ProxyErrorOverride On\n"], ids=["", "ProxyErrorOverride"])
+def test_a_stored_error_is_a_result_too(machine, key, override, status):
+    """Whatever mod_proxy is to do with the errors of others: this one was made by the batch."""
+    there, here = (machine(target=f"/status/{status}", gives=GIVES + override) for _ in range(2))
     url = done(there, key) + "/result"
     own, passed = there.get(url, key=key), here.get(url, key=key)
-    assert own.status == passed.status == 404 and passed.headers["APIQuota-Result"] == "replay"
+    assert own.status == passed.status == status and passed.headers["APIQuota-Result"] == "replay"
     assert passed.body == own.body
 
 
@@ -132,7 +137,9 @@ def test_nothing_that_a_client_says_of_itself_goes_to_the_other_machine(machine,
     (asked,) = backend.seen(f"/echo/{url.rpartition('/')[2]}")
     assert asked.headers.all("APIQuota-Home") != ["v1,1,00"] and len(asked.headers.all("APIQuota-Home")) == 1
     assert asked.headers["Range"] == "bytes=0-1"
-    assert not {"authorization", "x-api-key", "cookie", "x-else"} & set(asked.headers.names())
+    names = set(asked.headers.names())
+    assert not {"authorization", "x-api-key", "cookie", "x-else"} & names
+    assert not [name for name in names if name.startswith("x-forwarded")]
     assert key not in str(asked.headers)
 
 
@@ -175,6 +182,17 @@ def test_a_home_that_is_down_is_a_503_that_says_when_to_ask_again(machine, key):
     assert len(here.log.matching("AQ01277")) == 1
 
 
+def test_a_silent_home_is_waited_for_ten_seconds_whatever_proxies_are(machine, key):
+    """It accepts, and then nothing; other backends of this server may take ten minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        there = machine(options=f"home=http://127.0.0.1:{silent.getsockname()[1]}{HOME}")
+        here = machine(r"AQ01277", r"AH01102", r"AH00898", gives="ProxyTimeout 600\n")
+        url, began = done(there, key), time.monotonic()
+        assert_elsewhere(here, url, key, timeout_s=120)
+        assert 9 < time.monotonic() - began < 110
+    assert len(here.log.matching("AQ01277")) == 1
+
+
 @pytest.mark.parametrize("path", ["/nowhere", "/v1/item.json", "/v1/batches"])
 def test_another_page_than_a_result_is_never_passed_on(machine, key, path):
     there, here = machine(options=f"home=http://127.0.0.1:${{PORT}}{path}"), machine(r"AQ01277")
@@ -198,3 +216,54 @@ def test_a_machine_that_gives_its_results_to_all_is_no_configuration(machine):
     web = machine(start=False)
     status, said = web.configtest(GIVES.replace("    Require local\n", ""))
     assert status != 0 and "AQ01652" in said and "apiquota-home" in said
+
+
+# ---- https -----------------------------------------------------------------------------------------
+
+# Of the libraries, of a cache that is not set, and of a certificate for another name, at the start.
+SSL_SAID = (r"AH01882", r"AH01873", r"AH01909")
+# What mod_ssl and mod_proxy say of a handshake that fails, at both ends.
+REFUSED = (r"AQ01277", r"AH0[0-9]{4}")
+
+
+@pytest.fixture(name="authority", scope="module")
+def fixture_authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def secured(machine, authority):
+    """secured(names) -> a machine that gives its results over TLS alone, with a certificate for these names."""
+    leases = []
+
+    def make(names):
+        leases.append(PortLease())
+        port = leases[-1].port
+        certificate, private = authority.certificate(f"home{port}", names)
+        gives = (f"Listen 127.0.0.1:{port}\n<VirtualHost 127.0.0.1:{port}>\nServerName localhost\nSSLEngine on\n"
+                 f'SSLCertificateFile "{certificate}"\nSSLCertificateKeyFile "{private}"\n{GIVES}</VirtualHost>\n')
+        return machine(*SSL_SAID, gives=gives, options=f"home=https://localhost:{port}{HOME}", modules=("proxy_http", "ssl"))
+    yield make
+    for lease in leases:
+        lease.release()
+
+
+def asking(machine, authority, *allowed, lines="SSLProxyEngine on\nSSLProxyVerify require\n"):
+    trusted = f'SSLProxyCACertificateFile "{authority.file}"\n' if lines else ""
+    return machine(*SSL_SAID, *allowed, gives=lines + trusted, options="", modules=("proxy_http", "ssl"))
+
+
+def test_a_result_is_fetched_over_tls_from_a_home_that_shows_its_certificate(machine, secured, authority, key):
+    there, here = secured("DNS:localhost"), asking(machine, authority)
+    url = done(there, key) + "/result"
+    own, passed = there.get(url, key=key), here.get(url, key=key)
+    assert own.status == passed.status == 200 and passed.body == own.body
+    assert here.get(url, key=key, headers={"If-None-Match": own.headers["ETag"]}).status == 304
+
+
+def test_a_home_whose_certificate_is_anothers_gives_nothing(machine, secured, authority, key, tmp_path):
+    named, good, another = secured("DNS:elsewhere.test"), secured("DNS:localhost"), Authority(tmp_path, "other")
+    for there, here in ((named, asking(machine, authority, *REFUSED)), (good, asking(machine, another, *REFUSED)),
+                        (good, asking(machine, authority, *REFUSED, lines=""))):
+        assert_elsewhere(here, done(there, key), key)
+        assert len(here.log.matching("AQ01277")) == 1

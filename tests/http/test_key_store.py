@@ -274,7 +274,8 @@ def test_f33_redis_stopped_under_load_fails_nobody_and_is_used_again(machine, re
     """Counters and keys are in it; it is stopped and goes on, again and again, while requests come."""
     redis_keys.words = "redis"
     web = machine(f"APIQuotaStore {redis.url} budget=50ms\n" + CONF, mpm_conf=confs.ONE_CHILD)
-    assert status(web, key) == 200
+    # A busy machine may take longer than the budget for the first, of whom nothing is known yet.
+    eventually(lambda: status(web, key) == 200, SOON_S)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(web.burst, 2000, ITEM, 8, key=key)
         while not asked.done():

@@ -148,7 +148,7 @@ int fixture_run_each(const char *name, int count, void (*const prepare[])(TCase 
 
 int fixture_run(const char *name, void (*add)(TCase *tests))
 {
-    static void (*const nothing[])(TCase *tests) = {NULL};
+    static void (*const nothing[])(TCase * tests) = {NULL};
 
     return fixture_run_each(name, 1, nothing, add);
 }

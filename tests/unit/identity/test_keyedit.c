@@ -338,7 +338,7 @@ static void add(TCase *tests)
 
 int main(void)
 {
-    static void (*const homes[])(TCase *tests) = {of_files, of_redis};
+    static void (*const homes[])(TCase * tests) = {of_files, of_redis};
 
     return fixture_run_each("key edits", 2, homes, add);
 }
