@@ -115,6 +115,18 @@ def test_what_is_left_is_given_back_at_a_stop_and_at_a_restart(machine, redis, k
     assert charged(redis) == 640
 
 
+@pytest.mark.parametrize("mpm", ["prefork"], indirect=True)
+def test_what_is_left_is_given_back_where_prefork_ends_its_children_at_once(machine, redis, key, mpm):  # pylint: disable=unused-argument
+    """They end in a signal handler, where nothing can be asked: the parent gives back what they leave."""
+    web = machine(conf(redis))
+    assert busy(web, key, 320)[200] == 320
+    web.restart()
+    assert charged(redis) < 320 + HELD
+    assert busy(web, key, 320)[200] == 320
+    web.stop(at_once=True)
+    assert charged(redis) == 640
+
+
 def test_headers_count_down_by_one(machine, redis, key):
     web = machine(conf(redis))
     with web.session() as session:

@@ -106,14 +106,14 @@ class Httpd(Client):
             return failure.output
         raise AssertionError("httpd started, though it should have refused to")
 
-    def stop(self, graceful=False):
-        """Ends httpd by SIGTERM, or gracefully by SIGWINCH; fails if a process stays behind."""
+    def stop(self, graceful=False, at_once=False):
+        """Ends httpd by SIGTERM, or gracefully by SIGWINCH; fails if a process stays behind. at_once: also children that idle."""
         self._meant_to_end = True
         self.guard.expect(CLOSED_BY_STOP)
         idle = self._wait_for_connections()
         # Prefork's children end inside their signal handler, which crashes amid the threads of mod_http2.
         gently = graceful or (self.spec.mpm == "prefork" and "http2" in self.spec.modules)
-        if idle and not gently:
+        if idle and not gently and not at_once:
             self._end_idle_children()
         os.kill(self.pid, signal.SIGWINCH if gently else signal.SIGTERM)
         try:
