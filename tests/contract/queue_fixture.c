@@ -193,3 +193,14 @@ aq_batch_t *queue_find(aq_queue_t *q, const char *id)
     ck_assert_int_eq(aq_queue_find(q, fixture_pool, id, &batch), APR_SUCCESS);
     return batch;
 }
+
+const char *queue_finished(aq_queue_t *q, const char *tenant, int n, const aq_job_result_t *result)
+{
+    aq_queue_now_t now = queue_at(n);
+    const char *id = queue_submit(q, tenant, n);
+    aq_job_t job = queue_claim(q, "w", now);
+
+    ck_assert_str_eq(job.batch->id, id);
+    ck_assert_int_eq(aq_queue_finish(q, id, job.token, &now, result), APR_SUCCESS);
+    return id;
+}

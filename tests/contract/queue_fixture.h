@@ -26,6 +26,9 @@ aq_batch_t queue_batch(const char *tenant, int n);
 /* Submits the n-th batch of a tenant, and returns its ID. */
 const char *queue_submit(aq_queue_t *q, const char *tenant, int n);
 
+/* Submits the n-th batch of a tenant, claims and ends it at `n` ms, and returns its ID: there is no other to be claimed. */
+const char *queue_finished(aq_queue_t *q, const char *tenant, int n, const aq_job_result_t *result);
+
 /* Wall and boot time, so many ms after the batches of queue_batch were made. */
 aq_queue_now_t queue_at(int64_t ms);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every queue promises of batches that are there: cancel, retry, remove, list, bounds, limits, and what time does.
+ * What every queue promises of batches that are there: cancel, retry, remove, list, and what time does. Their bounds are in
+ * test_queue_limits.c.
  */
 #include "contract/queue_fixture.h"
 
@@ -28,17 +29,6 @@ static aq_batch_t *cancel(const char *id, aq_queue_now_t now)
     ck_assert_int_eq(aq_queue_cancel(q, fixture_pool, id, &now, &batch), APR_SUCCESS);
     ck_assert_str_eq(batch->id, id);
     return batch;
-}
-
-static const char *finished(const char *tenant, int n, const aq_job_result_t *result)
-{
-    aq_queue_now_t now = queue_at(n);
-    const char *id = queue_submit(q, tenant, n);
-    aq_job_t job = queue_claim(q, "w", now);
-
-    ck_assert_str_eq(job.batch->id, id);
-    ck_assert_int_eq(aq_queue_finish(q, id, job.token, &now, result), APR_SUCCESS);
-    return id;
 }
 
 START_TEST(f48_a_queued_batch_is_canceled_at_once)
@@ -201,7 +191,8 @@ START_TEST(a_failed_or_canceled_batch_is_queued_anew)
 
     failed_result.status = AQ_BATCH_FAILED;
     failed_result.error_code = "target-status";
-    const char *failed = finished("acme", 1, &failed_result), *done = finished("acme", 2, &QUEUE_DONE);
+    const char *failed = queue_finished(q, "acme", 1, &failed_result),
+               *done = queue_finished(q, "acme", 2, &QUEUE_DONE);
     const char *canceled = queue_submit(q, "acme", 3);
     (void)cancel(canceled, now);
     ck_assert_int_eq(aq_queue_retry(q, done, &now, &gone), APR_EINVAL);
@@ -324,57 +315,6 @@ START_TEST(a_list_may_show_one_status)
 }
 END_TEST
 
-START_TEST(bounds_refuse_a_tenant_and_no_other)
-{
-    aq_queue_bounds_t two = {.queued_most = 2}, bytes = {.bytes_most = 12 + 5 + 12};
-    aq_batch_t batch = queue_batch("acme", 100), *found;
-
-    (void)finished("acme", 1, &QUEUE_DONE); /* 12 bytes and 5 */
-    ck_assert_int_eq(aq_queue_submit(q, &batch, &bytes, fixture_pool), APR_SUCCESS);
-    batch = queue_batch("acme", 101);
-    ck_assert_int_eq(aq_queue_submit(q, &batch, &bytes, fixture_pool), EDQUOT);
-    ck_assert_int_eq(aq_queue_find(q, fixture_pool, batch.id, &found), APR_NOTFOUND);
-    ck_assert_int_eq(aq_queue_submit(q, &batch, &two, fixture_pool), APR_SUCCESS);
-    batch = queue_batch("acme", 102);
-    ck_assert_int_eq(aq_queue_submit(q, &batch, &two, fixture_pool), APR_EAGAIN);
-    batch = queue_batch("other", 103);
-    ck_assert_int_eq(aq_queue_submit(q, &batch, &two, fixture_pool), APR_SUCCESS);
-    (void)queue_claim(q, "w", queue_at(200));
-    (void)queue_claim(q, "w", queue_at(200));
-    batch = queue_batch("acme", 102);
-    ck_assert_int_eq(aq_queue_submit(q, &batch, &two, fixture_pool), APR_SUCCESS);
-}
-END_TEST
-
-START_TEST(use_counts_bodies_and_results_until_they_are_gone)
-{
-    aq_queue_use_t use;
-    aq_expired_t gone;
-    const char *id = finished("acme", 1, &QUEUE_DONE);
-
-    (void)queue_submit(q, "acme", 2);
-    ck_assert_int_eq(aq_queue_use(q, "acme", &use), APR_SUCCESS);
-    ck_assert_int_eq(use.queued, 1);
-    ck_assert_int_eq(use.bytes, 12 + 5 + 12);
-    ck_assert_int_eq(aq_queue_remove(q, id, &gone), APR_SUCCESS);
-    ck_assert_int_eq(aq_queue_use(q, "acme", &use), APR_SUCCESS);
-    ck_assert_int_eq(use.bytes, 12);
-    ck_assert_int_eq(aq_queue_use(q, "nobody", &use), APR_SUCCESS);
-    ck_assert_int_eq(use.queued + use.bytes, 0);
-}
-END_TEST
-
-START_TEST(a_repeated_request_is_told_of_its_batch_also_where_there_is_no_room)
-{
-    aq_queue_bounds_t one = {.queued_most = 1};
-    aq_batch_t batch = queue_batch("acme", 1), again = queue_batch("acme", 2);
-
-    batch.idempotency_key = again.idempotency_key = "k";
-    ck_assert_int_eq(aq_queue_submit(q, &batch, &one, fixture_pool), APR_SUCCESS);
-    ck_assert_int_eq(aq_queue_submit(q, &again, &one, fixture_pool), APR_EEXIST);
-}
-END_TEST
-
 START_TEST(a_result_expires_before_its_batch)
 {
     aq_batch_t batch = queue_batch("acme", 1);
@@ -433,97 +373,6 @@ START_TEST(what_waited_too_long_fails_and_what_runs_does_not)
 }
 END_TEST
 
-static const char *submit_at(const char *tenant, const char *location, int n)
-{
-    aq_batch_t batch = queue_batch(tenant, n);
-
-    batch.location = location;
-    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
-    return apr_pstrdup(fixture_pool, batch.id);
-}
-
-/* Whom the next job within the limits is of: "tenant location", or "none". */
-static const char *next_within(const aq_queue_limits_t *limits)
-{
-    aq_queue_now_t now = queue_at(100);
-    aq_job_t job;
-
-    if (aq_queue_claim(q, fixture_pool, "w", &now, LEASE_MS, limits, &job) != APR_SUCCESS) {
-        ck_assert_ptr_null(job.batch);
-        return "none";
-    }
-    return apr_pstrcat(fixture_pool, job.batch->tenant, " ", job.batch->location, NULL);
-}
-
-START_TEST(a_tenant_runs_no_more_than_it_may_and_delays_no_other)
-{
-    aq_queue_limits_t limits = {.tenant_most = 2};
-
-    for (int n = 0; n < 10; n++) {
-        (void)submit_at("a", n % 2 ? "/x" : "/y", n);
-    }
-    ck_assert_str_eq(next_within(&limits), "a /y");
-    ck_assert_str_eq(next_within(&limits), "a /x");
-    ck_assert_str_eq(next_within(&limits), "none");
-    (void)submit_at("b", "/x", 20);
-    ck_assert_str_eq(next_within(&limits), "b /x");
-    ck_assert_str_eq(next_within(&limits), "none");
-    ck_assert_str_eq(next_within(NULL), "a /y");
-}
-END_TEST
-
-START_TEST(a_location_runs_no_more_than_it_may_of_each_tenant_or_of_all)
-{
-    aq_concurrency_t each = {.most = 1}, all = {.most = 2, .per_endpoint = 1}, roomy = {.most = 3};
-    aq_queue_limits_t limits = {.tenant_most = 2, .locations = apr_hash_make(fixture_pool)};
-    aq_queue_now_t now = queue_at(100);
-    aq_job_t job;
-
-    apr_hash_set(limits.locations, "/each", APR_HASH_KEY_STRING, &each);
-    apr_hash_set(limits.locations, "/all", APR_HASH_KEY_STRING, &all);
-    apr_hash_set(limits.locations, "/roomy", APR_HASH_KEY_STRING, &roomy);
-    for (int n = 0; n < 2; n++) {
-        (void)submit_at("a", "/each", n);
-        (void)submit_at("b", "/each", 10 + n);
-    }
-    ck_assert_str_eq(next_within(&limits), "a /each");
-    ck_assert_str_eq(next_within(&limits), "b /each");
-    ck_assert_str_eq(next_within(&limits), "none");
-    (void)submit_at("c", "/all", 20);
-    (void)submit_at("d", "/all", 21);
-    (void)submit_at("e", "/all", 22);
-    ck_assert_str_eq(next_within(&limits), "c /all");
-    ck_assert_int_eq(aq_queue_claim(q, fixture_pool, "w", &now, LEASE_MS, &limits, &job), APR_SUCCESS);
-    ck_assert_str_eq(next_within(&limits), "none");
-    ck_assert_int_eq(aq_queue_finish(q, job.batch->id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
-    ck_assert_str_eq(next_within(&limits), "e /all");
-    for (int n = 0; n < 5; n++) {
-        (void)submit_at("f", "/roomy", 30 + n);
-    }
-    for (int n = 0; n < 3; n++) {
-        ck_assert_str_eq(next_within(&limits), "f /roomy");
-    }
-    ck_assert_str_eq(next_within(&limits), "none");
-}
-END_TEST
-
-/* Woken jobs that may not run must neither be lost nor be woken again and again. */
-START_TEST(a_job_that_is_due_again_but_held_up_runs_when_it_may)
-{
-    aq_queue_limits_t limits = {.tenant_most = 1};
-    aq_queue_now_t now = queue_at(10);
-    const char *first = submit_at("a", "/x", 1);
-    aq_job_t job = queue_claim(q, "w", now);
-
-    ck_assert_int_eq(aq_queue_again(q, first, job.token, &now, 20, "x", NULL), APR_SUCCESS);
-    (void)submit_at("a", "/x", 2);
-    job = queue_claim(q, "w", queue_at(11));
-    ck_assert_str_eq(next_within(&limits), "none");
-    ck_assert_int_eq(aq_queue_finish(q, job.batch->id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
-    ck_assert_str_eq(next_within(&limits), "a /x");
-}
-END_TEST
-
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -540,14 +389,8 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_list_shows_a_tenants_newest_first_in_pages);
     tcase_add_test(tests, a_page_goes_on_where_the_last_ended_while_batches_come_and_go);
     tcase_add_test(tests, a_list_may_show_one_status);
-    tcase_add_test(tests, bounds_refuse_a_tenant_and_no_other);
-    tcase_add_test(tests, use_counts_bodies_and_results_until_they_are_gone);
-    tcase_add_test(tests, a_repeated_request_is_told_of_its_batch_also_where_there_is_no_room);
     tcase_add_test(tests, a_result_expires_before_its_batch);
     tcase_add_test(tests, what_waited_too_long_fails_and_what_runs_does_not);
-    tcase_add_test(tests, a_tenant_runs_no_more_than_it_may_and_delays_no_other);
-    tcase_add_test(tests, a_location_runs_no_more_than_it_may_of_each_tenant_or_of_all);
-    tcase_add_test(tests, a_job_that_is_due_again_but_held_up_runs_when_it_may);
 }
 
 int main(void)
