@@ -25,7 +25,7 @@ SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
             "--disable-dev-shm-usage", "--hide-scrollbars", "--force-device-scale-factor=1")
 AXE = "axe-core@4.10.3"
-TIMEOUT_S = 60
+TIMEOUT_S = 240  # a busy machine takes what it takes
 
 
 class Browser:
@@ -77,7 +77,7 @@ class Browser:
     def click(self, selector):
         self.driver.find_element(By.CSS_SELECTOR, selector).click()
 
-    def eventually(self, selector, words, timeout_s=20.0):
+    def eventually(self, selector, words, timeout_s=60.0):
         """Waits until the element's text holds the words."""
         eventually(lambda: words in self.text(selector), timeout_s, f"{words!r} in {selector}")
 
