@@ -31,7 +31,8 @@ static void verdict_add(aq_text_t *page, const aq_status_t *status)
                       "<circle cx=\"12\" cy=\"12\" r=\"10\"/>");
     aq_text_addf(page, "%s</svg><div><strong>%s</strong>", icons[status->verdict], words[status->verdict]);
     if (status->troubles->nelts == 0) {
-        aq_text_add(page, "<span class=\"soft\">Requests are counted, the keys file is in force");
+        aq_text_add(page, "<span class=\"soft\">Requests are counted");
+        aq_text_add(page, status->health.has_keys ? ", the keys file is in force" : "");
         aq_text_add(page, status->health.has_batches ? ", batches are worked on.</span>" : ".</span>");
     } else {
         aq_text_add(page, "<ul>");
@@ -183,9 +184,13 @@ static void plans_add(aq_text_t *page, const aq_status_t *status)
 {
     aq_text_add(page,
                 "<section class=\"card wrap\" id=\"plans\" data-live><table><caption>Plans in the last hour</caption>"
-                "<thead><tr><th scope=\"col\">Plan</th><th scope=\"col\" class=\"n\">Allowed</th>"
-                "<th scope=\"col\" class=\"n\">Limited</th><th scope=\"col\" class=\"n\">Free</th>"
-                "<th scope=\"col\" class=\"n\">Other</th></tr></thead><tbody>");
+                "<thead><tr><th scope=\"col\">Plan</th>");
+    for (int i = 0; i < AQ_CHART_COUNT; i++) {
+        aq_text_add(page, "<th scope=\"col\" class=\"n\">");
+        aq_part_look(page, (aq_chart_t)i);
+        aq_text_add(page, "</th>");
+    }
+    aq_text_add(page, "</tr></thead><tbody>");
     for (int i = 0; i < status->plans->nelts; i++) {
         plan_row(page, &APR_ARRAY_IDX(status->plans, i, aq_plan_use_t));
     }
@@ -237,6 +242,29 @@ static void batches_add(aq_text_t *page, const aq_status_t *status)
     aq_text_add(page, "</div></section>");
 }
 
+/* Names are known of the keys of a file; others are looked up when they come, and not gone through. */
+static void lists_add(aq_text_t *page, const aq_status_t *status)
+{
+    const aq_time_ms_t now_ms = status->health.now_ms;
+
+    if (!status->health.has_keys) {
+        aq_text_addf(page, "<p class=\"soft\" id=\"lists-age\" data-live>%s</p>",
+                     status->health.server->key_store
+                         ? "Keys live in Redis: <code>apiquotactl usage top</code> tells who uses most."
+                         : "There is no keys file, so nobody has a name here.");
+        return;
+    }
+    aq_text_add(page, "<div class=\"lists\">");
+    aq_part_top(page, "nearest", "Nearest to their limit", "Nobody has used anything of a limit.", &status->top.nearest,
+                now_ms);
+    aq_part_top(page, "tenants", "Tenants that used most", "No tenant has used anything of a limit of its own.",
+                &status->top.tenants, now_ms);
+    aq_part_top(page, "keys", "Keys that used most", "No key has used anything of a limit of its own.",
+                &status->top.keys, now_ms);
+    aq_text_add(page, "</div>");
+    aq_part_top_age(page, &status->top, now_ms);
+}
+
 /* ---- the page ---------------------------------------------------------------------------------------------------- */
 
 static void head_add(aq_text_t *page, const aq_status_t *status, const char *host)
@@ -276,7 +304,6 @@ static void foot_add(aq_text_t *page, const aq_status_t *status)
 const char *aq_status_html(apr_pool_t *p, const aq_status_t *status, const char *host)
 {
     aq_text_t *page = aq_text_create(p);
-    const aq_time_ms_t now_ms = status->health.now_ms;
 
     head_add(page, status, host);
     aq_text_add(page, "<main id=\"main\">");
@@ -288,15 +315,7 @@ const char *aq_status_html(apr_pool_t *p, const aq_status_t *status, const char 
     parts_add(page, status);
     aq_text_add(page, "<h2>Who uses what</h2>");
     plans_add(page, status);
-    aq_text_add(page, "<div class=\"lists\">");
-    aq_part_top(page, "nearest", "Nearest to their limit", "Nobody has used anything of a limit.", &status->top.nearest,
-                now_ms);
-    aq_part_top(page, "tenants", "Tenants that used most", "No tenant has used anything of a limit of its own.",
-                &status->top.tenants, now_ms);
-    aq_part_top(page, "keys", "Keys that used most", "No key has used anything of a limit of its own.",
-                &status->top.keys, now_ms);
-    aq_text_add(page, "</div>");
-    aq_part_top_age(page, &status->top, now_ms);
+    lists_add(page, status);
     if (status->health.has_batches) {
         batches_add(page, status);
     }

@@ -119,6 +119,14 @@ void aq_part_chip(aq_text_t *page, aq_verdict_t verdict)
     aq_text_addf(page, "<span class=\"chip %s\">%s</span>", aq_verdict_name(verdict), words[verdict]);
 }
 
+void aq_part_look(aq_text_t *page, aq_chart_t which)
+{
+    aq_text_addf(page,
+                 "<svg class=\"swatch\" viewBox=\"0 0 12 12\" aria-hidden=\"true\">"
+                 "<rect class=\"%s\" width=\"12\" height=\"12\" rx=\"3\"/></svg>%s",
+                 looks[which].class_name, looks[which].title);
+}
+
 /* ---- charts ------------------------------------------------------------------------------------------------------ */
 
 static aq_time_ms_t minute_at(const aq_status_t *status, int minute)
@@ -168,11 +176,9 @@ static void chart_add(aq_text_t *page, const aq_status_t *status, aq_chart_t whi
     const aq_chart_data_t *chart = &status->charts[which];
     const char *class_name = looks[which].class_name;
 
-    aq_text_addf(
-        page,
-        "<figure class=\"card\"><figcaption><span class=\"name\"><svg viewBox=\"0 0 12 12\" aria-hidden=\"true\">"
-        "<rect class=\"%s\" width=\"12\" height=\"12\" rx=\"3\"/></svg>%s</span><span class=\"big\">",
-        class_name, looks[which].title);
+    aq_text_add(page, "<figure class=\"card\"><figcaption><span class=\"name\">");
+    aq_part_look(page, which);
+    aq_text_add(page, "</span><span class=\"big\">");
     aq_part_number(page, chart->total);
     aq_text_add(page, "</span> <span class=\"soft\">in the last hour, at most ");
     aq_part_number(page, chart->most);

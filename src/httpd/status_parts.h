@@ -30,6 +30,9 @@ void aq_part_shares(aq_text_t *page, const uint64_t parts[AQ_CHART_COUNT], uint6
 /* A word in the verdict's colour. */
 void aq_part_chip(aq_text_t *page, aq_verdict_t verdict);
 
+/* The colour and the name of a chart. */
+void aq_part_look(aq_text_t *page, aq_chart_t which);
+
 /* The charts of the past hour, and the same figures as a table. */
 void aq_part_charts(aq_text_t *page, const aq_status_t *status);
 
