@@ -20,14 +20,10 @@ static apr_status_t hold_end(void *data)
     return rv;
 }
 
-void aq_charge_hold(apr_pool_t *p, aq_charge_t *charge, aq_counter_store_t *store)
+void aq_charge_hold_until_cleared(apr_pool_t *p, aq_charge_t *charge, aq_counter_store_t *store)
 {
-    hold_t *hold;
+    hold_t *hold = apr_palloc(p, sizeof(*hold));
 
-    if (!aq_charge_is_held(charge)) {
-        return;
-    }
-    hold = apr_palloc(p, sizeof(*hold));
     *hold = (hold_t){.charge = charge, .store = store};
     apr_pool_cleanup_register(p, hold, hold_end, apr_pool_cleanup_null);
 }

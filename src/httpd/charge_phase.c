@@ -77,7 +77,9 @@ static aq_charge_t *charge_make(request_rec *r, aq_request_t *request, const aq_
     aq_charge_t *charge = aq_charge_create(request->pool, most);
 
     charge->count = limits_add(charge, 0, plan, location->limits, &of);
-    charge->count = limits_add(charge, charge->count, location->limits, NULL, &of);
+    if (location->limits) {
+        charge->count = limits_add(charge, charge->count, location->limits, NULL, &of);
+    }
     primary_settle(charge);
     if (aq_config_server(r->server)->runtime->store->has_homes) {
         aq_charge_homes_set(charge, &request->principal->subject[AQ_PER_TENANT]);
@@ -199,15 +201,20 @@ AQ_APART static int charge_once(request_rec *r, const aq_location_config_t *loca
     return charge_first(r, request, location);
 }
 
-/* Runs in every hook of every request: where there is no quota, that is all it costs. */
+/*
+ * Runs in every hook of every request: where there is no quota, that is all it costs, and nearly all where the request was
+ * charged here by an earlier hook.
+ */
 static inline int ensure_charged(request_rec *r)
 {
     const aq_location_config_t *location = aq_config_location(r);
+    const aq_request_t *own;
 
     if (location->quota <= AQ_QUOTA_OFF || (r->prev && r->prev->status != HTTP_OK)) {
         return OK;
     }
-    return charge_once(r, location);
+    own = aq_request_own(r);
+    return own && own->location == location ? own->status_to_return : charge_once(r, location);
 }
 
 static int declined_or(int status)

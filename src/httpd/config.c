@@ -41,11 +41,6 @@ void *aq_config_server_create(apr_pool_t *p, server_rec *s)
     return main_config;
 }
 
-aq_server_config_t *aq_config_server(const server_rec *s)
-{
-    return ap_get_module_config(s->module_config, &apiquota_module);
-}
-
 static void location_init(aq_location_config_t *location)
 {
     location->quota = AQ_UNSET;

@@ -169,7 +169,10 @@ void *aq_config_location_create(apr_pool_t *p, char *section);
 void *aq_config_location_merge(apr_pool_t *p, void *outer, void *inner);
 
 /* The server's settings, the same from whichever virtual host is asked. Never NULL. */
-aq_server_config_t *aq_config_server(const server_rec *s);
+static inline aq_server_config_t *aq_config_server(const server_rec *s)
+{
+    return (aq_server_config_t *)ap_get_module_config(s->module_config, &apiquota_module);
+}
 
 /* The location's settings, merged. Never NULL. */
 static inline aq_location_config_t *aq_config_location(const request_rec *r)

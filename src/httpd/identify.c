@@ -19,7 +19,10 @@
 
 #define AUTH_TYPE "APIKey"
 
-static const aq_key_source_t default_sources[] = {
+#define OWN_FAMILY "APIQuota-"
+#define DEFAULT_SOURCES 2
+
+static const aq_key_source_t default_sources[DEFAULT_SOURCES] = {
     {.header = "Authorization", .is_bearer = 1, .is_known_to_caches = 1},
     {.header = "X-API-Key", .is_bearer = 0},
 };
@@ -29,6 +32,52 @@ typedef struct {
     size_t size;
     const aq_key_source_t *source;
 } presented_t;
+
+/*
+ * What one pass over a request's headers finds of all that identifying looks for. Asking httpd's table for each by its name
+ * costs three times as much.
+ */
+typedef struct {
+    const char *values[DEFAULT_SOURCES]; /* of the headers of default_sources; NULL: not there */
+    int has_own_family;                  /* APIQuota-* */
+    int has_upgrade;
+} seen_t;
+
+/* Letter by letter only where a client does not write it as everybody does. */
+static int is_named(const char *name, const char *wanted)
+{
+    return strcmp(name, wanted) == 0 || ap_cstr_casecmp(name, wanted) == 0;
+}
+
+static void name_see(const apr_table_entry_t *entry, seen_t *seen)
+{
+    const char *name = entry->key;
+    const int second = name[1] | 0x20;
+
+    if (second == 'u' && is_named(name, default_sources[0].header)) {
+        seen->values[0] = entry->val;
+    } else if (second == '-' && is_named(name, default_sources[1].header)) {
+        seen->values[1] = entry->val;
+    } else if (second == 'p') {
+        seen->has_own_family |= ap_cstr_casecmpn(name, OWN_FAMILY, sizeof(OWN_FAMILY) - 1) == 0;
+        seen->has_upgrade |= ap_cstr_casecmp(name, "Upgrade") == 0;
+    }
+}
+
+static seen_t headers_see(const apr_table_t *headers)
+{
+    const apr_array_header_t *entries = apr_table_elts(headers);
+    const apr_table_entry_t *entry = (const apr_table_entry_t *)(const void *)entries->elts;
+    seen_t seen = {.values = {NULL}};
+
+    for (const apr_table_entry_t *end = entry + entries->nelts; entry < end; entry++) {
+        const int first = entry->key[0] | 0x20;
+        if (first == 'a' || first == 'u' || first == 'x') {
+            name_see(entry, &seen);
+        }
+    }
+    return seen;
+}
 
 /* httpd joins repeated headers with a comma. Other schemes than Bearer have commas of their own. */
 AQ_APART static aq_identified_t unreadable(const aq_key_source_t *source, const char *value)
@@ -55,7 +104,7 @@ static aq_identified_t source_read(const aq_key_source_t *source, const apr_tabl
 static aq_identified_t key_read(const request_rec *r, const aq_location_config_t *location, presented_t *key)
 {
     const aq_key_source_t *sources = default_sources;
-    int count = (int)(sizeof(default_sources) / sizeof(*default_sources));
+    int count = DEFAULT_SOURCES;
     aq_identified_t found = AQ_KEY_MISSING;
 
     if (location->key_from) {
@@ -80,13 +129,12 @@ static aq_identified_t key_read(const request_rec *r, const aq_location_config_t
 /* The name of a header of that family, or NULL. */
 static const char *own_family_find(const apr_table_t *headers)
 {
-    static const char family[] = "APIQuota-";
     const apr_array_header_t *entries = apr_table_elts(headers);
 
     for (int i = 0; i < entries->nelts; i++) {
         const char *name = APR_ARRAY_IDX(entries, i, apr_table_entry_t).key;
         if ((name[0] | 0x20) == 'a' && (name[1] | 0x20) == 'p' &&
-            ap_cstr_casecmpn(name, family, sizeof(family) - 1) == 0) {
+            ap_cstr_casecmpn(name, OWN_FAMILY, sizeof(OWN_FAMILY) - 1) == 0) {
             return name;
         }
     }
@@ -127,24 +175,54 @@ void aq_identify_family_strip(request_rec *r)
 }
 
 /* Besides, the backend has no use for the client's key, and could log it. */
-static void headers_strip(apr_table_t *headers, const aq_location_config_t *location, const char *key_header)
+static void headers_strip(apr_table_t *headers, const aq_location_config_t *location, const char *key_header,
+                          int may_have_own_family)
 {
-    own_family_strip(headers);
+    if (may_have_own_family) {
+        own_family_strip(headers);
+    }
     if (location->forward_key != 1) {
         apr_table_unset(headers, key_header);
     }
 }
 
 /* Clients keep their connections, and present one key on all their requests. */
-static aq_key_memo_t *connection_memo(conn_rec *connection)
-{
-    aq_key_memo_t *memo = ap_get_module_config(connection->conn_config, &apiquota_module);
+typedef struct {
+    aq_key_recall_t recall; /* of keys in a keys file */
+    aq_key_memo_t memo;     /* of others, and where a key is not alone in its headers */
+} known_t;
 
-    if (!memo) {
-        memo = apr_pcalloc(connection->pool, sizeof(*memo));
-        ap_set_module_config(connection->conn_config, &apiquota_module, memo);
+static known_t *connection_known(conn_rec *connection)
+{
+    known_t *known = ap_get_module_config(connection->conn_config, &apiquota_module);
+
+    if (!known) {
+        known = apr_pcalloc(connection->pool, sizeof(*known));
+        ap_set_module_config(connection->conn_config, &apiquota_module, known);
     }
-    return memo;
+    return known;
+}
+
+/* The value that holds the key if there is one, and `*source`, whence it is; NULL where none does, or more than one. */
+static const char *only_value(const request_rec *r, const aq_location_config_t *location, const seen_t *seen,
+                              const aq_key_source_t **source)
+{
+    const int is_default = location->key_from == NULL;
+    const aq_key_source_t *sources = is_default ? default_sources : (const void *)location->key_from->elts;
+    const int count = is_default ? DEFAULT_SOURCES : location->key_from->nelts;
+    const char *only = NULL;
+
+    for (int i = 0; i < count; i++) {
+        const char *value = is_default ? seen->values[i] : apr_table_get(r->headers_in, sources[i].header);
+        if (value && only) {
+            return NULL;
+        }
+        if (value) {
+            only = value;
+            *source = &sources[i];
+        }
+    }
+    return only;
 }
 
 /* By asking for it where keys live, if they live elsewhere. */
@@ -157,35 +235,68 @@ AQ_APART static aq_identified_t key_look_up(request_rec *r, aq_request_t *reques
     if (!runtime || !runtime->key_lookup) {
         return AQ_KEY_UNKNOWN;
     }
-    found = aq_key_lookup_find(runtime->key_lookup, connection_memo(r->connection), key->text, key->size,
+    found = aq_key_lookup_find(runtime->key_lookup, &connection_known(r->connection)->memo, key->text, key->size,
                                request->now_ms, request->pool, &set, &request->principal);
     aq_request_key_set_keep(request, set);
     return found;
 }
 
+/* Reads the key and looks it up: the first request of a connection, or one that is not like the one before. */
+AQ_APART static aq_identified_t key_read_and_find(request_rec *r, aq_request_t *request,
+                                                  const aq_location_config_t *location, const aq_key_source_t **source)
+{
+    presented_t key = {.source = NULL};
+    const aq_identified_t read = key_read(r, location, &key);
+
+    *source = key.source;
+    if (read != AQ_IDENTIFIED) {
+        return read;
+    }
+    return aq_request_key_set(r, request)
+               ? aq_key_set_find_again(request->key_set, &connection_known(r->connection)->memo, key.text, key.size,
+                                       request->now_ms, &request->principal)
+               : key_look_up(r, request, &key);
+}
+
+static aq_identified_t principal_find(request_rec *r, aq_request_t *request, const aq_location_config_t *location,
+                                      const seen_t *seen, const aq_key_source_t **source)
+{
+    const char *value = only_value(r, location, seen, source);
+    const aq_key_set_t *set = value ? aq_request_key_set(r, request) : NULL;
+    aq_key_recall_t *recall = set ? &connection_known(r->connection)->recall : NULL;
+    aq_identified_t found;
+
+    if (set) {
+        found = aq_key_set_recall(set, recall, (*source)->is_bearer, value, request->now_ms, &request->principal);
+        if (found != AQ_KEY_MISSING) {
+            return found;
+        }
+    }
+    found = key_read_and_find(r, request, location, source);
+    if (set && found == AQ_IDENTIFIED) {
+        aq_key_set_recall_note(set, recall, (*source)->is_bearer, value, request->principal);
+    }
+    return found;
+}
+
 AQ_APART static aq_identified_t key_find(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
 {
-    presented_t key = {.text = NULL};
-    aq_identified_t found = key_read(r, location, &key);
+    const seen_t seen = headers_see(r->headers_in);
+    request_rec *initial = aq_request_initial(r);
+    const aq_key_source_t *source = NULL;
+    aq_identified_t found = principal_find(r, request, location, &seen, &source);
 
-    if (found != AQ_IDENTIFIED) {
-        return found;
-    }
-    if (aq_request_key_set(r, request)) {
-        found = aq_key_set_find_again(request->key_set, connection_memo(r->connection), key.text, key.size,
-                                      request->now_ms, &request->principal);
-    } else {
-        found = key_look_up(r, request, &key);
-    }
     if (found == AQ_IDENTIFIED) {
         request->is_by_key = 1;
         request->is_identified = 1;
-        request->vary = key.source->is_known_to_caches ? NULL : key.source->header;
-        upgrade_decline(aq_request_initial(r));
-        headers_strip(r->headers_in, location, key.source->header);
+        request->vary = source->is_known_to_caches ? NULL : source->header;
+        headers_strip(r->headers_in, location, source->header, seen.has_own_family);
         /* A subrequest may hold a copy. */
-        if (aq_request_initial(r)->headers_in != r->headers_in) {
-            headers_strip(aq_request_initial(r)->headers_in, location, key.source->header);
+        if (initial->headers_in != r->headers_in) {
+            headers_strip(initial->headers_in, location, source->header, 1);
+            upgrade_decline(initial);
+        } else if (seen.has_upgrade) {
+            upgrade_decline(initial);
         }
     }
     return found;
@@ -366,14 +477,19 @@ AQ_APART static int may_come_without_key(request_rec *r, const aq_location_confi
     return aq_rules_know_others(location->rules) && key_find(r, aq_request_state(r), location) == AQ_KEY_MISSING;
 }
 
+AQ_APART static int force_authn(request_rec *r, const aq_location_config_t *location)
+{
+    if (!is_auth_type_ours(r)) {
+        return DECLINED;
+    }
+    return location->rules && may_come_without_key(r, location) ? DECLINED : OK;
+}
+
 int aq_identify_force_authn(request_rec *r)
 {
     const aq_location_config_t *location = aq_config_location(r);
 
-    if (location->quota != AQ_QUOTA_ON || !is_auth_type_ours(r)) {
-        return DECLINED;
-    }
-    return location->rules && may_come_without_key(r, location) ? DECLINED : OK;
+    return location->quota == AQ_QUOTA_ON ? force_authn(r, location) : DECLINED;
 }
 
 int aq_identify_note_auth_failure(request_rec *r, const char *auth_type)

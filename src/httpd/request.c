@@ -7,28 +7,14 @@
 
 #define REQUEST_ID_MAX 128
 
-request_rec *aq_request_initial(request_rec *r)
-{
-    while (r->main || r->prev) {
-        r = r->main ? r->main : r->prev;
-    }
-    return r;
-}
-
-aq_request_t *aq_request_find(request_rec *r)
-{
-    return ap_get_module_config(aq_request_initial(r)->request_config, &apiquota_module);
-}
-
 aq_request_t *aq_request_state(request_rec *r)
 {
     request_rec *initial = aq_request_initial(r);
-    aq_request_t *request = ap_get_module_config(initial->request_config, &apiquota_module);
+    aq_request_t *request = aq_request_own(initial);
 
     if (!request) {
-        request = apr_pcalloc(initial->pool, sizeof(*request));
-        request->pool = initial->pool;
-        request->now_ms = aq_clock_now_ms();
+        request = apr_palloc(initial->pool, sizeof(*request));
+        *request = (aq_request_t){.pool = initial->pool, .now_ms = aq_clock_now_ms()};
         ap_set_module_config(initial->request_config, &apiquota_module, request);
     }
     return request;

@@ -38,10 +38,25 @@ typedef struct {
 } aq_request_t;
 
 /* The initial request of a subrequest or internal redirect. */
-request_rec *aq_request_initial(request_rec *r);
+static inline request_rec *aq_request_initial(request_rec *r)
+{
+    while (r->main || r->prev) {
+        r = r->main ? r->main : r->prev;
+    }
+    return r;
+}
+
+/* The state that lies on this very request, which then is an initial one; NULL: not there. */
+static inline aq_request_t *aq_request_own(const request_rec *r)
+{
+    return (aq_request_t *)ap_get_module_config(r->request_config, &apiquota_module);
+}
 
 /* The state, or NULL where no phase of ours has made one. */
-aq_request_t *aq_request_find(request_rec *r);
+static inline aq_request_t *aq_request_find(request_rec *r)
+{
+    return aq_request_own(aq_request_initial(r));
+}
 
 /* The state, made where there is none. */
 aq_request_t *aq_request_state(request_rec *r);

@@ -18,6 +18,7 @@
 #include "httpd/tally.h"
 
 #include <apr_strings.h>
+#include <endian.h>
 #include <http_protocol.h>
 #include <http_request.h>
 #include <string.h>
@@ -25,7 +26,7 @@
 
 #define FILTER_NAME "APIQUOTA_SETTLE"
 #define RATE_PREFIX "X-RateLimit-"
-#define DECIMAL_SIZE 24 /* 20 digits, a place for a leading zero, and the end */
+#define DECIMAL_SIZE 25 /* 20 digits, in eights, and the end */
 
 static ap_filter_rec_t *settle_filter_rec;
 
@@ -40,11 +41,11 @@ typedef struct {
 static const char *rate_header_find(const apr_table_t *headers)
 {
     const apr_array_header_t *entries = apr_table_elts(headers);
+    const apr_table_entry_t *entry = (const apr_table_entry_t *)(const void *)entries->elts;
 
-    for (int i = 0; i < entries->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(entries, i, apr_table_entry_t).key;
-        if ((name[0] | 0x20) == 'x' && ap_cstr_casecmpn(name, RATE_PREFIX, sizeof(RATE_PREFIX) - 1) == 0) {
-            return name;
+    for (const apr_table_entry_t *end = entry + entries->nelts; entry < end; entry++) {
+        if ((entry->key[0] | 0x20) == 'x' && ap_cstr_casecmpn(entry->key, RATE_PREFIX, sizeof(RATE_PREFIX) - 1) == 0) {
+            return entry->key;
         }
     }
     return NULL;
@@ -63,28 +64,40 @@ static inline void rate_headers_clear(apr_table_t *headers)
     }
 }
 
-static inline char *digit_pair_write(char *end, uint32_t value)
+/*
+ * The eight digits of a number below 10^8 as bytes from 0 to 9, the first digit the lowest. All are made at once: halves of
+ * four digits, each into pairs, each into digits, with the reciprocals 10486/2^20 of 100 and 103/2^10 of 10, which are
+ * exact for what they divide.
+ */
+static inline uint64_t eight_digits(uint32_t value)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                                "8081828384858687888990919293949596979899";
+    const uint64_t halves = value / 10000 | (uint64_t)(value % 10000) << 32;
+    const uint64_t hundreds = halves * 10486 >> 20 & UINT64_C(0x0000007f0000007f);
+    const uint64_t pairs = hundreds | (halves - hundreds * 100) << 16;
+    const uint64_t tens = pairs * 103 >> 10 & UINT64_C(0x000f000f000f000f);
 
-    return memcpy(end - 2, &pairs[(size_t)value * 2], 2);
+    return tens | (pairs - tens * 10) << 8;
+}
+
+static inline char *eight_digits_write(char *end, uint64_t digits)
+{
+    const uint64_t text = htole64(digits | UINT64_C(0x3030303030303030));
+
+    return memcpy(end - sizeof(text), &text, sizeof(text));
 }
 
 /* Writes `value` so that it ends before `end`, and returns its beginning. apr_psprintf costs twenty times as much. */
 static char *decimal_write(char *end, uint64_t value)
 {
-    uint32_t rest; /* Half as dear to divide, and nearly every number fits. */
+    static const uint32_t range = 100000000;
+    uint64_t digits;
 
-    for (; value > UINT32_MAX; value /= 100) {
-        end = digit_pair_write(end, (uint32_t)(value % 100));
+    for (; value >= range; value /= range) {
+        end = eight_digits_write(end, eight_digits((uint32_t)(value % range)));
     }
-    for (rest = (uint32_t)value; rest >= 100; rest /= 100) {
-        end = digit_pair_write(end, rest % 100);
-    }
-    end = digit_pair_write(end, rest);
-    return rest < 10 ? end + 1 : end;
+    digits = eight_digits((uint32_t)value);
+    /* Without leading zeros, but for the last digit. */
+    return eight_digits_write(end, digits) + __builtin_ctzll(digits | UINT64_C(1) << 56) / 8;
 }
 
 static const char *decimal(char text[DECIMAL_SIZE], uint64_t value)
@@ -116,16 +129,6 @@ static void trio_set(const header_writer_t *writer, const aq_counter_t *counter,
     }
 }
 
-static void suffixed_trio_set(const header_writer_t *writer, const aq_counter_t *counter)
-{
-    const char *suffix = counter->limit->header_suffix;
-    apr_pool_t *p = writer->p;
-
-    trio_set(writer, counter, apr_pstrcat(p, RATE_PREFIX "Limit-", suffix, NULL),
-             apr_pstrcat(p, RATE_PREFIX "Remaining-", suffix, NULL),
-             apr_pstrcat(p, RATE_PREFIX "Reset-", suffix, NULL));
-}
-
 /* 1 where a later limit shows in the same headers: a section's is nearer to the request than a plan's. */
 AQ_APART static int is_hidden(const aq_charge_t *charge, unsigned index)
 {
@@ -140,12 +143,26 @@ AQ_APART static int is_hidden(const aq_charge_t *charge, unsigned index)
     return 0;
 }
 
+AQ_APART static void suffixed_trios_set(const header_writer_t *writer, const aq_charge_t *charge, int may_share)
+{
+    apr_pool_t *p = writer->p;
+
+    for (unsigned i = 0; i < charge->count; i++) {
+        const char *suffix = charge->counters[i].limit->header_suffix;
+
+        if (charge->counters[i].limit->shown == AQ_SHOWN_SUFFIX && !(may_share && is_hidden(charge, i))) {
+            trio_set(writer, &charge->counters[i], apr_pstrcat(p, RATE_PREFIX "Limit-", suffix, NULL),
+                     apr_pstrcat(p, RATE_PREFIX "Remaining-", suffix, NULL),
+                     apr_pstrcat(p, RATE_PREFIX "Reset-", suffix, NULL));
+        }
+    }
+}
+
 /* The unsuffixed trio shows the primary limit; on a refusal the one that refused. */
 static void charge_headers_set(request_rec *r, const aq_request_t *request)
 {
     const aq_charge_t *charge = request->charge;
     const aq_location_options_t *options = request->location->options;
-    const int shares_suffixes = aq_config_server(r->server)->shares_suffixes;
     int shown = charge->refusing >= 0 && charge->primary >= 0 ? charge->refusing : charge->primary;
     const header_writer_t writer = {
         .headers = r->headers_out,
@@ -161,10 +178,8 @@ static void charge_headers_set(request_rec *r, const aq_request_t *request)
     if (shown >= 0) {
         trio_set(&writer, &charge->counters[shown], RATE_PREFIX "Limit", RATE_PREFIX "Remaining", RATE_PREFIX "Reset");
     }
-    for (unsigned i = 0; i < charge->count; i++) {
-        if (charge->counters[i].limit->shown == AQ_SHOWN_SUFFIX && !(shares_suffixes && is_hidden(charge, i))) {
-            suffixed_trio_set(&writer, &charge->counters[i]);
-        }
+    if (charge->shown & 1U << AQ_SHOWN_SUFFIX) {
+        suffixed_trios_set(&writer, charge, aq_config_server(r->server)->shares_suffixes);
     }
 }
 
@@ -251,12 +266,8 @@ void aq_settle_phase_register(void)
 
 void aq_settle_phase_insert(request_rec *r)
 {
-    aq_request_t *request;
+    aq_request_t *request = r->main ? NULL : aq_request_find(r);
 
-    if (r->main) {
-        return;
-    }
-    request = aq_request_find(r);
     if (request && (request->location || request->problem || request->problem_status)) {
         ap_add_output_filter_handle(settle_filter_rec, request, r, r->connection);
     }

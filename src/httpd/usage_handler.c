@@ -21,15 +21,12 @@
 
 #define HANDLER "apiquota-usage"
 
-/* SetHandler takes an expression; that of a plain name costs little, and most locations have none. */
-int aq_usage_is_asked(request_rec *r)
+int aq_usage_is_handler(request_rec *r, const ap_expr_info_t *handler)
 {
-    const core_dir_config *core = ap_get_core_module_config(r->per_dir_config);
-
     const char *error = NULL;
-    const char *handler = core->expr_handler ? ap_expr_str_exec(r, core->expr_handler, &error) : NULL;
+    const char *name = ap_expr_str_exec(r, handler, &error);
 
-    return !error && handler && strcmp(handler, HANDLER) == 0;
+    return !error && name && strcmp(name, HANDLER) == 0;
 }
 
 static json_t *counter_json(const aq_counter_t *counter)

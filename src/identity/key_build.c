@@ -383,10 +383,12 @@ static void rooms_make(build_t *build, size_t count)
 
 static void set_fill(build_t *build, json_t *tenants, json_t *keys)
 {
+    static atomic_uint_fast64_t serials;
     aq_key_set_t *set = build->set;
     const json_t *entry;
     size_t i;
 
+    set->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
     rooms_make(build, json_array_size(keys));
     tenants_read(build, tenants);
     json_array_foreach(keys, i, entry)

@@ -370,7 +370,7 @@ aq_identified_t aq_key_lookup_find(aq_key_lookup_t *lookup, aq_key_memo_t *memo,
         return AQ_KEYS_AWAY;
     }
     *set = found;
-    return found ? aq_key_identify(&found->keys[0], now_ms, principal) : AQ_KEY_UNKNOWN;
+    return found ? aq_key_identify(&found->keys[0].principal, now_ms, principal) : AQ_KEY_UNKNOWN;
 }
 
 aq_identified_t aq_key_lookup_tenant(aq_key_lookup_t *lookup, const char *tenant, aq_time_ms_t now_ms,

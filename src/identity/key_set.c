@@ -36,24 +36,35 @@ static aq_key_t *find_by_digest(const aq_key_set_t *set, const char *text, size_
     return index ? &set->keys[index - 1] : NULL;
 }
 
-/* What was presented tells nothing to whoever shares a connection: no early exit. `size` is 8 at least. */
-static int is_same_text(const char *a, const char *b, size_t size)
-{
-    uint64_t words[2], difference = 0;
+/* Sixteen bytes that the machine compares at once, wherever it can. */
+typedef uint8_t bytes_t __attribute__((vector_size(16)));
 
-    for (size_t i = 0;; i = i + 2 * sizeof(*words) < size ? i + sizeof(*words) : size - sizeof(*words)) {
-        memcpy(&words[0], a + i, sizeof(*words));
-        memcpy(&words[1], b + i, sizeof(*words));
-        difference |= words[0] ^ words[1];
-        if (i + sizeof(*words) == size) {
-            return difference == 0;
-        }
+static inline bytes_t differing_bytes(const char *a, const char *b)
+{
+    bytes_t bytes[2];
+
+    memcpy(&bytes[0], a, sizeof(*bytes));
+    memcpy(&bytes[1], b, sizeof(*bytes));
+    return bytes[0] ^ bytes[1];
+}
+
+/* What was presented tells nothing to whoever shares a connection: no early exit. `size` is 16 at least. */
+static inline int is_same_text(const char *a, const char *b, size_t size)
+{
+    /* The last sixteen first; the loop then need not care for a rest. */
+    bytes_t differing = differing_bytes(a + size - sizeof(bytes_t), b + size - sizeof(bytes_t));
+    uint64_t halves[2];
+
+    for (size_t i = 0; i + sizeof(bytes_t) < size; i += sizeof(bytes_t)) {
+        differing |= differing_bytes(a + i, b + i);
     }
+    memcpy(halves, &differing, sizeof(halves));
+    return (halves[0] | halves[1]) == 0;
 }
 
 aq_hash128_t aq_key_memo_hash(aq_key_memo_t *memo, const aq_hash_secret_t *secret, const char *text, size_t size)
 {
-    if (size < sizeof(uint64_t) || size > sizeof(memo->text)) {
+    if (size < sizeof(bytes_t) || size > sizeof(memo->text)) {
         return aq_hash_keyed(secret, text, size);
     }
     if (memo->size != size || memo->secret != secret || !is_same_text(memo->text, text, size)) {
@@ -79,15 +90,15 @@ static aq_key_t *key_find(const aq_key_set_t *set, const char *text, size_t size
     return key;
 }
 
-aq_identified_t aq_key_identify(const aq_key_t *key, aq_time_ms_t now_ms, const aq_principal_t **principal)
+aq_identified_t aq_key_identify(const aq_principal_t *of, aq_time_ms_t now_ms, const aq_principal_t **principal)
 {
-    if (key->principal.is_disabled) {
+    if (of->is_disabled) {
         return AQ_KEY_DISABLED;
     }
-    if (key->principal.expires_at_ms != 0 && key->principal.expires_at_ms <= now_ms) {
+    if (of->expires_at_ms != 0 && of->expires_at_ms <= now_ms) {
         return AQ_KEY_EXPIRED;
     }
-    *principal = &key->principal;
+    *principal = of;
     return AQ_IDENTIFIED;
 }
 
@@ -104,7 +115,32 @@ aq_identified_t aq_key_set_find_again(const aq_key_set_t *set, aq_key_memo_t *me
         return AQ_KEY_UNKNOWN;
     }
     key = key_find(set, text, size, aq_key_memo_hash(memo, set->cache_secret, text, size));
-    return key ? aq_key_identify(key, now_ms, principal) : AQ_KEY_UNKNOWN;
+    return key ? aq_key_identify(&key->principal, now_ms, principal) : AQ_KEY_UNKNOWN;
+}
+
+aq_identified_t aq_key_set_recall(const aq_key_set_t *set, const aq_key_recall_t *recall, int is_bearer,
+                                  const char *value, aq_time_ms_t now_ms, const aq_principal_t **principal)
+{
+    if (recall->serial != set->serial || recall->is_bearer != is_bearer || recall->size != strlen(value) ||
+        !is_same_text(recall->value, value, recall->size)) {
+        return AQ_KEY_MISSING;
+    }
+    return aq_key_identify(recall->principal, now_ms, principal);
+}
+
+void aq_key_set_recall_note(const aq_key_set_t *set, aq_key_recall_t *recall, int is_bearer, const char *value,
+                            const aq_principal_t *principal)
+{
+    const size_t size = strlen(value);
+
+    if (size < sizeof(bytes_t) || size > sizeof(recall->value)) {
+        return;
+    }
+    recall->serial = set->serial;
+    recall->principal = principal;
+    recall->is_bearer = is_bearer;
+    recall->size = size;
+    memcpy(recall->value, value, size);
 }
 
 aq_identified_t aq_key_set_find(const aq_key_set_t *set, const char *text, size_t size, aq_time_ms_t now_ms,

@@ -22,7 +22,8 @@ typedef struct {
 } aq_key_t;
 
 struct aq_key_set_t {
-    apr_pool_t *p; /* of the set alone: destroying it destroys the set */
+    apr_pool_t *p;   /* of the set alone: destroying it destroys the set */
+    uint64_t serial; /* no other set of the process ever has it, unlike its address; never 0 */
     aq_key_t *keys;
     unsigned count;
     uint32_t *by_digest;  /* 1 + index into keys, 0: empty; see aq_key_set_slot */
@@ -53,8 +54,8 @@ uint32_t *aq_key_set_slot(const aq_key_set_t *set, const unsigned char digest[AQ
 
 void aq_key_set_destroy(aq_key_set_t *set);
 
-/* What becomes of who presents `key`: AQ_IDENTIFIED with `*principal`, or why not, with `*principal` as it was. */
-aq_identified_t aq_key_identify(const aq_key_t *key, aq_time_ms_t now_ms, const aq_principal_t **principal);
+/* What becomes of who presents the key of `of`: AQ_IDENTIFIED with `*principal`, or why not, with `*principal` as it was. */
+aq_identified_t aq_key_identify(const aq_principal_t *of, aq_time_ms_t now_ms, const aq_principal_t **principal);
 
 /* The hash of `text` by `secret`, made anew only where `memo` does not have it. */
 aq_hash128_t aq_key_memo_hash(aq_key_memo_t *memo, const aq_hash_secret_t *secret, const char *text, size_t size);

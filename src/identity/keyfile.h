@@ -111,6 +111,30 @@ aq_identified_t aq_key_set_find_again(const aq_key_set_t *set, aq_key_memo_t *me
                                       aq_time_ms_t now_ms, const aq_principal_t **principal);
 
 /*
+ * The header in which a client presented its key last, as it was written, and whose key of which set that is: for one
+ * client at a time, as above. Zeroed it is empty.
+ */
+#define AQ_KEY_RECALL_SIZE 96
+typedef struct {
+    uint64_t serial; /* of the set; 0: empty */
+    const aq_principal_t *principal;
+    int is_bearer; /* read by aq_bearer_token; 0: by aq_bare_token */
+    size_t size;
+    char value[AQ_KEY_RECALL_SIZE];
+} aq_key_recall_t;
+
+/*
+ * The same as reading that value and finding its key, where `recall` has both of this very set. AQ_KEY_MISSING: it has not.
+ * A key is judged anew each time: it may have expired. Values are compared without early exit.
+ */
+aq_identified_t aq_key_set_recall(const aq_key_set_t *set, const aq_key_recall_t *recall, int is_bearer,
+                                  const char *value, aq_time_ms_t now_ms, const aq_principal_t **principal);
+
+/* Remembers that `value` led to `principal`, which is one of the set's, by its key. Values too long or short are not. */
+void aq_key_set_recall_note(const aq_key_set_t *set, aq_key_recall_t *recall, int is_bearer, const char *value,
+                            const aq_principal_t *principal);
+
+/*
  * What the file says of a tenant, whoever of it asks: a principal with its plan, its limits and its subject, key_id NULL.
  * NULL where there is no such tenant in force. Owned by the set. Thread-safe.
  */

@@ -2,14 +2,6 @@
 /* Charge: one request against all its limits, and its settling. See charge.h. */
 #include "limit/charge.h"
 
-aq_charge_t *aq_charge_create(apr_pool_t *p, unsigned count)
-{
-    aq_charge_t *charge = apr_palloc(p, sizeof(*charge) + count * sizeof(charge->counters[0]));
-
-    *charge = (aq_charge_t){.state = AQ_CHARGE_OPEN, .count = count, .primary = -1, .refusing = -1};
-    return charge;
-}
-
 void aq_charge_homes_set(aq_charge_t *charge, const aq_hash128_t *tenant)
 {
     for (unsigned i = 0; i < charge->count; i++) {

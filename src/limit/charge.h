@@ -22,6 +22,8 @@ typedef struct {
     aq_charge_state_t state;
     uint32_t cost;
     unsigned count;          /* of counters */
+    unsigned shown;          /* of counters that were set: bits 1 << limit->shown, so that most need no second look */
+    unsigned algorithms;     /* the same of limit->window.algorithm */
     int primary;             /* index of the counter that the unsuffixed headers show; -1: none */
     int refusing;            /* AQ_CHARGE_DENIED: index of the limit with the longest wait; else -1 */
     aq_time_ms_t now_ms;     /* when it was taken */
@@ -29,7 +31,13 @@ typedef struct {
 } aq_charge_t;
 
 /* A charge with room for `count` (0 to AQ_LIMITS_MAX) counters, in `p`. Each is then to be set by aq_charge_counter_set. */
-aq_charge_t *aq_charge_create(apr_pool_t *p, unsigned count);
+static inline aq_charge_t *aq_charge_create(apr_pool_t *p, unsigned count)
+{
+    aq_charge_t *charge = (aq_charge_t *)apr_palloc(p, sizeof(*charge) + count * sizeof(charge->counters[0]));
+
+    *charge = (aq_charge_t){.state = AQ_CHARGE_OPEN, .count = count, .primary = -1, .refusing = -1};
+    return charge;
+}
 
 /* Names counter `index`: the limit (kept by reference) and whom it counts for. What a store answers is not set by it. */
 static inline void aq_charge_counter_set(aq_charge_t *charge, unsigned index, const aq_limit_t *limit,
@@ -40,6 +48,8 @@ static inline void aq_charge_counter_set(aq_charge_t *charge, unsigned index, co
     counter->limit = limit;
     counter->key = aq_hash_join(limit->identity, *subject);
     counter->receipt.cost = 0;
+    charge->shown |= 1U << limit->shown;
+    charge->algorithms |= 1U << limit->window.algorithm;
     if (limit->shown == AQ_SHOWN_PRIMARY) {
         charge->primary = (int)index;
     }
@@ -73,12 +83,7 @@ apr_status_t aq_charge_release(aq_charge_t *charge, aq_counter_store_t *store, a
 /* 1 where there is something to release. */
 static inline int aq_charge_is_held(const aq_charge_t *charge)
 {
-    int is_held = 0;
-
-    for (unsigned i = 0; i < charge->count; i++) {
-        is_held |= charge->counters[i].limit->window.algorithm == AQ_ALGORITHM_CONCURRENT;
-    }
-    return is_held && charge->state == AQ_CHARGE_TAKEN;
+    return (charge->algorithms & 1U << AQ_ALGORITHM_CONCURRENT) && charge->state == AQ_CHARGE_TAKEN;
 }
 
 /*

@@ -127,6 +127,91 @@ START_TEST(a_memo_changes_no_answer)
 }
 END_TEST
 
+static aq_identified_t recalled(const aq_keys_t *keys, const aq_key_recall_t *recall, int is_bearer, const char *value)
+{
+    const aq_key_set_t *set = aq_keys_acquire((aq_keys_t *)keys);
+    const aq_principal_t *principal = NULL;
+    const aq_identified_t found = aq_key_set_recall(set, recall, is_bearer, value, KEYS_NOW_MS, &principal);
+
+    ck_assert_int_eq(principal != NULL, found == AQ_IDENTIFIED);
+    ck_assert(!principal || principal == recall->principal);
+    aq_key_set_release(set);
+    return found;
+}
+
+static aq_key_recall_t noted(aq_keys_t *keys, int number, int is_bearer, const char *value)
+{
+    const aq_key_set_t *set = aq_keys_acquire(keys);
+    aq_key_recall_t recall = {.serial = 0};
+
+    aq_key_set_recall_note(set, &recall, is_bearer, value, keys_principal(keys, number));
+    aq_key_set_release(set);
+    return recall;
+}
+
+START_TEST(only_the_very_value_is_recalled)
+{
+    aq_keys_t *keys = keys_loaded("recall.json", FILE_OF(ACME, KEY("1", "")));
+    char *value = apr_pstrcat(fixture_pool, "Bearer ", keys_text(1), NULL);
+    const size_t size = strlen(value);
+    const aq_key_recall_t empty = {.serial = 0}, recall = noted(keys, 1, 1, value);
+
+    ck_assert_int_eq(recalled(keys, &empty, 1, value), AQ_KEY_MISSING);
+    ck_assert_int_eq(recalled(keys, &recall, 1, value), AQ_IDENTIFIED);
+    ck_assert_int_eq(recalled(keys, &recall, 0, value), AQ_KEY_MISSING);
+    ck_assert_int_eq(recalled(keys, &recall, 1, apr_pstrcat(fixture_pool, value, "a", NULL)), AQ_KEY_MISSING);
+    for (size_t i = 0; i < size; i++) {
+        ck_assert_int_eq(recalled(keys, &recall, 1, apr_pstrndup(fixture_pool, value, i)), AQ_KEY_MISSING);
+        value[i] ^= 1;
+        ck_assert_int_eq(recalled(keys, &recall, 1, value), AQ_KEY_MISSING);
+        value[i] ^= 1;
+    }
+}
+END_TEST
+
+START_TEST(values_of_all_sizes_are_recalled_or_not_noted)
+{
+    aq_keys_t *keys = keys_loaded("sizes.json", FILE_OF(ACME, KEY("1", "")));
+    char value[AQ_KEY_RECALL_SIZE + 2] = "";
+
+    for (size_t size = 0; size <= AQ_KEY_RECALL_SIZE + 1; size++) {
+        const aq_key_recall_t recall = noted(keys, 1, 0, value);
+        const int is_noted = size >= 16 && size <= AQ_KEY_RECALL_SIZE;
+
+        ck_assert_int_eq(recalled(keys, &recall, 0, value), is_noted ? AQ_IDENTIFIED : AQ_KEY_MISSING);
+        value[size] = 'v';
+        ck_assert_int_eq(recalled(keys, &recall, 0, value), AQ_KEY_MISSING);
+    }
+}
+END_TEST
+
+START_TEST(nothing_is_recalled_of_another_set)
+{
+    aq_keys_t *keys = keys_loaded("other-set.json", FILE_OF(ACME, KEY("1", "")));
+    const aq_key_recall_t recall = noted(keys, 1, 0, keys_text(1));
+    const char *error;
+
+    ck_assert_int_eq(recalled(keys, &recall, 0, keys_text(1)), AQ_IDENTIFIED);
+    ck_assert_int_eq(aq_keys_load(keys, fixture_pool, KEYS_NOW_MS, NULL, &error), APR_SUCCESS);
+    ck_assert_int_eq(recalled(keys, &recall, 0, keys_text(1)), AQ_KEY_MISSING);
+}
+END_TEST
+
+START_TEST(a_recalled_key_expires)
+{
+    aq_keys_t *keys =
+        keys_loaded("recall-expires.json", FILE_OF(ACME, KEY("1", ", \"expires_at\": \"2027-01-15T08:00:00.001Z\"")));
+    const aq_key_recall_t recall = noted(keys, 1, 0, keys_text(1));
+    const aq_key_set_t *set = aq_keys_acquire(keys);
+    const aq_principal_t *principal = NULL;
+
+    ck_assert_int_eq(aq_key_set_recall(set, &recall, 0, keys_text(1), KEYS_NOW_MS + 1, &principal), AQ_KEY_EXPIRED);
+    ck_assert_ptr_null(principal);
+    ck_assert_int_eq(aq_key_set_recall(set, &recall, 0, keys_text(1), KEYS_NOW_MS, &principal), AQ_IDENTIFIED);
+    aq_key_set_release(set);
+}
+END_TEST
+
 START_TEST(overrides_of_the_key_come_before_those_of_the_tenant_before_the_plan)
 {
     aq_keys_t *keys = keys_loaded(
@@ -265,6 +350,10 @@ static void add(TCase *tests)
     tcase_add_loop_test(tests, disabled_and_expired_keys_are_told_cold_and_warm, 0, sizeof(STATES) / sizeof(STATES[0]));
     tcase_add_test(tests, only_the_whole_key_is_known);
     tcase_add_test(tests, a_memo_changes_no_answer);
+    tcase_add_test(tests, only_the_very_value_is_recalled);
+    tcase_add_test(tests, values_of_all_sizes_are_recalled_or_not_noted);
+    tcase_add_test(tests, nothing_is_recalled_of_another_set);
+    tcase_add_test(tests, a_recalled_key_expires);
     tcase_add_test(tests, overrides_of_the_key_come_before_those_of_the_tenant_before_the_plan);
     tcase_add_loop_test(tests, a_file_that_is_none_leaves_the_last_good_one_in_force, 0,
                         sizeof(NO_KEYS_FILES) / sizeof(NO_KEYS_FILES[0]));
