@@ -221,11 +221,10 @@ static const char *key_from_add(cmd_parms *cmd, void *location_data, const char 
     if (!location->key_from) {
         location->key_from = apr_array_make(cmd->pool, 2, sizeof(aq_key_source_t));
     }
-    /* Twice, each request would seem to present two keys. */
-    if (is_key_source(location->key_from, &added)) {
-        return aq_not_allowed(cmd, source, "each place once");
+    /* Read twice, each request would seem to present two keys. */
+    if (!is_key_source(location->key_from, &added)) {
+        APR_ARRAY_PUSH(location->key_from, aq_key_source_t) = added;
     }
-    APR_ARRAY_PUSH(location->key_from, aq_key_source_t) = added;
     return NULL;
 }
 

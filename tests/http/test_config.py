@@ -61,7 +61,6 @@ BAD = [
     ("APIQuotaStoreFailure maybe\n", "APIQuotaStoreFailure", "maybe", "deny"),
     ('APIQuotaStateDir ""\n', "APIQuotaStateDir", "one argument", "folder"),
     ('APIQuotaKeyFile ""\n', "APIQuotaKeyFile", "one argument", "file"),
-    (LOCATION.format("APIQuotaKeyFrom header:X-Key header:x-key"), "APIQuotaKeyFrom", "header:x-key", "once"),
     (LOCATION.format("APIQuota Maybe"), "APIQuota", "Maybe", "Off"),
     (LOCATION.format("APIQuotaForwardKey 1"), "APIQuotaForwardKey", "1", "Off"),
     (LOCATION.format("APIQuotaKeyFrom cookie"), "APIQuotaKeyFrom", "cookie", "bearer"),

@@ -89,6 +89,11 @@ def test_f56_every_spelling_of_one_key_is_one_principal(web, key, fields):
         assert answer.status == 200, answer
 
 
+def test_place_of_keys_that_is_named_twice_is_one(server, keys, key):
+    web = server(quota.ROOMY + confs.location("/v1", key_from="header:X-Key header:x-key"), keys=keys)
+    assert web.get("/v1/item.json", headers={"X-Key": str(key)}).status == 200
+
+
 @pytest.mark.parametrize("header, vary", [("Authorization: Bearer", None), ("X-API-Key:", "X-API-Key")])
 def test_caches_in_front_are_told_of_a_header_that_they_do_not_know(web, key, header, vary):
     name, _, scheme = header.partition(":")
