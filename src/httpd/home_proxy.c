@@ -7,12 +7,13 @@
 #include <apr_hash.h>
 #include <http_config.h>
 #include <mod_proxy.h>
+#include <stdint.h>
 
 #define SILENCE_MAX apr_time_from_sec(10)
 /* For members that a later httpd may add to the end of server_rec. */
 #define SERVER_ROOM 512
 
-/* Of this process: server_rec * -> its copy. Written before there are threads. */
+/* Of this process: the address of a server_rec -> its copy. Written before there are threads. */
 static apr_hash_t *servers;
 
 static module *proxy_find(void)
@@ -54,9 +55,9 @@ void aq_home_proxy_child_init(apr_pool_t *pchild, server_rec *s)
     }
     servers = apr_hash_make(pchild);
     for (; s; s = s->next) {
-        server_rec **key = apr_pmemdup(pchild, &s, sizeof(s));
+        const uintptr_t of = (uintptr_t)s;
 
-        apr_hash_set(servers, key, sizeof(*key), server_copy(pchild, s, proxy));
+        apr_hash_set(servers, apr_pmemdup(pchild, &of, sizeof(of)), sizeof(of), server_copy(pchild, s, proxy));
     }
 }
 
@@ -79,7 +80,8 @@ static ap_conf_vector_t *section_make(apr_pool_t *p, module *proxy)
 aq_home_proxy_t aq_home_proxy_begin(request_rec *r)
 {
     const aq_home_proxy_t before = {.server = r->server, .per_dir = r->per_dir_config};
-    server_rec *copy = servers ? apr_hash_get(servers, &r->server, sizeof(r->server)) : NULL;
+    const uintptr_t of = (uintptr_t)r->server;
+    server_rec *copy = servers ? apr_hash_get(servers, &of, sizeof(of)) : NULL;
     module *proxy = proxy_find();
 
     if (proxy) {
