@@ -178,7 +178,7 @@ static void charge_headers_set(request_rec *r, const aq_request_t *request)
     if (shown >= 0) {
         trio_set(&writer, &charge->counters[shown], RATE_PREFIX "Limit", RATE_PREFIX "Remaining", RATE_PREFIX "Reset");
     }
-    if (charge->shown & 1U << AQ_SHOWN_SUFFIX) {
+    if (charge->traits & AQ_LIMIT_HAS_SUFFIX) {
         suffixed_trios_set(&writer, charge, aq_config_server(r->server)->shares_suffixes);
     }
 }

@@ -22,8 +22,7 @@ typedef struct {
     aq_charge_state_t state;
     uint32_t cost;
     unsigned count;          /* of counters */
-    unsigned shown;          /* of counters that were set: bits 1 << limit->shown, so that most need no second look */
-    unsigned algorithms;     /* the same of limit->window.algorithm */
+    unsigned traits;         /* of all limits whose counters were set */
     int primary;             /* index of the counter that the unsuffixed headers show; -1: none */
     int refusing;            /* AQ_CHARGE_DENIED: index of the limit with the longest wait; else -1 */
     aq_time_ms_t now_ms;     /* when it was taken */
@@ -48,8 +47,7 @@ static inline void aq_charge_counter_set(aq_charge_t *charge, unsigned index, co
     counter->limit = limit;
     counter->key = aq_hash_join(limit->identity, *subject);
     counter->receipt.cost = 0;
-    charge->shown |= 1U << limit->shown;
-    charge->algorithms |= 1U << limit->window.algorithm;
+    charge->traits |= limit->traits;
     if (limit->shown == AQ_SHOWN_PRIMARY) {
         charge->primary = (int)index;
     }
@@ -83,7 +81,7 @@ apr_status_t aq_charge_release(aq_charge_t *charge, aq_counter_store_t *store, a
 /* 1 where there is something to release. */
 static inline int aq_charge_is_held(const aq_charge_t *charge)
 {
-    return (charge->algorithms & 1U << AQ_ALGORITHM_CONCURRENT) && charge->state == AQ_CHARGE_TAKEN;
+    return (charge->traits & AQ_LIMIT_IS_HELD) && charge->state == AQ_CHARGE_TAKEN;
 }
 
 /*

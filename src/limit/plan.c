@@ -72,6 +72,12 @@ static unsigned life_of(const aq_window_t *window)
     return life < AQ_LIFE_MEMBERS ? life : AQ_LIFE_ENDLESS;
 }
 
+static unsigned traits_of(const aq_limit_t *limit)
+{
+    return (limit->window.algorithm == AQ_ALGORITHM_CONCURRENT ? AQ_LIMIT_IS_HELD : 0) |
+           (limit->shown == AQ_SHOWN_SUFFIX ? AQ_LIMIT_HAS_SUFFIX : 0);
+}
+
 void aq_limit_identify(aq_limit_t *limit, const aq_hash_secret_t *secret)
 {
     static const char *const period_names[] = {
@@ -90,6 +96,7 @@ void aq_limit_identify(aq_limit_t *limit, const aq_hash_secret_t *secret)
     }
     limit->identity = aq_hash_keyed(secret, text, (size_t)length);
     limit->life = life_of(window);
+    limit->traits = traits_of(limit);
 }
 
 aq_hash128_t aq_subject_hash(const aq_hash_secret_t *secret, aq_per_t per, const char *name)
@@ -187,6 +194,7 @@ void aq_plan_seal(aq_plan_t *plan)
             aq_limit_t *sealed = apr_pmemdup(plan->limits->pool, limits[i], sizeof(*sealed));
 
             sealed->shown = has_primary ? AQ_SHOWN_LISTED : AQ_SHOWN_PRIMARY;
+            sealed->traits = traits_of(sealed);
             has_primary = 1;
             limits[i] = sealed;
         }

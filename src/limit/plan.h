@@ -86,8 +86,13 @@ typedef struct {
     unsigned tally;            /* where its refusals are counted, see aq_metrics.h; 0: not known. Copies keep it */
     /* Set by aq_limit_identify: */
     aq_hash128_t identity;
+    unsigned traits; /* bits, see below */
     unsigned life; /* a counter is over 2^life seconds after its newest window began; or AQ_LIFE_ENDLESS or _MEMBERS */
 } aq_limit_t;
+
+/* What a request must know of all its limits, and most limits have not. */
+#define AQ_LIMIT_IS_HELD 1U    /* counts what runs at once, so that a request gives it back at its end */
+#define AQ_LIMIT_HAS_SUFFIX 2U /* shows in headers of its own */
 
 /* 1 where a counter that has `used` has room for `cost`. A concurrent limit asks for one place, whatever the cost. */
 static inline int aq_limit_admits(const aq_limit_t *limit, uint64_t used, uint32_t cost)
