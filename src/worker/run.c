@@ -367,6 +367,8 @@ int aq_worker_run(const aq_worker_options_t *options, apr_pool_t *p)
     worker->pool = p;
     worker->options = *options;
     signals_block(&signals);
+    /* httpd may have been reloaded before: its signal was still ignored then, but not the log that it sent ahead. */
+    take_log(worker);
     if (worker_open(worker, p) != APR_SUCCESS) {
         return 1;
     }

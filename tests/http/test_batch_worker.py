@@ -120,17 +120,22 @@ def test_worker_that_outlived_a_restart_is_watched_and_ended_by_the_new_configur
     assert web.family() == {}
 
 
+@pytest.mark.parametrize("is_started", [True, False], ids=["started", "starting"])
 @pytest.mark.parametrize("how", ["graceful", "restart"])
-def test_worker_writes_to_the_new_error_log_after_a_rotation(running, how):
+def test_worker_writes_to_the_new_error_log_after_a_rotation(running, how, is_started):
+    """One that is still starting, too: it reads the new settings at once, and is told of the log before it listens."""
     web = running()
     first = worker_of(web)
+    if is_started:
+        web.log.wait_for(r"AQ00600")
     log = web.root.path / "logs" / "error.log"
     eventually(lambda: log.stat().st_ino in {os.stat(f"/proc/{first}/fd/2").st_ino})
     log.rename(log.with_name("error.log.1"))
     log.touch()
     getattr(web, how)()
     eventually(lambda: os.stat(f"/proc/{first}/fd/2").st_ino == log.stat().st_ino, what="the new log")
-    web.log.wait_for(r"AQ00603")
+    if is_started:
+        web.log.wait_for(r"AQ00603")
     assert worker_of(web) == first
 
 
