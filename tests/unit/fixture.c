@@ -127,7 +127,10 @@ static TCase *case_make(const char *name, void (*prepare)(TCase *tests), void (*
     if (prepare != NULL) {
         prepare(tests);
     }
-    tcase_set_timeout(tests, 60);
+    /* Set here, a timeout would override that of the environment, which valgrind and sanitizers need. */
+    if (getenv("CK_DEFAULT_TIMEOUT") == NULL) {
+        tcase_set_timeout(tests, 60);
+    }
     add(tests);
     return tests;
 }
