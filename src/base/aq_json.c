@@ -145,8 +145,12 @@ static char *ascii_make(const char *text)
 
 json_t *aq_json_any_text(const char *text)
 {
-    json_t *string = text ? json_string(text) : json_null();
+    json_t *string = NULL;
 
+    if (!text) {
+        return json_null();
+    }
+    string = json_string(text);
     if (!string) {
         char *ascii = ascii_make(text);
 

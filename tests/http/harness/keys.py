@@ -46,7 +46,7 @@ class Keys:
         if tenant not in self.document["tenants"]:
             self.tenant(tenant)
         secret = secret or new_secret()
-        key_id = fields.pop("id", None) or "k_" + secrets.token_hex(3)
+        key_id = fields.pop("id", None) or "k_" + secrets.token_hex(6)
         self.document["keys"].append(
             {"id": key_id, "sha256": sha256_of(secret), "tenant": tenant, **fields})
         return Key(secret, key_id, tenant)
