@@ -80,7 +80,7 @@ def test_f74_500_slow_uploads_are_cut_and_keep_no_room_of_the_spool(server, keys
     slow = SlowUploads(web.port, key, UPLOADS)
     began = time.monotonic()
     try:
-        begun = eventually(lambda: (count := arriving(spool)) > UPLOADS * 0.9 and count, what="the uploads")
+        eventually(lambda: arriving(spool) > UPLOADS * 0.9, what="the uploads")
         # What they declared is taken: there is no room for another large one, and there is for a small one.
         web.expect_log(r"AQ01220", must=True)
         checks.assert_problem(web.post("/v1/imports", body=bytes(10_000_000), key=key), 507, code="spool-full")
@@ -90,8 +90,9 @@ def test_f74_500_slow_uploads_are_cut_and_keep_no_room_of_the_spool(server, keys
             slow.read(1)
         assert not slow.open(), f"{len(slow.open())} uploads go on after {time.monotonic() - began:.0f} s"
         answered = collections.Counter(answer.split(b"\r\n")[0] for answer in slow.answers.values())
-        # Those that came together with the large one may have been refused with it.
-        assert answered.pop(b"HTTP/1.1 507 Insufficient Storage", 0) <= UPLOADS - begun
+        # Those that came together with the large one may have been refused with it: the tenth that had not begun, and a few
+        # whose file was there a moment before their room was taken.
+        assert answered.pop(b"HTTP/1.1 507 Insufficient Storage", 0) <= UPLOADS * 0.2
         assert set(answered) <= {b"HTTP/1.1 408 Request Timeout", b""} and answered[b""] < UPLOADS / 2, answered
     finally:
         slow.close()
