@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Directives of batch locations: thin setters over pure parsers. What sections mean together is checked by batch_setup.c, which
- * sees them all.
+ * Directives of batch locations: thin setters over pure parsers. What sections mean together is checked by batch_setup.c,
+ * which sees them all.
  */
 #include "httpd/batch_directives.h"
 

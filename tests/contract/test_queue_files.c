@@ -34,17 +34,6 @@ static void teardown(void)
     aq_queue_close(q);
 }
 
-static const char *finished(const char *tenant, int n, const aq_job_result_t *result)
-{
-    aq_queue_now_t now = queue_at(n);
-    const char *id = queue_submit(q, tenant, n);
-    aq_job_t job = queue_claim(q, "w", now);
-
-    ck_assert_str_eq(job.batch->id, id);
-    ck_assert_int_eq(aq_queue_finish(q, id, job.token, &now, result), APR_SUCCESS);
-    return id;
-}
-
 static int64_t bytes_of(const char *tenant)
 {
     aq_queue_use_t use;
@@ -63,8 +52,8 @@ static apr_array_header_t *trim(int64_t bytes, int most)
 
 START_TEST(room_is_made_by_what_ended_first_and_the_batches_stay)
 {
-    const char *first = finished("acme", 1, &QUEUE_DONE), *second = finished("other", 2, &QUEUE_DONE);
-    const char *third = finished("acme", 3, &QUEUE_DONE);
+    const char *first = queue_finished(q, "acme", 1, &QUEUE_DONE), *second = queue_finished(q, "other", 2, &QUEUE_DONE);
+    const char *third = queue_finished(q, "acme", 3, &QUEUE_DONE);
 
     apr_array_header_t *trimmed = trim(BATCH_BYTES + 1, 100);
     ck_assert_int_eq(trimmed->nelts, 2);
@@ -109,7 +98,7 @@ END_TEST
 START_TEST(no_more_is_trimmed_at_once_than_asked_for)
 {
     for (int n = 1; n <= 5; n++) {
-        (void)finished("acme", n, &QUEUE_DONE);
+        (void)queue_finished(q, "acme", n, &QUEUE_DONE);
     }
     ck_assert_int_eq(trim(INT64_MAX, 2)->nelts, 2);
     ck_assert_int_eq(trim(INT64_MAX, 2)->nelts, 2);
@@ -120,7 +109,7 @@ END_TEST
 START_TEST(a_batch_whose_body_is_gone_is_not_queued_again)
 {
     const aq_job_result_t failed = {.status = AQ_BATCH_FAILED, .response = {.bytes = -1}, .error_code = "x"};
-    const char *id = finished("acme", 1, &failed);
+    const char *id = queue_finished(q, "acme", 1, &failed);
     aq_queue_now_t now = queue_at(10);
     aq_expired_t gone;
 
@@ -134,7 +123,7 @@ END_TEST
 
 START_TEST(what_was_lost_is_forgotten_and_counts_no_more)
 {
-    const char *id = finished("acme", 1, &QUEUE_DONE), *queued = queue_submit(q, "acme", 2);
+    const char *id = queue_finished(q, "acme", 1, &QUEUE_DONE), *queued = queue_submit(q, "acme", 2);
     aq_expired_t result = {.keeps_body = 1, .result_token = 1}, other = {.keeps_body = 1, .result_token = 9};
     aq_expired_t body = {.keeps_body = 0}, unfinished = {.keeps_body = 0};
 
