@@ -5,9 +5,7 @@
  * A server that takes commands and answers none is a real one, stopped by a signal while the call waits.
  */
 #include "contract/queue_fixture.h"
-#include "store/redis_queue.h"
-#include "store/redis_queue_setting.h"
-#include "unit/redis_fixture.h"
+#include "unit/redis_queue_fixture.h"
 
 #include <apr_strings.h>
 #include <errno.h>
@@ -24,31 +22,9 @@ static void setup(void)
     server = redis_fixture_start(NULL);
 }
 
-static aq_redis_queue_setting_t *setting_of(const char *const *words, int count)
-{
-    aq_redis_queue_setting_t *setting;
-    const char *error = "";
-
-    ck_assert_msg(aq_redis_queue_setting_parse(fixture_pool, words, count, &setting, &error) == APR_SUCCESS, "%s",
-                  error);
-    return setting;
-}
-
-static aq_queue_t *open_with(const char *machine, const char *budget, aq_redis_durability_t durability)
-{
-    const char *words[] = {apr_pstrcat(fixture_pool, "unix:", server.socket, NULL), budget};
-    const aq_redis_queue_options_t options = {.machine = machine, .durability = durability};
-    const char *error = "";
-    aq_queue_t *q;
-
-    ck_assert_msg(aq_redis_queue_open(fixture_pool, setting_of(words, 2)->address, &options, &q, &error) == APR_SUCCESS,
-                  "%s", error);
-    return q;
-}
-
 static aq_queue_t *open_as(const char *machine)
 {
-    return open_with(machine, "budget=10s", AQ_REDIS_DURABLE_NONE);
+    return redis_queue_open(&server, machine, "budget=10s", AQ_REDIS_DURABLE_NONE);
 }
 
 /* ---- answers that are lost --------------------------------------------------------------------------------------- */
@@ -56,7 +32,7 @@ static aq_queue_t *open_as(const char *machine)
 /* A queue whose calls wait a moment only, on a connection that is there. */
 static aq_queue_t *open_hasty(void)
 {
-    aq_queue_t *q = open_with("machine-a", "budget=300ms", AQ_REDIS_DURABLE_NONE);
+    aq_queue_t *q = redis_queue_open(&server, "machine-a", "budget=300ms", AQ_REDIS_DURABLE_NONE);
     aq_queue_counts_t counts;
 
     ck_assert_int_eq(aq_queue_counts(q, NULL, &counts), APR_SUCCESS);
@@ -217,7 +193,7 @@ static aq_queue_t *open_home(const char *machine, const char *url)
     const char *error = "";
     aq_queue_t *q;
 
-    ck_assert_int_eq(aq_redis_queue_open(fixture_pool, setting_of(words, 2)->address, &options, &q, &error),
+    ck_assert_int_eq(aq_redis_queue_open(fixture_pool, redis_queue_setting(words, 2)->address, &options, &q, &error),
                      APR_SUCCESS);
     return q;
 }

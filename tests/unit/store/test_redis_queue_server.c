@@ -5,9 +5,7 @@
  */
 #include "contract/queue_fixture.h"
 #include "store/machine.h"
-#include "store/redis_queue.h"
-#include "store/redis_queue_setting.h"
-#include "unit/redis_fixture.h"
+#include "unit/redis_queue_fixture.h"
 
 #include <apr_strings.h>
 #include <string.h>
@@ -21,31 +19,9 @@ static void setup(void)
     server = redis_fixture_start(NULL);
 }
 
-static aq_redis_queue_setting_t *setting_of(const char *const *words, int count)
-{
-    aq_redis_queue_setting_t *setting;
-    const char *error = "";
-
-    ck_assert_msg(aq_redis_queue_setting_parse(fixture_pool, words, count, &setting, &error) == APR_SUCCESS, "%s",
-                  error);
-    return setting;
-}
-
-static aq_queue_t *open_wanting(aq_redis_durability_t durability)
-{
-    const char *words[] = {apr_pstrcat(fixture_pool, "unix:", server.socket, NULL), "budget=10s"};
-    const aq_redis_queue_options_t options = {.machine = "machine-a", .durability = durability};
-    const char *error = "";
-    aq_queue_t *q;
-
-    ck_assert_msg(aq_redis_queue_open(fixture_pool, setting_of(words, 2)->address, &options, &q, &error) == APR_SUCCESS,
-                  "%s", error);
-    return q;
-}
-
 static aq_queue_t *open_any(void)
 {
-    return open_wanting(AQ_REDIS_DURABLE_NONE);
+    return redis_queue_open(&server, "machine-a", "budget=10s", AQ_REDIS_DURABLE_NONE);
 }
 
 /* ---- durability -------------------------------------------------------------------------------------------------- */
@@ -77,7 +53,7 @@ START_TEST(a_server_that_is_less_durable_than_wanted_is_not_used)
     restart_with(SERVERS[_i].options);
     for (int wanted = AQ_REDIS_DURABLE_NONE; wanted <= AQ_REDIS_DURABLE_ALWAYS; wanted++) {
         fixture_log_keep();
-        aq_queue_t *q = open_wanting((aq_redis_durability_t)wanted);
+        aq_queue_t *q = redis_queue_open(&server, "machine-a", "budget=10s", (aq_redis_durability_t)wanted);
         const int is_used = wanted <= (int)SERVERS[_i].most;
         ck_assert_int_eq(aq_queue_counts(q, NULL, &counts), is_used ? APR_SUCCESS : APR_EGENERAL);
         ck_assert_int_eq(aq_queue_counts(q, NULL, &counts), is_used ? APR_SUCCESS : APR_EGENERAL);
@@ -95,7 +71,7 @@ START_TEST(a_server_that_does_not_say_how_it_writes_is_not_used)
 
     restart_with(options);
     fixture_log_keep();
-    aq_queue_t *q = open_wanting(AQ_REDIS_DURABLE_ALWAYS);
+    aq_queue_t *q = redis_queue_open(&server, "machine-a", "budget=10s", AQ_REDIS_DURABLE_ALWAYS);
     ck_assert_int_eq(aq_queue_counts(q, NULL, &counts), APR_EGENERAL);
     ck_assert_ptr_nonnull(strstr(fixture_log_last(442), "does not say how it writes"));
     aq_queue_close(q);
@@ -235,7 +211,7 @@ START_TEST(a_setting_is_read_and_said_again)
 {
     const char *const words[] = {"redis://10.0.0.7:7000/3", "durability=everysec", "tenant-max=500",
                                  "password-file=/etc/redis.password"};
-    const aq_redis_queue_setting_t *setting = setting_of(words, 4);
+    const aq_redis_queue_setting_t *setting = redis_queue_setting(words, 4);
 
     ck_assert_int_eq(setting->durability, AQ_REDIS_DURABLE_EVERYSEC);
     ck_assert_int_eq(setting->tenant_max, 500);
@@ -243,10 +219,10 @@ START_TEST(a_setting_is_read_and_said_again)
     const apr_array_header_t *said = aq_redis_queue_setting_words(fixture_pool, setting);
     ck_assert_str_eq(apr_array_pstrcat(fixture_pool, said, ' '),
                      "redis://10.0.0.7:7000 db=3 password-file=/etc/redis.password budget=2000ms durability=everysec");
-    const aq_redis_queue_setting_t *again = setting_of((const char *const *)(void *)said->elts, said->nelts);
+    const aq_redis_queue_setting_t *again = redis_queue_setting((const char *const *)(void *)said->elts, said->nelts);
     ck_assert_int_eq(again->durability, setting->durability);
     ck_assert_str_eq(again->address->name, setting->address->name);
-    ck_assert_int_eq(setting_of(words, 1)->durability, AQ_REDIS_DURABLE_ALWAYS);
+    ck_assert_int_eq(redis_queue_setting(words, 1)->durability, AQ_REDIS_DURABLE_ALWAYS);
 }
 END_TEST
 
@@ -269,12 +245,13 @@ static const char *const BAD[][2] = {
 START_TEST(a_homes_url_is_read_and_said_again_without_its_last_slash)
 {
     const char *const words[] = {"redis://127.0.0.1", "home=https://[2001:db8::1]:8081/apiquota-home/"};
-    const aq_redis_queue_setting_t *setting = setting_of(words, 2);
+    const aq_redis_queue_setting_t *setting = redis_queue_setting(words, 2);
     const apr_array_header_t *said = aq_redis_queue_setting_words(fixture_pool, setting);
 
     ck_assert_str_eq(setting->home_url, "https://[2001:db8::1]:8081/apiquota-home");
-    ck_assert_str_eq(setting_of((const char *const *)(void *)said->elts, said->nelts)->home_url, setting->home_url);
-    ck_assert_ptr_null(setting_of(words, 1)->home_url);
+    ck_assert_str_eq(redis_queue_setting((const char *const *)(void *)said->elts, said->nelts)->home_url,
+                     setting->home_url);
+    ck_assert_ptr_null(redis_queue_setting(words, 1)->home_url);
 }
 END_TEST
 
