@@ -50,16 +50,10 @@ def mine_fixture(authority):
 
 @pytest.fixture(name="six", scope="module")
 def six_fixture(shown):
+    """In place of the plain one, for `cluster`."""
     running = Cluster(tls=shown)
     yield running
     running.close()
-
-
-@pytest.fixture
-def cluster(six):
-    six.empty()
-    yield six
-    six.mend()
 
 
 @pytest.fixture
