@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looking keys up in a origin, and remembering what it said. See key_lookup.h.
+ * Looking keys up in an origin, and remembering what it said. See key_lookup.h.
  *
  * The memory is a table of buckets of eight places. A text falls into one bucket; a lock is shared by every sixteenth. It is
  * held for a look and a few stores, never while the origin is asked.

@@ -37,6 +37,7 @@
 #define AQ_REDIS_KEYS_KEY AQ_REDIS_KEYS "key:"
 #define AQ_REDIS_KEYS_TENANT AQ_REDIS_KEYS "tenant:"
 #define AQ_REDIS_KEYS_LOCK AQ_REDIS_KEYS "lock"
+#define AQ_REDIS_KEYS_LOCK_LIFE_MS "30000"
 
 /*
  * A record's fields, as HGETALL tells them, as the entry of a keys file: a new reference. NULL with a sentence at `*refusal`
@@ -58,8 +59,9 @@ const char *aq_redis_key_script_read(void);
 const char *aq_redis_key_script_walk(void);
 
 /*
- * Changes records, all or none. KEYS[2…] their names; ARGV for each: the number of fields that go and they, the number of
- * those that are set and they with their values; -1 in place of the first: the record goes. A constant.
+ * Changes records, all or none. KEYS[2…] their names; ARGV[1] what the lock must hold, and then holds for its whole life again
+ * ("": anything); then for each the number of fields that go and they, the number of those that are set and they with their
+ * values; -1 in place of the first: the record goes. Reply: nil, or an objection. A constant.
  */
 const char *aq_redis_key_script_change(void);
 

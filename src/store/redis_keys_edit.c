@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOCK_LIFE_MS "30000"
 #define LOCK_TRIES 100
 #define LOCK_PAUSE_MS 50
 #define LOCK_TOKEN_BYTES 16
@@ -310,13 +309,13 @@ static apr_status_t page_write(apr_pool_t *p, aq_redis_link_t *link, const apr_a
     return rv;
 }
 
-apr_status_t aq_redis_keys_write(apr_pool_t *p, aq_redis_link_t *link, const json_t *before, const json_t *after,
-                                 const char **error)
+apr_status_t aq_redis_keys_write(apr_pool_t *p, aq_redis_link_t *link, const char *token, const json_t *before,
+                                 const json_t *after, const char **error)
 {
     apr_hash_t *old = records_of(p, before), *fresh = records_of(p, after);
     const apr_array_header_t *all = names_of(p, apr_hash_overlay(p, old, fresh));
     apr_array_header_t *names = apr_array_make(p, AQ_REDIS_KEYS_PAGE, sizeof(const char *));
-    apr_array_header_t *arguments = apr_array_make(p, 64, sizeof(const char *));
+    apr_array_header_t *arguments = texts(p, token);
     apr_status_t rv = APR_SUCCESS;
 
     *error = NULL;
@@ -328,7 +327,8 @@ apr_status_t aq_redis_keys_write(apr_pool_t *p, aq_redis_link_t *link, const jso
         }
         if (names->nelts == AQ_REDIS_KEYS_PAGE) {
             rv = page_write(p, link, names, arguments, error);
-            names->nelts = arguments->nelts = 0;
+            names->nelts = 0;
+            arguments->nelts = 1;
         }
     }
     return rv == APR_SUCCESS ? page_write(p, link, names, arguments, error) : rv;
@@ -356,8 +356,8 @@ static apr_status_t lock_take(const redis_place_t *place, apr_pool_t *p, held_t 
 {
     unsigned char bytes[LOCK_TOKEN_BYTES];
     char token[sizeof(held->token)];
-    const char *words[] = {"SET", lock_name, token, "NX", "PX", LOCK_LIFE_MS};
-    const size_t sizes[] = {3, sizeof(lock_name) - 1, sizeof(token) - 1, 2, 2, strlen(LOCK_LIFE_MS)};
+    const char *words[] = {"SET", lock_name, token, "NX", "PX", AQ_REDIS_KEYS_LOCK_LIFE_MS};
+    const size_t sizes[] = {3, sizeof(lock_name) - 1, sizeof(token) - 1, 2, 2, strlen(AQ_REDIS_KEYS_LOCK_LIFE_MS)};
     const aq_redis_command_t command = {.count = 6, .words = words, .sizes = sizes};
     int is_set = 0;
     apr_status_t rv = aq_hash_random(bytes, sizeof(bytes));
@@ -406,7 +406,8 @@ static apr_status_t redis_end(const aq_keyedit_place_t *base, apr_pool_t *p, jso
     const redis_place_t *place = (const redis_place_t *)base;
     held_t *held = held_data;
     const char *ignored;
-    const apr_status_t rv = is_kept ? aq_redis_keys_write(p, place->link, held->before, document, error) : APR_SUCCESS;
+    const apr_status_t rv =
+        is_kept ? aq_redis_keys_write(p, place->link, held->token, held->before, document, error) : APR_SUCCESS;
 
     json_decref(held->before);
     if (held->token[0]) {

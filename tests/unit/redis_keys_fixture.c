@@ -41,7 +41,7 @@ static apr_status_t mirror_begin(const aq_keyedit_place_t *base, apr_pool_t *p, 
 
     ck_assert_int_eq(aq_json_file_load(p, base->name, AQ_JSON_FILE_MAX_BYTES, &file, error), APR_SUCCESS);
     ck_assert_int_eq(aq_redis_keys_read_all(p, shared_link, &before, NULL, error), APR_SUCCESS);
-    const apr_status_t rv = aq_redis_keys_write(p, shared_link, before, file, error);
+    const apr_status_t rv = aq_redis_keys_write(p, shared_link, "", before, file, error);
     ck_assert_msg(rv == APR_SUCCESS, "%s", *error);
     json_decref(file);
     json_decref(before);

@@ -308,7 +308,7 @@ START_TEST(what_a_keys_file_says_goes_to_redis_and_comes_back)
     json_t *nothing = json_object(), *file = document(), *back;
     const char *error;
 
-    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, nothing, file, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, "", nothing, file, &error), APR_SUCCESS);
     ck_assert_str_eq(redis_fixture_say(&server, "HGET aq:{keys}:tenant:acme limit:day"), "7/day");
     ck_assert_str_eq(redis_fixture_say(&server, "HGET aq:{keys}:tenant:acme max_keys"), "5");
     ck_assert_str_eq(
@@ -317,7 +317,7 @@ START_TEST(what_a_keys_file_says_goes_to_redis_and_comes_back)
     ck_assert_int_eq(aq_redis_keys_read_all(fixture_pool, link, &back, NULL, &error), APR_SUCCESS);
     ck_assert(json_equal(file, back));
     json_decref(back);
-    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, file, nothing, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, "", file, nothing, &error), APR_SUCCESS);
     ck_assert_str_eq(redis_fixture_say(&server, "DBSIZE"), "0");
     json_decref(nothing);
     json_decref(file);
@@ -331,12 +331,12 @@ START_TEST(an_edit_writes_what_differs_and_nothing_else)
     json_t *before = document(), *after = document(), *nothing = json_object();
     const char *error;
 
-    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, nothing, before, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, "", nothing, before, &error), APR_SUCCESS);
     (void)redis_fixture_say(&server, "HSET aq:{keys}:tenant:acme plan big");
     json_t *tenant = json_object_get(json_object_get(after, "tenants"), "acme");
     ck_assert_int_eq(json_object_set_new(tenant, "max_keys", json_integer(9)), 0);
     ck_assert_int_eq(json_object_del(tenant, "billing_day"), 0);
-    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, before, after, &error), APR_SUCCESS);
+    ck_assert_int_eq(aq_redis_keys_write(fixture_pool, link, "", before, after, &error), APR_SUCCESS);
     ck_assert_str_eq(redis_fixture_say(&server, "HGET aq:{keys}:tenant:acme plan"), "big");
     ck_assert_str_eq(redis_fixture_say(&server, "HGET aq:{keys}:tenant:acme max_keys"), "9");
     ck_assert_str_eq(redis_fixture_say(&server, "HEXISTS aq:{keys}:tenant:acme billing_day"), "0");
@@ -396,6 +396,28 @@ START_TEST(edits_of_many_processes_undo_none_of_each_other)
     ck_assert_uint_eq(json_array_size(json_object_get(held, "keys")), 40);
     json_decref(held);
     ck_assert_str_eq(redis_fixture_say(&server, "EXISTS aq:{keys}:lock"), "0");
+}
+END_TEST
+
+/* Its process was stopped, or its machine was away. */
+START_TEST(an_edit_that_lost_its_lock_writes_nothing)
+{
+    const redis_fixture_t server = redis_fixture_start(NULL);
+    const aq_keyedit_place_t *place = aq_redis_keys_place(fixture_pool, redis_keys_link(&server));
+    json_t *held;
+    void *data;
+    const char *error;
+
+    (void)redis_fixture_say(&server, "HSET aq:{keys}:tenant:acme plan basic");
+    ck_assert_int_eq(place->begin(place, fixture_pool, 0, &held, &data, &error), APR_SUCCESS);
+    ck_assert_int_eq(
+        json_object_set_new(json_object_get(json_object_get(held, "tenants"), "acme"), "plan", json_string("big")), 0);
+    (void)redis_fixture_say(&server, "SET aq:{keys}:lock another");
+    ck_assert_int_eq(place->end(place, fixture_pool, held, data, 1, &error), APR_EGENERAL);
+    ck_assert_ptr_nonnull(strstr(error, "lost its lock"));
+    ck_assert_str_eq(redis_fixture_say(&server, "HGET aq:{keys}:tenant:acme plan"), "basic");
+    ck_assert_str_eq(redis_fixture_say(&server, "GET aq:{keys}:lock"), "another");
+    json_decref(held);
 }
 END_TEST
 
@@ -486,6 +508,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, an_edit_writes_what_differs_and_nothing_else);
     tcase_add_test(tests, records_that_are_none_are_told_and_left_alone);
     tcase_add_test(tests, edits_of_many_processes_undo_none_of_each_other);
+    tcase_add_test(tests, an_edit_that_lost_its_lock_writes_nothing);
     tcase_add_test(tests, an_import_replaces_what_it_has_and_leaves_the_others);
     tcase_add_loop_test(tests, words_of_the_directive, 0, sizeof(CONFIGS) / sizeof(CONFIGS[0]));
 }
