@@ -10,7 +10,6 @@
 #include <apr_strings.h>
 #include <apr_time.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -93,8 +92,12 @@ aq_ctl_exit_t aq_ctl_batch_list(aq_ctl_t *ctl)
     for (int i = 0; i < page.batches->nelts; i++) {
         (void)json_array_append_new(rows, batch_json(APR_ARRAY_IDX(page.batches, i, const aq_batch_t *)));
     }
-    return aq_ctl_rows_print(ctl, json_pack("{s:o, s:I}", "batches", rows, "total", (json_int_t)page.total), "batches",
+    code = aq_ctl_rows_print(ctl, json_pack("{s:o, s:I}", "batches", rows, "total", (json_int_t)page.total), "batches",
                              columns);
+    if (code == AQ_CTL_DONE && !ctl->is_json && page.has_more) {
+        (void)fprintf(stderr, "%d of %" APR_INT64_T_FMT "; a COUNT shows more\n", page.batches->nelts, page.total);
+    }
+    return code;
 }
 
 /* "[##########          ] 33 %  333 of 1000, 2 failed" where the total is known. */
@@ -173,11 +176,7 @@ aq_ctl_exit_t aq_ctl_batch_show(aq_ctl_t *ctl)
     if (rv != APR_SUCCESS) {
         return rv == APR_NOTFOUND ? fail_unknown(ctl->argument) : aq_ctl_fail_with("the batch cannot be read", rv);
     }
-    json_t *json = batch_json(batch);
-    /* For people the same, indented. */
-    char *text = json && !ctl->is_following ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    code = aq_ctl_answer_print(ctl, json, text);
-    free(text);
+    code = ctl->is_following ? aq_ctl_answer_print(ctl, batch_json(batch), NULL) : aq_ctl_json_print(batch_json(batch));
     if (code == AQ_CTL_DONE && ctl->is_following && batch->status != AQ_BATCH_SUCCEEDED) {
         code = AQ_CTL_REFUSED;
     }
@@ -327,6 +326,9 @@ aq_ctl_exit_t aq_ctl_batch_purge(aq_ctl_t *ctl)
 
     if (code == AQ_CTL_DONE && is_many == (ctl->argument != NULL)) {
         code = aq_ctl_fail(AQ_CTL_USAGE, "name either a batch, or --tenant, --status or --older-than");
+    }
+    if (code == AQ_CTL_DONE && query.status >= 0 && !aq_batch_is_over((aq_batch_status_t)query.status)) {
+        code = aq_ctl_fail(AQ_CTL_USAGE, "--status must be succeeded, failed or canceled: only such batches are over");
     }
     if (code == AQ_CTL_DONE && ctl->older_than && aq_units_duration_parse(ctl->older_than, &older_ms) != APR_SUCCESS) {
         code = aq_ctl_fail(AQ_CTL_USAGE, "--older-than takes " AQ_UNITS_DURATION_FORM);

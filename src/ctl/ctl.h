@@ -84,6 +84,15 @@ aq_ctl_exit_t aq_ctl_rows_print(const aq_ctl_t *ctl, json_t *answer, const char 
  */
 void aq_ctl_table_print(apr_pool_t *p, const json_t *rows, const aq_ctl_column_t *columns);
 
+/* The end of what is said on standard output: a full disk or a closed pipe behind it is a failure too. */
+aq_ctl_exit_t aq_ctl_output_end(void);
+
+/*
+ * Prints an answer that people get as JSON, too. Takes the reference to `answer`, which may be NULL for memory that ran
+ * out.
+ */
+aq_ctl_exit_t aq_ctl_json_print(json_t *answer);
+
 /* Prints an answer: with --json `answer` itself, else `sentence` (NULL: nothing). Takes the reference to `answer`. */
 aq_ctl_exit_t aq_ctl_answer_print(const aq_ctl_t *ctl, json_t *answer, const char *sentence);
 
@@ -123,6 +132,13 @@ aq_ctl_exit_t aq_ctl_keys_read(aq_ctl_t *ctl, json_t **document);
 /* The same, as the server sees them. */
 aq_ctl_exit_t aq_ctl_keys_load(aq_ctl_t *ctl, apr_hash_t *plans, const aq_hash_secret_t *secret,
                                const aq_key_set_t **set, aq_keys_report_t *report);
+
+/*
+ * `document`, which is called `name`, as the server would see it, and `*report` of that. `*set` is NULL where httpd has not
+ * told its plans yet: then nobody knows.
+ */
+aq_ctl_exit_t aq_ctl_keys_judge(aq_ctl_t *ctl, const char *name, json_t *document, const aq_key_set_t **set,
+                                aq_keys_report_t *report);
 
 /* The server's queue, as its owner; what else is to be read as somebody else must be read before. */
 aq_ctl_exit_t aq_ctl_queue_open(aq_ctl_t *ctl, const aq_batch_config_t **config, aq_queue_t **queue);

@@ -95,7 +95,7 @@ static json_t *rows_of(const aq_ctl_t *ctl, const json_t *days)
     return rows;
 }
 
-/* RFC 4180. Names hold no quotation marks, and none begins as a formula does. */
+/* RFC 4180. Names hold no quotation marks. One that a spreadsheet takes for a formula stays as the operator wrote it. */
 static void csv_print(const json_t *rows)
 {
     const json_t *row;

@@ -128,11 +128,29 @@ aq_ctl_exit_t aq_ctl_key_rotate(aq_ctl_t *ctl)
     return aq_ctl_answer_print(ctl, answer, text);
 }
 
-static const char *key_state(const aq_ctl_t *ctl, const json_t *key)
+/* The ids of the keys that the server lets in, were it not for their dates; NULL: nobody knows. */
+static aq_ctl_exit_t ids_in_force(aq_ctl_t *ctl, json_t *file, apr_hash_t **ids)
 {
-    const char *expires = aq_json_string(key, "expires_at");
+    aq_keys_report_t report;
+    const aq_key_set_t *set;
+    aq_ctl_exit_t code = aq_ctl_keys_judge(ctl, ctl->keys_place->name, file, &set, &report);
+
+    *ids = code == AQ_CTL_DONE && set ? apr_hash_make(ctl->p) : NULL;
+    for (unsigned i = 0; *ids && i < aq_key_set_count(set); i++) {
+        const char *id = aq_key_set_at(set, i)->key_id;
+        apr_hash_set(*ids, id, APR_HASH_KEY_STRING, id);
+    }
+    return code;
+}
+
+static const char *key_state(const aq_ctl_t *ctl, const json_t *key, apr_hash_t *ids)
+{
+    const char *expires = aq_json_string(key, "expires_at"), *id = aq_json_string(key, "id");
     aq_time_ms_t expires_at_ms;
 
+    if (ids && (!id || !apr_hash_get(ids, id, APR_HASH_KEY_STRING))) {
+        return "refused";
+    }
     if (json_is_true(json_object_get(key, "disabled"))) {
         return "disabled";
     }
@@ -143,14 +161,14 @@ static const char *key_state(const aq_ctl_t *ctl, const json_t *key)
 }
 
 /* What of a key is shown: never its hash. */
-static json_t *key_row(const aq_ctl_t *ctl, const json_t *key, const json_t *tenants)
+static json_t *key_row(const aq_ctl_t *ctl, const json_t *key, const json_t *tenants, apr_hash_t *ids)
 {
     const char *tenant = aq_json_string(key, "tenant");
     const json_t *of = tenant ? json_object_get(tenants, tenant) : NULL;
 
     return json_pack("{s:s?, s:s?, s:s?, s:O?, s:O?, s:s}", "id", aq_json_string(key, "id"), "tenant", tenant, "plan",
                      aq_json_string(of, "plan"), "scopes", json_object_get(key, "scopes"), "expires_at",
-                     json_object_get(key, "expires_at"), "state", key_state(ctl, key));
+                     json_object_get(key, "expires_at"), "state", key_state(ctl, key, ids));
 }
 
 aq_ctl_exit_t aq_ctl_key_list(aq_ctl_t *ctl)
@@ -158,25 +176,25 @@ aq_ctl_exit_t aq_ctl_key_list(aq_ctl_t *ctl)
     static const aq_ctl_column_t columns[] = {{"ID", "id"},       {"TENANT", "tenant"},      {"PLAN", "plan"},
                                               {"STATE", "state"}, {"EXPIRES", "expires_at"}, {"SCOPES", "scopes"},
                                               {.heading = NULL}};
-    json_t *file, *rows = json_array();
+    apr_hash_t *ids;
+    json_t *file;
     const json_t *key;
     size_t i;
 
     aq_ctl_exit_t code = aq_ctl_keys_read(ctl, &file);
-    if (code != AQ_CTL_DONE) {
-        json_decref(rows);
+    if (code != AQ_CTL_DONE || (code = ids_in_force(ctl, file, &ids)) != AQ_CTL_DONE) {
         return code;
     }
     const json_t *tenants = json_object_get(file, "tenants");
     if (ctl->tenant && !json_object_get(tenants, ctl->tenant)) {
-        json_decref(rows);
         return aq_ctl_fail(AQ_CTL_REFUSED, "the tenant \"%s\" is unknown", ctl->tenant);
     }
+    json_t *rows = json_array();
     json_array_foreach(json_object_get(file, "keys"), i, key)
     {
         const char *tenant = aq_json_string(key, "tenant");
         if (!ctl->tenant || (tenant && strcmp(tenant, ctl->tenant) == 0)) {
-            (void)json_array_append_new(rows, key_row(ctl, key, tenants));
+            (void)json_array_append_new(rows, key_row(ctl, key, tenants, ids));
         }
     }
     return aq_ctl_rows_print(ctl, json_pack("{s:o}", "keys", rows), "keys", columns);

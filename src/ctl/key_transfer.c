@@ -7,28 +7,16 @@
 #include "identity/keyedit.h"
 
 #include <apr_strings.h>
-#include <stdio.h>
-#include <string.h>
 
 /* What the server would refuse is not taken over: nothing is then, so that nobody goes on with a half. */
 static aq_ctl_exit_t document_check(aq_ctl_t *ctl, const char *path, json_t *document)
 {
-    static const aq_hash_secret_t no_secret = {{0}}; /* nothing is counted here */
-    const char *error = "no memory";
     aq_keys_report_t report;
-    aq_keys_t *keys;
-    apr_hash_t *plans;
+    const aq_key_set_t *set;
+    aq_ctl_exit_t code = aq_ctl_keys_judge(ctl, path, document, &set, &report);
 
-    if (aq_ctl_runtime_load(ctl, 1) != AQ_CTL_DONE) {
-        return AQ_CTL_DONE; /* nobody knows the plans */
-    }
-    aq_ctl_exit_t code = aq_ctl_plans_load(ctl, &no_secret, &plans);
-    if (code != AQ_CTL_DONE) {
+    if (code != AQ_CTL_DONE || !set) {
         return code;
-    }
-    if (aq_keys_create(ctl->p, path, plans, &no_secret, &keys) != APR_SUCCESS ||
-        aq_keys_load_document(keys, document, ctl->p, ctl->now_ms, &report, &error) != APR_SUCCESS) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
     for (int i = 0; i < report.refusals->nelts; i++) {
         (void)aq_ctl_fail(AQ_CTL_REFUSED, "%s: %s", path, APR_ARRAY_IDX(report.refusals, i, const char *));
@@ -67,11 +55,5 @@ aq_ctl_exit_t aq_ctl_key_export(aq_ctl_t *ctl)
     json_t *document;
     aq_ctl_exit_t code = aq_ctl_keys_read(ctl, &document);
 
-    if (code != AQ_CTL_DONE) {
-        return code;
-    }
-    if (json_dumpf(document, stdout, JSON_INDENT(2)) != 0 || fputc('\n', stdout) == EOF || fflush(stdout) != 0) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "the keys cannot be written to standard output");
-    }
-    return AQ_CTL_DONE;
+    return code == AQ_CTL_DONE ? aq_ctl_json_print(json_incref(document)) : code;
 }

@@ -106,7 +106,34 @@ static aq_ctl_exit_t document_read(aq_ctl_t *ctl, json_t **document, apr_array_h
 
 aq_ctl_exit_t aq_ctl_keys_read(aq_ctl_t *ctl, json_t **document)
 {
-    return document_read(ctl, document, NULL);
+    aq_ctl_exit_t code = document_read(ctl, document, NULL);
+    const char *wrong = code == AQ_CTL_DONE ? aq_keys_document_wrong(*document) : NULL;
+
+    return wrong ? aq_ctl_fail(AQ_CTL_REFUSED, "%s: %s", ctl->keys_place->name, wrong) : code;
+}
+
+aq_ctl_exit_t aq_ctl_keys_judge(aq_ctl_t *ctl, const char *name, json_t *document, const aq_key_set_t **set,
+                                aq_keys_report_t *report)
+{
+    static const aq_hash_secret_t no_secret = {{0}}; /* nothing is counted here */
+    const char *error = "no memory";
+    aq_keys_t *keys;
+    apr_hash_t *plans;
+
+    *set = NULL;
+    if (aq_ctl_runtime_load(ctl, 1) != AQ_CTL_DONE) {
+        return AQ_CTL_DONE;
+    }
+    aq_ctl_exit_t code = aq_ctl_plans_load(ctl, &no_secret, &plans);
+    if (code != AQ_CTL_DONE) {
+        return code;
+    }
+    if (aq_keys_create(ctl->p, name, plans, &no_secret, &keys) != APR_SUCCESS ||
+        aq_keys_load_document(keys, document, ctl->p, ctl->now_ms, report, &error) != APR_SUCCESS) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
+    }
+    *set = aq_keys_acquire(keys); /* never released: it goes with the pool */
+    return AQ_CTL_DONE;
 }
 
 /* What Redis holds that is no record at all is refused like an entry that breaks a rule. */

@@ -221,6 +221,7 @@ typedef struct {
     const char *name;
     size_t text_offset, list_offset; /* in aq_ctl_t; one of them is not 0 */
     unsigned bit;                    /* 0: every command takes it */
+    int may_be_empty;
 } option_t;
 
 static const option_t options[] = {
@@ -236,7 +237,7 @@ static const option_t options[] = {
     {.name = "status", .text_offset = offsetof(aq_ctl_t, status), .bit = TAKES_STATUS},
     {.name = "since", .text_offset = offsetof(aq_ctl_t, since), .bit = TAKES_DAYS},
     {.name = "until", .text_offset = offsetof(aq_ctl_t, until), .bit = TAKES_DAYS},
-    {.name = "webhook", .text_offset = offsetof(aq_ctl_t, webhook), .bit = TAKES_WEBHOOK},
+    {.name = "webhook", .text_offset = offsetof(aq_ctl_t, webhook), .bit = TAKES_WEBHOOK, .may_be_empty = 1},
     {.name = "older-than", .text_offset = offsetof(aq_ctl_t, older_than), .bit = TAKES_OLDER},
     {.name = "expires", .text_offset = offsetof(aq_ctl_t, expires), .bit = TAKES_EXPIRES},
     {.name = "format", .text_offset = offsetof(aq_ctl_t, format), .bit = TAKES_LOG},
@@ -246,25 +247,46 @@ static const option_t options[] = {
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
 
-/* What getopt_long returns for the others, and for an option of the table: 256 + its index. */
+/* What getopt_long returns for the others, and for an option of the table: 512 + its index. Below 256 is a letter. */
 enum {
-    OPTION_JSON = 'j',
     OPTION_CONFIG = 'f',
     OPTION_HELP = 'h',
-    OPTION_FOLLOW = 'F',
-    OPTION_VERSION = 'V',
-    OPTION_OF_TABLE = 256
+    OPTION_JSON = 256,
+    OPTION_FOLLOW,
+    OPTION_VERSION,
+    OPTION_OF_TABLE = 512
 };
+
+/* An option that only some commands take, as it was given. */
+typedef struct {
+    const char *name;
+    unsigned bit;
+} given_t;
 
 /* What is asked for: a command, or to be told of the program. */
 typedef enum { ASKED_COMMAND, ASKED_HELP, ASKED_VERSION } asked_t;
 
-static void help_print(FILE *to)
+static int is_named(const command_t *command, char **words, int count)
 {
+    return (count < 1 || strcmp(command->noun, words[0]) == 0) &&
+           (count < 2 || !command->verb || strcmp(command->verb, words[1]) == 0);
+}
+
+/* Of the commands that the words name; where they name none, of all. */
+static void help_print(FILE *to, char **words, int count)
+{
+    int named = 0;
+
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        named += is_named(&commands[i], words, count);
+    }
     (void)fputs("usage: apiquotactl [--json] [--state-dir DIR | -f HTTPD.CONF] [--key-file FILE] COMMAND\n"
                 "       apiquotactl --help | --version\n\n",
                 to);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (named > 0 && !is_named(&commands[i], words, count)) {
+            continue;
+        }
         (void)fprintf(to, "  %s%s%s%s%s\n        %s\n", commands[i].noun, commands[i].verb ? " " : "",
                       commands[i].verb ? commands[i].verb : "", commands[i].usage[0] ? " " : "", commands[i].usage,
                       commands[i].help);
@@ -272,26 +294,36 @@ static void help_print(FILE *to)
     (void)fputs("\nExit code: 0 done, 1 not found or refused, 2 usage.\n", to);
 }
 
-static void option_set(aq_ctl_t *ctl, const option_t *option, const char *value)
+/* An empty value is a variable of a script that was never set: it must not stand for "none" or "all". */
+static aq_ctl_exit_t option_set(aq_ctl_t *ctl, const option_t *option, const char *value)
 {
     char *base = (char *)ctl;
 
+    if (!value[0] && !option->may_be_empty) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "--%s needs a value: the one given is empty", option->name);
+    }
     if (option->list_offset) {
         APR_ARRAY_PUSH(*(apr_array_header_t **)(void *)(base + option->list_offset), const char *) = value;
     } else {
         *(const char **)(void *)(base + option->text_offset) = value;
     }
+    return AQ_CTL_DONE;
 }
 
-/* Says what is wrong with the option that getopt_long stopped at. */
-static aq_ctl_exit_t option_refuse(apr_pool_t *p, const char *option, int is_without_value)
+/* Says what is wrong with the option `word` that getopt_long stopped at; `got` and `letter` are what it said of it. */
+static aq_ctl_exit_t option_refuse(apr_pool_t *p, const char *word, int got, int letter)
 {
     apr_array_header_t *names = apr_array_make(p, (int)OPTION_COUNT + 4, sizeof(const char *));
     const char *const flags[] = {"--json", "--help", "--version", "--follow"};
 
-    if (is_without_value) {
-        return aq_ctl_fail(AQ_CTL_USAGE, "%s needs a value", option);
+    if (got == ':') {
+        return aq_ctl_fail(AQ_CTL_USAGE, "%s needs a value", word);
     }
+    if (letter >= OPTION_JSON || letter == OPTION_HELP) {
+        return aq_ctl_fail(AQ_CTL_USAGE, "%.*s takes no value", (int)strcspn(word, "="), word);
+    }
+    /* Of several letters in one word, it is this one. */
+    const char *option = letter ? apr_psprintf(p, "-%c", letter) : word;
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         APR_ARRAY_PUSH(names, const char *) = apr_pstrcat(p, "--", options[i].name, NULL);
     }
@@ -303,8 +335,13 @@ static aq_ctl_exit_t option_refuse(apr_pool_t *p, const char *option, int is_wit
                        nearest ? apr_pstrcat(p, nearest, "?", NULL) : "");
 }
 
-/* Sets `ctl` from the options; `*given` are their bits. `*asked` changes where no command is. */
-static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned *given, asked_t *asked)
+static void given_note(apr_array_header_t *given, const char *name, unsigned bit)
+{
+    APR_ARRAY_PUSH(given, given_t) = (given_t){name, bit};
+}
+
+/* Sets `ctl` from the options; `given` are those that not all commands take. `*asked` changes where no command is. */
+static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, apr_array_header_t *given, asked_t *asked)
 {
     struct option longs[OPTION_COUNT + 5] = {
         [OPTION_COUNT] = {"json", no_argument, NULL, OPTION_JSON},
@@ -312,32 +349,32 @@ static aq_ctl_exit_t options_read(aq_ctl_t *ctl, int argc, char **argv, unsigned
         [OPTION_COUNT + 2] = {"follow", no_argument, NULL, OPTION_FOLLOW},
         [OPTION_COUNT + 3] = {"version", no_argument, NULL, OPTION_VERSION},
     };
+    aq_ctl_exit_t code = AQ_CTL_DONE;
     int got;
 
     for (int i = 0; i < (int)OPTION_COUNT; i++) {
         longs[i] = (struct option){options[i].name, required_argument, NULL, OPTION_OF_TABLE + i};
     }
     opterr = 0;
-    while ((got = getopt_long(argc, argv, ":f:h", longs, NULL)) != -1) {
-        if (got >= OPTION_OF_TABLE) {
-            option_set(ctl, &options[got - OPTION_OF_TABLE], optarg);
-            *given |= options[got - OPTION_OF_TABLE].bit;
-        } else if (got == OPTION_CONFIG) {
-            ctl->config = optarg;
+    while (code == AQ_CTL_DONE && (got = getopt_long(argc, argv, ":f:h", longs, NULL)) != -1) {
+        if (got >= OPTION_OF_TABLE || got == OPTION_CONFIG) {
+            const option_t *option = &options[got == OPTION_CONFIG ? 0 : got - OPTION_OF_TABLE];
+            code = option_set(ctl, option, optarg);
+            given_note(given, option->name, option->bit);
         } else if (got == OPTION_JSON) {
             ctl->is_json = 1;
         } else if (got == OPTION_FOLLOW) {
             ctl->is_following = 1;
-            *given |= TAKES_FOLLOW;
+            given_note(given, "follow", TAKES_FOLLOW);
         } else if (got == OPTION_HELP) {
             *asked = ASKED_HELP;
         } else if (got == OPTION_VERSION) {
             *asked = ASKED_VERSION;
         } else {
-            return option_refuse(ctl->p, argv[optind - 1], got == ':');
+            return option_refuse(ctl->p, argv[optind - 1], got, optopt);
         }
     }
-    return AQ_CTL_DONE;
+    return code;
 }
 
 /* The command that the words begin with, and how many words its name has. NULL: none. */
@@ -380,7 +417,24 @@ static aq_ctl_exit_t command_refuse(const aq_ctl_t *ctl, char **words, int count
     return aq_ctl_fail(AQ_CTL_USAGE, "there is no command \"%s\"; --help lists them", asked);
 }
 
-static aq_ctl_exit_t command_run(aq_ctl_t *ctl, char **words, int count, unsigned given)
+/* Words and options that the command does not take, or too few words. */
+static aq_ctl_exit_t arguments_check(const aq_ctl_t *ctl, const command_t *command, const apr_array_header_t *given)
+{
+    const char *name = name_of(ctl->p, command), *space = command->usage[0] ? " " : "", *wrong = "";
+
+    for (int i = 0; i < given->nelts; i++) {
+        const given_t *option = &APR_ARRAY_IDX(given, i, const given_t);
+        if ((option->bit & ~command->takes) != 0) {
+            wrong = apr_psprintf(ctl->p, "%s takes no --%s; ", name, option->name);
+        }
+    }
+    return !wrong[0] && ctl->argument_count >= command->least_arguments &&
+                   ctl->argument_count <= command->most_arguments
+               ? AQ_CTL_DONE
+               : aq_ctl_fail(AQ_CTL_USAGE, "%susage: apiquotactl %s%s%s", wrong, name, space, command->usage);
+}
+
+static aq_ctl_exit_t command_run(aq_ctl_t *ctl, char **words, int count, const apr_array_header_t *given)
 {
     int name_words;
     const command_t *command = command_find(words, count, &name_words);
@@ -389,24 +443,22 @@ static aq_ctl_exit_t command_run(aq_ctl_t *ctl, char **words, int count, unsigne
         return command_refuse(ctl, words, count);
     }
     if (!command) {
-        help_print(stderr);
+        help_print(stderr, NULL, 0);
         return AQ_CTL_USAGE;
     }
     ctl->arguments = (const char *const *)words + name_words;
     ctl->argument_count = count - name_words;
-    if (ctl->argument_count < command->least_arguments || ctl->argument_count > command->most_arguments ||
-        (given & ~command->takes) != 0) {
-        return aq_ctl_fail(AQ_CTL_USAGE, "usage: apiquotactl %s %s", name_of(ctl->p, command), command->usage);
-    }
     ctl->argument = ctl->argument_count > 0 ? ctl->arguments[0] : NULL;
-    aq_ctl_exit_t code = ctl->config && !command->reads_config ? aq_ctl_config_read(ctl) : AQ_CTL_DONE;
+    aq_ctl_exit_t code = arguments_check(ctl, command, given);
+    if (code == AQ_CTL_DONE && ctl->config && !command->reads_config) {
+        code = aq_ctl_config_read(ctl);
+    }
     return code == AQ_CTL_DONE ? command->run(ctl) : code;
 }
 
 int main(int argc, char **argv)
 {
     apr_pool_t *p;
-    unsigned given = 0;
     asked_t asked = ASKED_COMMAND;
 
     if (apr_initialize() != APR_SUCCESS || apr_pool_create(&p, NULL) != APR_SUCCESS) {
@@ -416,11 +468,14 @@ int main(int argc, char **argv)
     aq_ctl_t ctl = {.p = p, .now_ms = aq_clock_now_ms()};
     ctl.scopes = apr_array_make(p, 4, sizeof(const char *));
     ctl.limits = apr_array_make(p, 4, sizeof(const char *));
-    aq_ctl_exit_t code = options_read(&ctl, argc, argv, &given, &asked);
+    apr_array_header_t *given = apr_array_make(p, 4, sizeof(given_t));
+    aq_ctl_exit_t code = options_read(&ctl, argc, argv, given, &asked);
     if (code == AQ_CTL_DONE && asked == ASKED_HELP) {
-        help_print(stdout);
+        help_print(stdout, argv + optind, argc - optind);
+        code = aq_ctl_output_end();
     } else if (code == AQ_CTL_DONE && asked == ASKED_VERSION) {
         (void)puts("apiquotactl (mod_apiquota) " AQ_VERSION);
+        code = aq_ctl_output_end();
     } else if (code == AQ_CTL_DONE) {
         code = command_run(&ctl, argv + optind, argc - optind, given);
     }

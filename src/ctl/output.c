@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * apiquotactl: what it prints. Control characters, which a file may hold, never reach a terminal.
+ * apiquotactl: what it prints. What a file, a client or a receiver may have put into a text never works on the terminal:
+ * see order_at().
  */
 #include "ctl/ctl.h"
 
@@ -14,14 +15,67 @@
 
 #define COLUMNS_MAX 12
 
-static void controls_replace(char *text)
+/* ---- what must not reach a terminal ------------------------------------------------------------------------------- */
+
+/*
+ * The bytes of the character at `at`, and which it is, where a terminal could take it for an order or a reader for other
+ * text than it is: control characters, also those of U+0080 to U+009F, line separators, and marks that turn the
+ * direction of writing (Unicode TR 36). 0: it is none of them.
+ */
+static int order_at(const char *at, unsigned *codepoint)
 {
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            *text = '?';
-        }
+    const unsigned char *bytes = (const unsigned char *)at;
+
+    *codepoint = bytes[0];
+    if (bytes[0] < 0x20 || bytes[0] == 0x7f) {
+        return 1;
     }
+    if (bytes[0] == 0xc2 && bytes[1] >= 0x80 && bytes[1] < 0xa0) {
+        *codepoint = bytes[1];
+        return 2;
+    }
+    if (bytes[0] == 0xe2 && ((bytes[1] == 0x80 && bytes[2] >= 0xa8 && bytes[2] <= 0xae) ||
+                             (bytes[1] == 0x81 && bytes[2] >= 0xa6 && bytes[2] <= 0xa9))) {
+        *codepoint = 0x2000U | (bytes[1] & 0x3fU) << 6 | (bytes[2] & 0x3fU);
+        return 3;
+    }
+    return 0;
 }
+
+/* Each such character becomes one that takes room; line ends stay where `keeps_lines`. */
+static void orders_replace(char *text, int keeps_lines)
+{
+    char *to = text;
+    unsigned codepoint;
+
+    while (*text) {
+        const int size = keeps_lines && *text == '\n' ? 0 : order_at(text, &codepoint);
+        *to = *text;
+        if (size > 0) {
+            *to = '?';
+        }
+        to++;
+        text += size > 0 ? size : 1;
+    }
+    *to = '\0';
+}
+
+/* A piece of JSON, which jansson never ends within a character. Of control characters it leaves those beyond ASCII. */
+static int json_piece_write(const char *piece, size_t size, void *to)
+{
+    unsigned codepoint;
+
+    for (const char *end = piece + size; piece < end;) {
+        const int order = *piece == '\n' ? 0 : order_at(piece, &codepoint);
+        if (order > 0 ? fprintf(to, "\\u%04x", codepoint) < 0 : fputc(*piece, to) == EOF) {
+            return -1;
+        }
+        piece += order > 0 ? order : 1;
+    }
+    return 0;
+}
+
+/* ---- errors ------------------------------------------------------------------------------------------------------- */
 
 aq_ctl_exit_t aq_ctl_fail(aq_ctl_exit_t code, const char *format, ...)
 {
@@ -31,7 +85,7 @@ aq_ctl_exit_t aq_ctl_fail(aq_ctl_exit_t code, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    controls_replace(text);
+    orders_replace(text, 0);
     (void)fprintf(stderr, "apiquotactl: %s\n", text);
     return code;
 }
@@ -43,8 +97,7 @@ aq_ctl_exit_t aq_ctl_fail_with(const char *what, apr_status_t rv)
     return aq_ctl_fail(AQ_CTL_REFUSED, "%s: %s", what, apr_strerror(rv, reason, sizeof(reason)));
 }
 
-/* A full disk or a closed pipe behind standard output is a failure too. */
-static aq_ctl_exit_t flush(void)
+aq_ctl_exit_t aq_ctl_output_end(void)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "standard output: %s", strerror(errno));
@@ -52,14 +105,16 @@ static aq_ctl_exit_t flush(void)
     return AQ_CTL_DONE;
 }
 
-static aq_ctl_exit_t json_print(json_t *answer)
+aq_ctl_exit_t aq_ctl_json_print(json_t *answer)
 {
-    /* jansson escapes control characters; the rest is UTF-8. */
-    int failed = json_dumpf(answer, stdout, JSON_INDENT(2));
+    if (!answer) {
+        return aq_ctl_fail(AQ_CTL_REFUSED, "no memory");
+    }
+    int failed = json_dump_callback(answer, json_piece_write, stdout, JSON_INDENT(2));
 
     (void)putchar('\n');
     json_decref(answer);
-    return failed ? aq_ctl_fail(AQ_CTL_REFUSED, "the answer cannot be written as JSON") : flush();
+    return failed ? aq_ctl_fail(AQ_CTL_REFUSED, "the answer cannot be written as JSON") : aq_ctl_output_end();
 }
 
 /* What a table shows of a value. */
@@ -93,7 +148,7 @@ static const char *cell_text(apr_pool_t *p, const json_t *value)
         break;
     }
     char *clean = apr_pstrdup(p, text[0] ? text : "-");
-    controls_replace(clean);
+    orders_replace(clean, 0);
     return clean;
 }
 
@@ -131,6 +186,7 @@ static const char *colour_of(const char *text)
     } states[] = {
         {"active", GREEN}, {"succeeded", GREEN}, {"good", GREEN},       {"queued", YELLOW}, {"running", YELLOW},
         {"expired", RED},  {"disabled", RED},    {"canceling", YELLOW}, {"canceled", RED},  {"failed", RED},
+        {"refused", RED},  {"delivered", GREEN}, {"pending", YELLOW},   {"dropped", RED},
     };
 
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
@@ -206,28 +262,24 @@ void aq_ctl_table_print(apr_pool_t *p, const json_t *rows, const aq_ctl_column_t
 
 aq_ctl_exit_t aq_ctl_rows_print(const aq_ctl_t *ctl, json_t *answer, const char *rows, const aq_ctl_column_t *columns)
 {
-    if (!answer) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "no memory");
-    }
-    if (ctl->is_json) {
-        return json_print(answer);
+    if (!answer || ctl->is_json) {
+        return aq_ctl_json_print(answer);
     }
     aq_ctl_table_print(ctl->p, json_object_get(answer, rows), columns);
     json_decref(answer);
-    return flush();
+    return aq_ctl_output_end();
 }
 
 aq_ctl_exit_t aq_ctl_answer_print(const aq_ctl_t *ctl, json_t *answer, const char *sentence)
 {
-    if (!answer) {
-        return aq_ctl_fail(AQ_CTL_REFUSED, "no memory");
-    }
-    if (ctl->is_json) {
-        return json_print(answer);
+    if (!answer || ctl->is_json) {
+        return aq_ctl_json_print(answer);
     }
     json_decref(answer);
     if (sentence) {
-        (void)printf("%s\n", sentence);
+        char *clean = apr_pstrdup(ctl->p, sentence);
+        orders_replace(clean, 1);
+        (void)printf("%s\n", clean);
     }
-    return flush();
+    return aq_ctl_output_end();
 }

@@ -118,15 +118,17 @@ const char *aq_ctl_state_dir(const aq_ctl_t *ctl)
 
 aq_ctl_exit_t aq_ctl_runtime_load(aq_ctl_t *ctl, int is_optional)
 {
-    const char *state_dir = aq_ctl_state_dir(ctl), *error;
+    const char *path = apr_pstrcat(ctl->p, aq_ctl_state_dir(ctl), "/" AQ_RUNTIME_FILE, NULL), *error;
 
     if (ctl->runtime) {
         return AQ_CTL_DONE;
     }
-    if (aq_json_file_load(ctl->p, apr_pstrcat(ctl->p, state_dir, "/" AQ_RUNTIME_FILE, NULL), AQ_JSON_FILE_MAX_BYTES,
-                          &ctl->runtime, &error) != APR_SUCCESS) {
+    apr_status_t rv = aq_json_file_load(ctl->p, path, AQ_JSON_FILE_MAX_BYTES, &ctl->runtime, &error);
+    if (rv != APR_SUCCESS) {
         return is_optional ? AQ_CTL_REFUSED
-                           : aq_ctl_fail(AQ_CTL_REFUSED, "%s (httpd writes it when it starts; see --state-dir)", error);
+                           : aq_ctl_fail(AQ_CTL_REFUSED, "%s (%s)", error,
+                                         APR_STATUS_IS_EACCES(rv) ? "root may read it, and httpd's group"
+                                                                  : "httpd writes it when it starts; see --state-dir");
     }
     apr_pool_cleanup_register(ctl->p, ctl->runtime, json_release, apr_pool_cleanup_null);
     return AQ_CTL_DONE;

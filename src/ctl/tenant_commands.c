@@ -44,6 +44,18 @@ static aq_ctl_exit_t set_print(const aq_ctl_t *ctl, const char *secret)
         apr_pstrcat(ctl->p, done, "\nThe secret of its webhook, shown this once:\n\n    ", secret, "\n", NULL));
 }
 
+static const char *plan_names(apr_pool_t *p, json_t *plans)
+{
+    const char *name, *names = "";
+    json_t *plan;
+
+    json_object_foreach(plans, name, plan)
+    {
+        names = apr_pstrcat(p, names, names[0] ? ", " : "", name, NULL);
+    }
+    return names[0] ? names : "none";
+}
+
 /* A tenant of an unknown plan would be refused by the server, with all its keys: where we can know, we say so first. */
 static aq_ctl_exit_t plan_check(aq_ctl_t *ctl)
 {
@@ -51,7 +63,8 @@ static aq_ctl_exit_t plan_check(aq_ctl_t *ctl)
         json_object_get(json_object_get(ctl->runtime, "plans"), ctl->plan)) {
         return AQ_CTL_DONE;
     }
-    return aq_ctl_fail(AQ_CTL_REFUSED, "the plan \"%s\" is unknown to the server", ctl->plan);
+    return aq_ctl_fail(AQ_CTL_REFUSED, "the plan \"%s\" is unknown to the server; it knows: %s", ctl->plan,
+                       plan_names(ctl->p, json_object_get(ctl->runtime, "plans")));
 }
 
 aq_ctl_exit_t aq_ctl_tenant_set(aq_ctl_t *ctl)
@@ -89,7 +102,8 @@ static json_t *limits_text(const json_t *tenant)
 
     json_object_foreach(limits, name, rate)
     {
-        (void)json_array_append_new(texts, json_sprintf("%s=%s", name, json_string_value(rate)));
+        const char *text = json_string_value(rate);
+        (void)json_array_append_new(texts, json_sprintf("%s=%s", name, text ? text : "?"));
     }
     return texts;
 }
@@ -97,7 +111,8 @@ static json_t *limits_text(const json_t *tenant)
 /* What of a tenant is shown: of its webhook the URL, never a secret. */
 static json_t *tenant_row(const char *name, const json_t *tenant, const json_t *keys)
 {
-    const json_t *key, *max_keys = json_object_get(tenant, "max_keys");
+    json_t *max_keys = json_object_get(tenant, "max_keys");
+    const json_t *key;
     json_int_t count = 0;
     size_t i;
 
@@ -106,10 +121,10 @@ static json_t *tenant_row(const char *name, const json_t *tenant, const json_t *
         const char *of = aq_json_string(key, "tenant");
         count += of && strcmp(of, name) == 0;
     }
-    return json_pack("{s:s, s:s?, s:I, s:I, s:o, s:s*}", "tenant", name, "plan", aq_json_string(tenant, "plan"), "keys",
-                     count, "max_keys",
-                     max_keys ? json_integer_value(max_keys) : (json_int_t)AQ_KEYS_PER_TENANT_DEFAULT, "limits",
-                     limits_text(tenant), "webhook", aq_json_string(json_object_get(tenant, "webhook"), "url"));
+    return json_pack("{s:s, s:s?, s:I, s:o, s:o, s:s*}", "tenant", name, "plan", aq_json_string(tenant, "plan"), "keys",
+                     count, "max_keys", max_keys ? json_incref(max_keys) : json_integer(AQ_KEYS_PER_TENANT_DEFAULT),
+                     "limits", limits_text(tenant), "webhook",
+                     aq_json_string(json_object_get(tenant, "webhook"), "url"));
 }
 
 aq_ctl_exit_t aq_ctl_tenant_show(aq_ctl_t *ctl)

@@ -152,7 +152,10 @@ static aq_ctl_exit_t usage_gather(aq_ctl_t *ctl, usage_t *usage)
     usage->rows = json_array();
     code = rows_gather(usage, set);
     if (code == AQ_CTL_DONE && json_array_size(usage->rows) == 0 && ctl->limits->nelts > 0) {
-        code = aq_ctl_fail(AQ_CTL_REFUSED, "none of them has a limit of that name");
+        code = aq_ctl_fail(AQ_CTL_REFUSED, "%s",
+                           usage->is_reset && ctl->key ? "the key alone has no limit of that name; what the keys of a "
+                                                         "tenant share is reset with --tenant NAME"
+                                                       : "none of them has a limit of that name");
     }
     if (code != AQ_CTL_DONE) {
         json_decref(usage->rows);

@@ -10,7 +10,6 @@
 
 #include <apr_strings.h>
 #include <apr_time.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define LIST_DEFAULT 50
@@ -102,11 +101,7 @@ aq_ctl_exit_t aq_ctl_webhook_show(aq_ctl_t *ctl)
     if (json && payload) {
         (void)json_object_set_new(json, "payload", json_loads(payload, 0, NULL));
     }
-    /* For people the same, indented. */
-    char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    code = aq_ctl_answer_print(ctl, json, text);
-    free(text);
-    return code;
+    return aq_ctl_json_print(json);
 }
 
 aq_ctl_exit_t aq_ctl_webhook_retry(aq_ctl_t *ctl)

@@ -402,15 +402,24 @@ static void set_fill(build_t *build, json_t *tenants, json_t *keys)
     atomic_init(set->holders, 0);
 }
 
+const char *aq_keys_document_wrong(const json_t *document)
+{
+    const json_t *tenants = json_object_get(document, "tenants"), *keys = json_object_get(document, "keys");
+
+    return json_is_object(document) && (!tenants || json_is_object(tenants)) && (!keys || json_is_array(keys))
+               ? NULL
+               : "a keys file is an object with an object \"tenants\" and an array \"keys\"";
+}
+
 apr_status_t aq_key_set_create(apr_pool_t *p, json_t *file, apr_hash_t *plans, const aq_hash_secret_t *secret,
                                const aq_hash_secret_t *cache_secret, aq_key_set_t **set, const char **error)
 {
-    json_t *tenants = json_object_get(file, "tenants"), *keys = json_object_get(file, "keys");
+    const char *wrong = aq_keys_document_wrong(file);
     build_t build = {.plans = plans, .secret = secret};
 
     *set = NULL;
-    if (!json_is_object(file) || (tenants && !json_is_object(tenants)) || (keys && !json_is_array(keys))) {
-        *error = "a keys file is an object with an object \"tenants\" and an array \"keys\"";
+    if (wrong) {
+        *error = wrong;
         return APR_EGENERAL;
     }
     apr_status_t rv = apr_pool_create_unmanaged_ex(&build.p, apr_pool_abort_get(p), NULL);
@@ -429,7 +438,7 @@ apr_status_t aq_key_set_create(apr_pool_t *p, json_t *file, apr_hash_t *plans, c
     build.set->p = build.p;
     build.set->cache_secret = cache_secret;
     build.set->report.refusals = apr_array_make(build.p, 0, sizeof(const char *));
-    set_fill(&build, tenants, keys);
+    set_fill(&build, json_object_get(file, "tenants"), json_object_get(file, "keys"));
     apr_pool_destroy(build.ptemp);
     *set = build.set;
     return APR_SUCCESS;

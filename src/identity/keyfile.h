@@ -61,6 +61,9 @@ apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, a
 apr_status_t aq_keys_load_copy(aq_keys_t *keys, const char *path, apr_pool_t *p, aq_time_ms_t now_ms,
                                const char **error);
 
+/* A sentence on what keeps `document` as a whole from being a keys file, whatever its entries are; NULL: nothing. */
+const char *aq_keys_document_wrong(const json_t *document);
+
 /* The same from a parsed file, of which nothing is kept: for tools whose keys are in no file. `report` as above. */
 apr_status_t aq_keys_load_document(aq_keys_t *keys, json_t *document, apr_pool_t *p, aq_time_ms_t now_ms,
                                    aq_keys_report_t *report, const char **error);

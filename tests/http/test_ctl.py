@@ -89,7 +89,7 @@ def test_keys_file_keeps_owner_mode_and_what_we_do_not_know(web):
     (("key", "create", "--tenant", "acme", "--scope", "a b"), "is not visible ASCII"),
     (("key", "list", "--tenant", "nobody"), 'the tenant "nobody" is unknown'),
     (("tenant", "show", "nobody"), 'the tenant "nobody" is unknown'),
-    (("tenant", "set", "acme", "--plan", "gold"), 'the plan "gold" is unknown'),
+    (("tenant", "set", "acme", "--plan", "gold"), 'the plan "gold" is unknown to the server; it knows: basic, tiny'),
     (("tenant", "set", "acme", "--limit", "day=300x"), 'limit "day": '),
     (("tenant", "set", "new", "--limit", "day=300/day"), "needs a plan"),
     (("usage", "show", "--key", "k_none"), "no key in force"),
@@ -98,6 +98,19 @@ def test_refusals_say_why_and_change_nothing(web, words, said):
     before = web.root.keys_file.read_bytes()
     assert said in refused(web, *words)
     assert web.root.keys_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("words,said", [
+    (("key", "list", "--plan", "basic"), "key list takes no --plan; usage: apiquotactl key list [--tenant NAME]\n"),
+    (("config", "check", "all"), "usage: apiquotactl config check\n"),
+    (("--json", "-xf", "key", "list"), "there is no option -x\n"),
+    (("--json=1", "key", "list"), "--json takes no value\n"),
+    (("key", "list", "--tenant", ""), "--tenant needs a value: the one given is empty\n"),
+    (("batch", "purge", "--tenant="), "--tenant needs a value: the one given is empty\n"),
+    (("batch", "purge", "--status", "queued"), "--status must be succeeded, failed or canceled: only such batches are over\n"),
+])
+def test_wrong_option_is_named(web, words, said):
+    assert refused(web, *words, code=2) == f"apiquotactl: {said}"
 
 
 @pytest.mark.parametrize("words", [
@@ -123,6 +136,23 @@ def test_help_goes_to_standard_output():
     for command in ("key create", "key list", "key revoke", "tenant set", "tenant show", "usage show", "config check",
                     "store info"):
         assert command in done.stdout
+
+
+def test_help_behind_a_command_is_of_that_command_alone():
+    def helped(*words):
+        done = subprocess.run([str(paths.CTL), *words, "--help"], capture_output=True, text=True, timeout=30, check=True)
+        return re.findall(r"^  (\S+ \S+)", done.stdout, re.MULTILINE)
+    assert helped("key", "revoke") == ["key revoke"]
+    assert helped("store") == ["store info", "store verify"]
+    assert helped("nonsense") == helped()
+
+
+def test_standard_output_that_is_full_is_a_failure(web):
+    for words in (("key", "list"), ("key", "export"), ("--help",), ("--version",)):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([str(paths.CTL), "--state-dir", str(web.root.state), *words], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (1, "apiquotactl: standard output: No space left on device\n"), words
 
 
 # ---- tenants and usage ---------------------------------------------------------------------------
@@ -181,11 +211,75 @@ def test_control_characters_of_a_file_reach_no_terminal(web, keys):
     assert "\x1b" not in refused(web, "tenant", "show", "\x1b[31m")
 
 
+# One that begins an order as ESC [ does, a delete, one that turns the direction of writing, and a line end.
+ORDERS = "\x9b\x7f\u202e\u2066\u2028"
+
+
+def test_no_text_works_on_the_terminal_and_json_says_it_all_the_same(web, keys):
+    web.expect_log(r"AQ00200")
+    name = f"é{ORDERS}31m"
+    keys.tenant(name, plan="basic")
+    web.save_keys()
+    for words in (("tenant", "show"), ("--json", "tenant", "show"), ("key", "export")):
+        shown = ctl(web, *words)
+        assert "é" in shown and not set(shown) & set(ORDERS), words
+    assert "é?????31m" in ctl(web, "tenant", "show")
+    assert name in [row["tenant"] for row in ctl(web, "tenant", "show", use_json=True)["tenants"]]
+    assert name in json.loads(ctl(web, "key", "export"))["tenants"]
+    assert not set(refused(web, "tenant", "show", ORDERS)) & set(ORDERS)
+
+
+# ---- what is no keys file, and entries that are none --------------------------------------------------
+
+@pytest.mark.parametrize("document", ["[]", '{"keys": {}}', '{"tenants": []}'])
+def test_what_is_no_keys_file_is_not_shown_as_one_without_keys(tmp_path, document):
+    file = tmp_path / "other.json"
+    file.write_text(document)
+    for words in (("key", "list"), ("tenant", "show"), ("key", "export")):
+        done = subprocess.run([str(paths.CTL), "--key-file", str(file), *words], capture_output=True, text=True,
+                              timeout=30, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f'{file}: a keys file is an object with an object "tenants" and an array "keys"' in done.stderr
+
+
+def test_key_that_is_not_in_force_is_listed_as_refused(web, keys):
+    web.expect_log(r"AQ00200")
+    keys.tenant("gone", plan="gold")
+    keys.add("gone", id="k_gone")
+    keys.add("acme", id="k_old", expires_at="2020-01-01T00:00:00Z")
+    keys.add("acme", id="k_many", scopes=[f"scope{i}" for i in range(11)])
+    web.save_keys()
+    states = {row["id"]: row["state"] for row in ctl(web, "key", "list", use_json=True)["keys"]}
+    assert states == {"k_acme": "active", "k_gone": "refused", "k_old": "expired", "k_many": "refused"}
+    web.root.state.joinpath("runtime.json").rename(web.root.state / "away.json")
+    alone = subprocess.run([str(paths.CTL), "--state-dir", str(web.root.state), "--key-file", str(web.root.keys_file),
+                            "key", "list"], capture_output=True, text=True, timeout=30, check=True)
+    web.root.state.joinpath("away.json").rename(web.root.state / "runtime.json")
+    assert "refused" not in alone.stdout, "without httpd's word nobody knows its plans"
+
+
+def test_odd_values_of_a_tenant_are_shown_as_they_are(tmp_path):
+    file = tmp_path / "keys.json"
+    file.write_text('{"tenants": {"t": {"plan": "basic", "limits": {"day": 5}, "max_keys": "many"}}}')
+    done = subprocess.run([str(paths.CTL), "--key-file", str(file), "tenant", "show"], capture_output=True, text=True,
+                          timeout=30, check=True)
+    assert done.stdout.splitlines()[1].split() == ["t", "basic", "0", "many", "day=?", "-"]
+
+
 def test_without_a_server_it_says_what_is_missing(tmp_path):
     done = subprocess.run([str(paths.CTL), "--state-dir", str(tmp_path), "usage", "show"], capture_output=True,
                           text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert "runtime.json" in done.stderr and "httpd writes it when it starts" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
+def test_who_may_not_read_the_servers_state_is_told_who_may(web):
+    done = subprocess.run(["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", str(paths.CTL),
+                           "--state-dir", str(web.root.state), "usage", "show"], capture_output=True, text=True,
+                          timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("runtime.json: Permission denied (root may read it, and httpd's group)\n")
 
 
 def test_httpd_conf_tells_state_folder_and_keys_file(web, tmp_path):

@@ -25,12 +25,12 @@ def running(server, keys, key, backend):
     return make
 
 
-def ctl(web, *words, code=0, use_json=False):
-    """Runs apiquotactl batch: its standard output, or the object printed; with a code, what it says is wrong."""
+def ctl(web, *words, code=0, use_json=False, says=False):
+    """Runs apiquotactl batch: its standard output, or the object printed; with a code or `says` its standard error."""
     command = [paths.CTL, "--state-dir", web.root.state, *(["--json"] if use_json else []), "batch", *words]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == code, done.stdout + done.stderr
-    if code:
+    if code or says:
         return done.stderr
     return json.loads(done.stdout) if use_json else done.stdout
 
@@ -50,6 +50,8 @@ def test_list_shows_the_newest_of_all_tenants_or_of_one(running, keys, key):
     assert [row["id"] for row in ctl(web, "list", "--tenant", "globex", use_json=True)["batches"]] == [theirs]
     assert len(ctl(web, "list", "2", use_json=True)["batches"]) == 2
     assert ctl(web, "list", "--status", "failed", use_json=True) == {"batches": [], "total": 0}
+    assert ctl(web, "list", "2", "--tenant", "acme", says=True) == "2 of 3; a COUNT shows more\n"
+    assert ctl(web, "list", "3", "--tenant", "acme", says=True) == ""
     table = ctl(web, "list").splitlines()
     assert table[0].split()[:3] == ["ID", "TENANT", "STATUS"] and len(table) == 5
     assert "--status must be" in ctl(web, "list", "--status", "done", code=2)
@@ -146,3 +148,10 @@ def test_follow_draws_a_bar_on_a_terminal(server, keys, key):
 def test_server_without_batches_has_none_to_show(server, keys):
     web = server("", keys=keys)
     assert "no location of the server takes batches" in ctl(web, "list", code=1)
+
+
+def test_content_type_of_a_client_does_not_work_on_the_terminal(running, key):
+    web = running(worker=False)
+    url = batches.submit(web, key, headers={"Content-Type": "text/\xc2\x9b31m"})  # U+009B in UTF-8: ESC [ as one character
+    assert "\x9b" not in ctl(web, "show", id_of(url))
+    assert ctl(web, "show", id_of(url), use_json=True)["request"]["content_type"] == "text/\x9b31m"

@@ -107,7 +107,7 @@ def test_counter_out_of_its_place_is_found(api):
     (("frobnicate",), 'there is no command "frobnicate"; --help lists them'),
     (("key", "list", "--tenent", "x"), "there is no option --tenent; did you mean --tenant?"),
     (("key", "list", "--tenant"), "--tenant needs a value"),
-    (("key", "list", "--overlap", "1h"), "usage: apiquotactl key list [--tenant NAME]"),
+    (("key", "list", "--overlap", "1h"), "key list takes no --overlap; usage: apiquotactl key list [--tenant NAME]"),
 ], ids=lambda value: "_".join(value) if isinstance(value, tuple) else "")
 def test_mistake_is_named_with_what_was_meant(words, said):
     done = run(None, *words)
