@@ -172,7 +172,7 @@ typedef struct {
     apr_status_t (*overdue)(aq_queue_t *q, const aq_queue_now_t *now, unsigned *failed);
     apr_status_t (*counts)(aq_queue_t *q, const char *tenant, aq_queue_counts_t *counts);
     apr_status_t (*expire)(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
-                           apr_array_header_t **expired);
+                           apr_array_header_t **expired, int *has_more);
     apr_status_t (*webhook_test)(aq_queue_t *q, const char *id, const char *tenant, const aq_queue_now_t *now);
     apr_status_t (*webhook_find)(aq_queue_t *q, apr_pool_t *p, const char *id, aq_webhook_t **webhook);
     apr_status_t (*webhook_list)(aq_queue_t *q, apr_pool_t *p, const aq_webhook_query_t *query,
@@ -373,13 +373,14 @@ static inline apr_status_t aq_queue_counts(aq_queue_t *q, const char *tenant, aq
 }
 
 /*
- * expire: removes up to `most` rows that are over and past expires_at, and forgets up to `most` results that are past
- * result_expires_at_ms; `*expired`, in `p`: an aq_expired_t for each. Messages of webhooks that are no longer kept go as well.
+ * expire: removes up to `most` rows that are over and past expires_at, forgets up to `most` results that are past
+ * result_expires_at_ms, and lets as many messages of webhooks, and idempotency keys, go that are no longer kept. `*expired`, in
+ * `p`: an aq_expired_t for each row and result. `*has_more`: 1 where more of any kind may be past its time: call it again.
  */
 static inline apr_status_t aq_queue_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
-                                           apr_array_header_t **expired)
+                                           apr_array_header_t **expired, int *has_more)
 {
-    return q->ops->expire(q, p, now, most, expired);
+    return q->ops->expire(q, p, now, most, expired, has_more);
 }
 
 /*

@@ -223,15 +223,22 @@ apr_status_t aq_redis_overdue(aq_queue_t *q, const aq_queue_now_t *now, unsigned
 
 /* ---- files ------------------------------------------------------------------------------------------------------ */
 
-/* id, result, whether the body stays, bytes */
+typedef struct {
+    apr_array_header_t *all; /* of aq_expired_t */
+    int has_more;
+} gone_t;
+
+/* id, result, whether the body stays, bytes; where there may be more, that behind them */
 static int gone_answer(aq_redis_call_t *call, const redisReply *reply, void *data)
 {
-    apr_array_header_t *all = data;
+    gone_t *told = data;
+    apr_array_header_t *all = told->all;
 
     (void)call;
-    if (reply->elements != 2 || reply->element[1]->type != REDIS_REPLY_ARRAY) {
+    if (reply->elements < 2 || reply->element[1]->type != REDIS_REPLY_ARRAY) {
         return 0;
     }
+    told->has_more = aq_redis_number_at(reply, 2) != 0;
     for (size_t i = 0; i < reply->element[1]->elements; i++) {
         const redisReply *row = reply->element[1]->element[i];
         aq_expired_t *gone = apr_array_push(all);
@@ -246,18 +253,21 @@ static int gone_answer(aq_redis_call_t *call, const redisReply *reply, void *dat
     return 1;
 }
 
-static apr_status_t gone_ask(aq_redis_call_t *call, apr_pool_t *p, apr_array_header_t **all)
+static apr_status_t gone_ask(aq_redis_call_t *call, apr_pool_t *p, apr_array_header_t **all, int *has_more)
 {
-    *all = apr_array_make(p, 16, sizeof(aq_expired_t));
-    apr_status_t rv = aq_redis_call_make(call, gone_answer, *all);
+    gone_t told = {.all = apr_array_make(p, 16, sizeof(aq_expired_t))};
+    apr_status_t rv = aq_redis_call_make(call, gone_answer, &told);
+
     if (rv != APR_SUCCESS) {
-        apr_array_clear(*all);
+        apr_array_clear(told.all);
     }
+    *all = told.all;
+    *has_more = rv == APR_SUCCESS && told.has_more;
     return aq_redis_call_end(call, rv);
 }
 
 apr_status_t aq_redis_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
-                             apr_array_header_t **expired)
+                             apr_array_header_t **expired, int *has_more)
 {
     aq_redis_call_t call;
 
@@ -266,18 +276,19 @@ apr_status_t aq_redis_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t 
     aq_redis_call_number(&call, most);
     aq_redis_call_text(&call, call.queue->home);
     aq_redis_call_number(&call, AWAY_MS);
-    return gone_ask(&call, p, expired);
+    return gone_ask(&call, p, expired, has_more);
 }
 
 apr_status_t aq_redis_trim(aq_queue_t *q, apr_pool_t *p, int64_t bytes, int most, apr_array_header_t **trimmed)
 {
     aq_redis_call_t call;
+    int has_more;
 
     aq_redis_call_begin(&call, q, "trim");
     aq_redis_call_number(&call, bytes);
     aq_redis_call_number(&call, most);
     aq_redis_call_text(&call, call.queue->home);
-    return gone_ask(&call, p, trimmed);
+    return gone_ask(&call, p, trimmed, &has_more);
 }
 
 apr_status_t aq_redis_forget(aq_queue_t *q, const aq_expired_t *gone)

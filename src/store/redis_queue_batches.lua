@@ -175,12 +175,15 @@ end
 
 -- ---- what is kept no longer ----------------------------------------------------------------------------------------
 
-local function due(key, wall, most)
-  return call('ZRANGEBYSCORE', key, '-inf', int(wall), 'LIMIT', 0, most)
+-- What is past its time, at most so many; `more.is_left`: there were so many.
+local function due(key, wall, most, more)
+  local found = call('ZRANGEBYSCORE', key, '-inf', int(wall), 'LIMIT', 0, most)
+  more.is_left = more.is_left or #found >= most
+  return found
 end
 
-local function expire_rows(home, wall, most, gone)
-  for _, id in ipairs(due(K .. 'e:' .. home, wall, most)) do
+local function expire_rows(home, wall, most, more, gone)
+  for _, id in ipairs(due(K .. 'e:' .. home, wall, most, more)) do
     local row = find_in(K .. 'e:' .. home, id)
     if row and gone then
       gone[#gone + 1] = {id, row.result_token or '0', '0', '0'}
@@ -191,8 +194,8 @@ local function expire_rows(home, wall, most, gone)
   end
 end
 
-local function expire_results(home, wall, most, gone)
-  for _, id in ipairs(due(K .. 'er:' .. home, wall, most)) do
+local function expire_results(home, wall, most, more, gone)
+  for _, id in ipairs(due(K .. 'er:' .. home, wall, most, more)) do
     local row, was = find_in(K .. 'er:' .. home, id)
     if row then
       gone[#gone + 1] = {id, row.result_token, '1', '0'}
@@ -202,32 +205,33 @@ local function expire_results(home, wall, most, gone)
   end
 end
 
-local function expire_messages_and_keys(wall, most)
-  for _, id in ipairs(due(K .. 'me', wall, most)) do
+local function expire_messages_and_keys(wall, most, more)
+  for _, id in ipairs(due(K .. 'me', wall, most, more)) do
     local row = load_in(K .. 'me', id, K .. 'm:' .. id)
     if row then
       message_save(id, {}, row)
     end
   end
-  for _, key in ipairs(due(K .. 'kx', wall, most)) do
+  for _, key in ipairs(due(K .. 'kx', wall, most, more)) do
     call('HDEL', K .. 'k', key)
     call('ZREM', K .. 'kx', key)
   end
 end
 
--- now, how many, home, how long a home that is away may be late: what is gone: id, result, whether the body stays, bytes
+-- now, how many of each kind, home, how long a home that is away may be late: what is gone: id, result, whether the body
+-- stays, bytes; then whether there may be more
 function verbs.expire()
   local wall, most, home, late = num(ARGV[2]), num(ARGV[3]), ARGV[4], num(ARGV[5])
-  local gone = {}
-  expire_rows(home, wall, most, gone)
-  expire_results(home, wall, most, gone)
+  local gone, more = {}, {is_left = false}
+  expire_rows(home, wall, most, more, gone)
+  expire_results(home, wall, most, more, gone)
   for _, other in ipairs(call('SMEMBERS', K .. 'homes')) do
     if other ~= home then
-      expire_rows(other, wall - late, most, nil)
+      expire_rows(other, wall - late, most, more, nil)
     end
   end
-  expire_messages_and_keys(wall, most)
-  return {DONE, gone}
+  expire_messages_and_keys(wall, most, more)
+  return {DONE, gone, more.is_left and '1' or '0'}
 end
 
 -- bytes, how many, home: what is gone, as with expire

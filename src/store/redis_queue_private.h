@@ -130,7 +130,7 @@ apr_status_t aq_redis_retry(aq_queue_t *q, const char *id, const aq_queue_now_t 
 apr_status_t aq_redis_remove(aq_queue_t *q, const char *id, aq_expired_t *gone);
 apr_status_t aq_redis_overdue(aq_queue_t *q, const aq_queue_now_t *now, unsigned *failed);
 apr_status_t aq_redis_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
-                             apr_array_header_t **expired);
+                             apr_array_header_t **expired, int *has_more);
 apr_status_t aq_redis_trim(aq_queue_t *q, apr_pool_t *p, int64_t bytes, int most, apr_array_header_t **trimmed);
 apr_status_t aq_redis_forget(aq_queue_t *q, const aq_expired_t *gone);
 apr_status_t aq_redis_look(aq_queue_t *q, apr_pool_t *ptemp, const char *id, aq_queue_look_fn *fn, void *data);

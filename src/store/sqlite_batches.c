@@ -251,12 +251,33 @@ static apr_status_t results_forget(aq_sqlite_queue_t *queue, int64_t wall_ms, in
     return rv;
 }
 
+/* Of each kind at most `most`; `*has_more` where there were so many of one. */
+static apr_status_t kinds_expire(aq_sqlite_queue_t *queue, int64_t wall_ms, int most, apr_array_header_t *expired,
+                                 int *has_more)
+{
+    static const aq_sql_t plain[] = {AQ_SQL_WEBHOOK_EXPIRE, AQ_SQL_EXPIRE_KEYS};
+    apr_status_t rv = expired_read(queue, AQ_SQL_EXPIRE, wall_ms, most, 0, expired);
+    const int rows = expired->nelts;
+
+    if (rv == APR_SUCCESS) {
+        rv = results_forget(queue, wall_ms, most, expired);
+    }
+    *has_more = rows >= most || expired->nelts - rows >= most;
+    for (size_t i = 0; rv == APR_SUCCESS && i < sizeof plain / sizeof plain[0]; i++) {
+        int changes;
+        rv = aq_sqlite_run(&queue->writer, plain[i], &changes, "ii", wall_ms, (int64_t)most);
+        *has_more |= changes >= most;
+    }
+    return rv;
+}
+
 apr_status_t aq_sqlite_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
-                              apr_array_header_t **expired)
+                              apr_array_header_t **expired, int *has_more)
 {
     aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
 
     *expired = apr_array_make(p, 0, sizeof(aq_expired_t));
+    *has_more = 0;
     apr_status_t rv = has_any(queue, AQ_SQL_HAS_EXPIRED, now->wall_ms);
     if (rv != APR_SUCCESS) {
         return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
@@ -264,15 +285,10 @@ apr_status_t aq_sqlite_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t
     if ((rv = aq_sqlite_write_begin(queue)) != APR_SUCCESS) {
         return rv;
     }
-    if ((rv = expired_read(queue, AQ_SQL_EXPIRE, now->wall_ms, most, 0, *expired)) == APR_SUCCESS &&
-        (rv = results_forget(queue, now->wall_ms, most, *expired)) == APR_SUCCESS &&
-        (rv = aq_sqlite_run(&queue->writer, AQ_SQL_WEBHOOK_EXPIRE, NULL, "ii", now->wall_ms, (int64_t)most)) ==
-            APR_SUCCESS) {
-        rv = aq_sqlite_run(&queue->writer, AQ_SQL_EXPIRE_KEYS, NULL, "i", now->wall_ms);
-    }
-    rv = aq_sqlite_write_end(queue, rv);
+    rv = aq_sqlite_write_end(queue, kinds_expire(queue, now->wall_ms, most, *expired, has_more));
     if (rv != APR_SUCCESS) {
         apr_array_clear(*expired);
+        *has_more = 0;
     }
     return rv;
 }

@@ -66,7 +66,7 @@ apr_status_t aq_sqlite_retry(aq_queue_t *q, const char *id, const aq_queue_now_t
 apr_status_t aq_sqlite_remove(aq_queue_t *q, const char *id, aq_expired_t *gone);
 apr_status_t aq_sqlite_overdue(aq_queue_t *q, const aq_queue_now_t *now, unsigned *failed);
 apr_status_t aq_sqlite_expire(aq_queue_t *q, apr_pool_t *p, const aq_queue_now_t *now, int most,
-                              apr_array_header_t **expired);
+                              apr_array_header_t **expired, int *has_more);
 
 /* What is asked for the files of batches (sqlite_files.c). */
 apr_status_t aq_sqlite_trim(aq_queue_t *q, apr_pool_t *p, int64_t bytes, int most, apr_array_header_t **trimmed);

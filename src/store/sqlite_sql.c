@@ -445,7 +445,9 @@ static const char *const texts[AQ_SQL_COUNT] = {
         "batches") " FROM batches WHERE " HAS_FILES " ORDER BY finished_at_ms LIMIT ?1",
     [AQ_SQL_FORGET] = "UPDATE batches SET body_gone = max(body_gone, ?2), result_token = iif(result_token = ?3, 0,"
                       " result_token) WHERE id = ?1 AND status IN ('succeeded', 'failed', 'canceled')",
-    [AQ_SQL_EXPIRE_KEYS] = "DELETE FROM idempotency_keys WHERE expires_at_ms > 0 AND expires_at_ms <= ?1",
+    [AQ_SQL_EXPIRE_KEYS] = "DELETE FROM idempotency_keys WHERE (tenant, idempotency_key) IN (SELECT tenant,"
+                           " idempotency_key FROM idempotency_keys WHERE expires_at_ms > 0 AND expires_at_ms <= ?1"
+                           " ORDER BY expires_at_ms LIMIT ?2)",
     [AQ_SQL_WEBHOOK_ADD] = "INSERT INTO webhooks (id, tenant, finished_at_ms) VALUES (?1, ?2, ?3)",
     [AQ_SQL_WEBHOOK_FIND] = "SELECT " AQ_SQLITE_WEBHOOK_COLUMNS " FROM webhooks WHERE id = ?1",
     [AQ_SQL_WEBHOOK_IS_DUE] = "SELECT 1 FROM webhooks WHERE state = 'pending' AND worker IS NULL"

@@ -40,15 +40,16 @@ static void expire(aq_worker_t *worker, apr_pool_t *ptemp)
     aq_queue_now_t now = aq_worker_now(worker);
     apr_array_header_t *expired;
     apr_status_t rv;
+    int has_more;
 
     do {
         apr_pool_clear(ptemp);
-        if ((rv = aq_queue_expire(worker->queue, ptemp, &now, AT_ONCE, &expired)) != APR_SUCCESS) {
+        if ((rv = aq_queue_expire(worker->queue, ptemp, &now, AT_ONCE, &expired, &has_more)) != APR_SUCCESS) {
             AQ_LOG(AQ_LOG_WARNING, 633, rv, "expired batches cannot be removed");
             return;
         }
         files_remove(worker, ptemp, expired);
-    } while (expired->nelts >= AT_ONCE && !worker->stopping);
+    } while (has_more && !worker->stopping);
 }
 
 static int64_t bytes_of(const apr_array_header_t *trimmed)

@@ -376,6 +376,7 @@ START_TEST(expired_batches_go_with_their_idempotency_keys)
     aq_batch_t batch = queue_batch("acme", 1), *found;
     aq_queue_now_t now = queue_at(10);
     apr_array_header_t *expired;
+    int has_more;
     aq_queue_counts_t counts;
 
     batch.retention_ms = 1000;
@@ -384,10 +385,10 @@ START_TEST(expired_batches_go_with_their_idempotency_keys)
     aq_job_t job = queue_claim(q, "w", now);
     ck_assert_int_eq(aq_queue_finish(q, batch.id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
     now = queue_at(1009);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired, &has_more), APR_SUCCESS);
     ck_assert_int_eq(expired->nelts, 0);
     now = queue_at(1010);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired, &has_more), APR_SUCCESS);
     ck_assert_int_eq(expired->nelts, 1);
     ck_assert_str_eq(APR_ARRAY_IDX(expired, 0, aq_expired_t).id, batch.id);
     ck_assert_int_eq(APR_ARRAY_IDX(expired, 0, aq_expired_t).result_token, job.token);
@@ -402,6 +403,7 @@ START_TEST(no_more_expire_at_once_than_asked_for_and_waiting_ones_never)
 {
     aq_queue_now_t now = queue_at(0), far = queue_at(AQ_BATCH_RETENTION_MS * 100);
     apr_array_header_t *expired;
+    int has_more;
 
     for (int n = 0; n < 5; n++) {
         (void)queue_submit(q, "acme", n);
@@ -409,10 +411,12 @@ START_TEST(no_more_expire_at_once_than_asked_for_and_waiting_ones_never)
         ck_assert_int_eq(aq_queue_finish(q, job.batch->id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
     }
     (void)queue_submit(q, "acme", 9);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &far, 3, &expired), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &far, 3, &expired, &has_more), APR_SUCCESS);
     ck_assert_int_eq(expired->nelts, 3);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &far, 3, &expired), APR_SUCCESS);
+    ck_assert_int_eq(has_more, 1);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &far, 3, &expired, &has_more), APR_SUCCESS);
     ck_assert_int_eq(expired->nelts, 2);
+    ck_assert_int_eq(has_more, 0);
     ck_assert_int_eq(queue_claim(q, "w", far).batch->attempt, 1);
 }
 END_TEST

@@ -158,6 +158,7 @@ START_TEST(only_what_is_over_is_removed_and_its_idempotency_key_stays_until_it_w
     aq_batch_t batch = queue_batch("acme", 1), again = queue_batch("acme", 2), *found;
     aq_queue_now_t now = queue_at(10);
     apr_array_header_t *expired;
+    int has_more;
     aq_expired_t gone;
 
     batch.idempotency_key = again.idempotency_key = "k";
@@ -173,11 +174,11 @@ START_TEST(only_what_is_over_is_removed_and_its_idempotency_key_stays_until_it_w
     ck_assert_int_eq(gone.keeps_body, 0);
     ck_assert_int_eq(aq_queue_find(q, fixture_pool, batch.id, &found), APR_NOTFOUND);
     now = queue_at(1009);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired, &has_more), APR_SUCCESS);
     ck_assert_int_eq(aq_queue_submit(q, &again, NULL, fixture_pool), APR_EEXIST);
     ck_assert_int_eq(aq_queue_find_key(q, fixture_pool, "acme", "k", &found), APR_NOTFOUND);
     now = queue_at(1010);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired, &has_more), APR_SUCCESS);
     ck_assert_int_eq(expired->nelts, 0);
     ck_assert_int_eq(aq_queue_submit(q, &again, NULL, fixture_pool), APR_SUCCESS);
 }
@@ -320,6 +321,7 @@ START_TEST(a_result_expires_before_its_batch)
     aq_batch_t batch = queue_batch("acme", 1);
     aq_queue_now_t now = queue_at(10);
     apr_array_header_t *expired;
+    int has_more;
     aq_queue_use_t use;
 
     batch.retention_ms = 5000;
@@ -330,7 +332,7 @@ START_TEST(a_result_expires_before_its_batch)
     ck_assert_int_eq(queue_find(q, batch.id)->result_expires_at_ms, now.wall_ms + 1000);
     now = queue_at(1010);
     for (int round = 0; round < 2; round++) {
-        ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired), APR_SUCCESS);
+        ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired, &has_more), APR_SUCCESS);
         ck_assert_int_eq(expired->nelts, round == 0);
     }
     aq_batch_t *found = queue_find(q, batch.id);
@@ -341,7 +343,7 @@ START_TEST(a_result_expires_before_its_batch)
     ck_assert_int_eq(aq_queue_use(q, "acme", &use), APR_SUCCESS);
     ck_assert_int_eq(use.bytes, 12);
     now = queue_at(5010);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &now, 10, &expired, &has_more), APR_SUCCESS);
     ck_assert_int_eq(expired->nelts, 1);
     ck_assert_int_eq(APR_ARRAY_IDX(expired, 0, aq_expired_t).keeps_body, 0);
 }

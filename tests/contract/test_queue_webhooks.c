@@ -272,17 +272,40 @@ START_TEST(messages_go_when_they_have_been_kept_long_enough)
     const char *id = message("acme", 1, 10), *pending = message("acme", 2, 10);
     aq_delivery_t delivery = webhook_claim(q, 20);
     apr_array_header_t *expired;
+    int has_more;
     aq_webhook_t *webhook;
 
     ck_assert_int_eq(finish(&delivery, 20, AQ_WEBHOOK_DELIVERED, 0), APR_SUCCESS);
     aq_queue_now_t early = queue_at(20 + AQ_WEBHOOK_KEPT_MS - 1), late = queue_at(20 + AQ_WEBHOOK_KEPT_MS);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &early, 100, &expired), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &early, 100, &expired, &has_more), APR_SUCCESS);
     (void)find(id);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &late, 100, &expired), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &late, 100, &expired, &has_more), APR_SUCCESS);
     ck_assert_int_eq(aq_queue_webhook_find(q, fixture_pool, id, &webhook), APR_NOTFOUND);
     ck_assert_ptr_null(webhook);
     (void)find(pending);
     (void)webhook_claim(q, 50);
+}
+END_TEST
+
+START_TEST(that_more_messages_are_past_their_time_is_told)
+{
+    aq_queue_now_t late = queue_at(20 + AQ_WEBHOOK_KEPT_MS);
+    apr_array_header_t *expired;
+    int has_more;
+
+    for (int n = 0; n < 5; n++) {
+        aq_queue_now_t now = queue_at(10);
+        ck_assert_int_eq(aq_queue_webhook_test(q, apr_psprintf(fixture_pool, "msg_%d", n), "acme", &now), APR_SUCCESS);
+        aq_delivery_t delivery = webhook_claim(q, 20);
+        ck_assert_int_eq(finish(&delivery, 20, AQ_WEBHOOK_DELIVERED, 0), APR_SUCCESS);
+    }
+    for (int left = 5; left > 0; left -= 2) {
+        ck_assert_int_eq(webhook_list(q, NULL, -1)->nelts, left);
+        ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &late, 2, &expired, &has_more), APR_SUCCESS);
+        ck_assert_int_eq(expired->nelts, 0);
+        ck_assert_int_eq(has_more, left >= 2);
+    }
+    ck_assert_int_eq(webhook_list(q, NULL, -1)->nelts, 0);
 }
 END_TEST
 
@@ -358,6 +381,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_test_message_tells_of_no_batch);
     tcase_add_test(tests, messages_are_listed_newest_first_by_tenant_and_state);
     tcase_add_test(tests, messages_go_when_they_have_been_kept_long_enough);
+    tcase_add_test(tests, that_more_messages_are_past_their_time_is_told);
     tcase_add_test(tests, each_message_has_one_owner_however_many_workers_claim);
 }
 

@@ -283,16 +283,17 @@ START_TEST(only_home_trims_and_others_expire_what_home_is_late_with)
     aq_job_t job = queue_claim(a, "w", queue_at(0));
     aq_queue_now_t now = queue_at(0);
     apr_array_header_t *gone;
+    int has_more;
     aq_batch_t *found;
 
     ck_assert_int_eq(aq_queue_finish(a, id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
     ck_assert_int_eq(aq_queue_trim(b, fixture_pool, 1, 10, &gone), APR_SUCCESS);
     ck_assert_int_eq(gone->nelts, 0);
     now = queue_at(AQ_BATCH_RETENTION_MS + hour_ms - 1);
-    ck_assert_int_eq(aq_queue_expire(b, fixture_pool, &now, 10, &gone), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(b, fixture_pool, &now, 10, &gone, &has_more), APR_SUCCESS);
     (void)queue_find(b, id);
     now = queue_at(AQ_BATCH_RETENTION_MS + hour_ms);
-    ck_assert_int_eq(aq_queue_expire(b, fixture_pool, &now, 10, &gone), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(b, fixture_pool, &now, 10, &gone, &has_more), APR_SUCCESS);
     ck_assert_int_eq(gone->nelts, 0); /* its files are not here */
     ck_assert_int_eq(aq_queue_find(b, fixture_pool, id, &found), APR_NOTFOUND);
     aq_queue_close(b);

@@ -121,6 +121,7 @@ START_TEST(what_is_in_a_server_without_memory_comes_to_its_end_and_makes_room)
     const char *done = submit_told(q, 1), *canceled = submit_told(q, 2), *removed = queue_submit(q, "acme", 3);
     aq_queue_now_t now = queue_at(1), late = queue_at(AQ_BATCH_RETENTION_MS + AQ_WEBHOOK_KEPT_MS);
     apr_array_header_t *held, *gone;
+    int has_more;
     aq_delivery_t message;
     aq_queue_use_t use;
     aq_expired_t files;
@@ -139,7 +140,7 @@ START_TEST(what_is_in_a_server_without_memory_comes_to_its_end_and_makes_room)
     ck_assert_int_eq(aq_queue_webhook_claim(q, fixture_pool, "w", &now, LEASE_MS, 1, &message), APR_SUCCESS);
     const aq_delivery_result_t delivered = {.outcome = {.state = AQ_WEBHOOK_DELIVERED}, .status = 200};
     ck_assert_int_eq(aq_queue_webhook_finish(q, message.webhook->id, message.token, &now, &delivered), APR_SUCCESS);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &late, 10, &gone), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &late, 10, &gone, &has_more), APR_SUCCESS);
     ck_assert_int_eq(gone->nelts, 2);
     ck_assert_int_eq(aq_queue_find(q, fixture_pool, done, &found), APR_NOTFOUND);
     ck_assert_int_eq(aq_queue_use(q, "acme", &use), APR_SUCCESS);
@@ -183,6 +184,7 @@ START_TEST(a_message_without_a_row_holds_up_no_other)
     aq_queue_now_t now = queue_at(1), late = queue_at(2 * AQ_BATCH_RETENTION_MS + AQ_WEBHOOK_KEPT_MS);
     aq_queue_t *q = open_any();
     apr_array_header_t *list, *gone;
+    int has_more;
     aq_delivery_t message;
 
     for (int n = 1; n <= 3; n++) {
@@ -197,7 +199,7 @@ START_TEST(a_message_without_a_row_holds_up_no_other)
     row_lose("m", "msg_2");
     ck_assert_int_eq(aq_queue_webhook_list(q, fixture_pool, &all, &list), APR_SUCCESS);
     ck_assert_int_eq(list->nelts, 1);
-    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &late, 10, &gone), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_expire(q, fixture_pool, &late, 10, &gone, &has_more), APR_SUCCESS);
     ck_assert_int_eq(aq_queue_webhook_claim(q, fixture_pool, "w", &now, LEASE_MS, 9, &message), APR_SUCCESS);
     ck_assert_str_eq(message.webhook->id, "msg_3");
     ck_assert_int_eq(aq_queue_webhook_claim(q, fixture_pool, "w", &now, LEASE_MS, 9, &message), APR_NOTFOUND);

@@ -254,6 +254,31 @@ START_TEST(no_result_is_taken_for_lost_while_the_spool_is_not_there)
 }
 END_TEST
 
+/* More than the queue is asked for at a time, and no batch goes with them. */
+#define MESSAGES 101
+
+START_TEST(a_sweep_leaves_no_message_that_is_past_its_time)
+{
+    aq_worker_t janitor = {.pool = fixture_pool, .queue = world.queue, .spool = world.spool};
+    aq_webhook_query_t all = {.state = -1, .limit = MESSAGES};
+    aq_delivery_result_t result = {.outcome = {.state = AQ_WEBHOOK_DELIVERED}};
+    aq_queue_now_t now = queue_at(0);
+    apr_array_header_t *left;
+
+    for (int n = 0; n < MESSAGES; n++) {
+        const char *id = apr_psprintf(fixture_pool, "msg_%d", n);
+        aq_delivery_t delivery;
+        ck_assert_int_eq(aq_queue_webhook_test(world.queue, id, "acme", &now), APR_SUCCESS);
+        ck_assert_int_eq(aq_queue_webhook_claim(world.queue, fixture_pool, "w", &now, LEASE_MS, 1, &delivery),
+                         APR_SUCCESS);
+        ck_assert_int_eq(aq_queue_webhook_finish(world.queue, id, delivery.token, &now, &result), APR_SUCCESS);
+    }
+    aq_janitor_sweep(&janitor, 0);
+    ck_assert_int_eq(aq_queue_webhook_list(world.queue, fixture_pool, &all, &left), APR_SUCCESS);
+    ck_assert_int_eq(left->nelts, 0);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, world_setup, world_teardown);
@@ -269,6 +294,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_reload_that_moves_the_queue_ends_the_worker);
     tcase_add_test(tests, a_batch_waits_for_a_spool_that_is_not_there);
     tcase_add_test(tests, no_result_is_taken_for_lost_while_the_spool_is_not_there);
+    tcase_add_test(tests, a_sweep_leaves_no_message_that_is_past_its_time);
 }
 
 int main(void)
