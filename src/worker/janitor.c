@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recovery: jobs of lost workers, and jobs that waited too long. What lies on the spool is in janitor_spool.c.
+ * Recovery: jobs of lost workers, and jobs that waited too long. And the thread that sweeps; how is in janitor_spool.c.
  */
 #include "worker/janitor.h"
 
 #include "base/aq_log.h"
+
+#include <apr_time.h>
+#include <stdatomic.h>
+
+#define TICK_US 250000
+#define TRIM_EVERY_MS 2000
+#define SWEEP_EVERY_MS 60000
+#define THOROUGH_EVERY 10 /* sweeps; the first is thorough */
 
 static apr_status_t recover(aq_worker_t *worker, const char *dead_worker, unsigned *total)
 {
@@ -69,4 +77,27 @@ void aq_janitor_recover(aq_worker_t *worker)
     if (rv != APR_SUCCESS) {
         AQ_LOG(AQ_LOG_WARNING, 632, rv, "jobs of lost workers cannot be looked for");
     }
+}
+
+void *APR_THREAD_FUNC aq_janitor_run(apr_thread_t *thread, void *data)
+{
+    aq_worker_t *worker = data;
+    aq_time_ms_t trim_at_ms = 0, sweep_at_ms = 0;
+    unsigned sweeps = 0;
+
+    (void)thread;
+    while (!atomic_load(&worker->stopping)) {
+        aq_time_ms_t now_ms = aq_clock_boot_ms();
+        if (now_ms >= trim_at_ms) {
+            aq_janitor_trim(worker);
+            trim_at_ms = now_ms + TRIM_EVERY_MS;
+        }
+        if (now_ms >= sweep_at_ms) {
+            aq_janitor_sweep(worker, sweeps++ % THOROUGH_EVERY == 0);
+            sweep_at_ms = now_ms + SWEEP_EVERY_MS;
+        }
+        apr_sleep(TICK_US);
+    }
+    atomic_store(&worker->sweeps, 0);
+    return NULL;
 }

@@ -162,6 +162,9 @@ static int judge_file(void *data, const char *id, int64_t token)
     file->id = id;
     file->token = token;
     file->was_removed = 0;
+    if (file->worker->stopping) {
+        return 0;
+    }
     apr_status_t rv = aq_queue_find(file->worker->queue, file->pool, id, &batch);
     if ((rv != APR_SUCCESS && rv != APR_NOTFOUND) || is_named(batch, token)) {
         return 0;
@@ -216,7 +219,7 @@ static apr_status_t look_for_lost_files(aq_worker_t *worker, apr_pool_t *ptemp)
 
     apr_pool_clear(ptemp);
     apr_status_t rv = aq_queue_list(worker->queue, ptemp, &query, &page);
-    for (int i = 0; rv == APR_SUCCESS && i < page.batches->nelts; i++) {
+    for (int i = 0; rv == APR_SUCCESS && i < page.batches->nelts && !worker->stopping; i++) {
         const aq_batch_t *batch = APR_ARRAY_IDX(page.batches, i, const aq_batch_t *);
         if (aq_batch_is_over(batch->status) && !batch->is_elsewhere) {
             judge_row(worker, ptemp, batch);

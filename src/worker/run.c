@@ -35,8 +35,6 @@
 #define TROUBLE_PAUSE_US 1000000
 #define TICK_MS 250
 #define RECOVER_EVERY_MS 2000
-#define SWEEP_EVERY_MS 60000
-#define THOROUGH_EVERY 10 /* sweeps; the first is thorough */
 #define HAND_BACK_MS 2000
 #define ABANDON_MS 3000
 
@@ -245,20 +243,14 @@ static void take_log(const aq_worker_t *worker)
 
 static void keep_house(aq_worker_t *worker, const sigset_t *signals)
 {
-    aq_time_ms_t recover_at_ms = 0, sweep_at_ms = 0;
-    unsigned sweeps = 0;
+    aq_time_ms_t recover_at_ms = 0;
     wish_t wish = NOTHING;
 
     while (wish != STOP && atomic_load(&worker->threads) > 0) {
         aq_time_ms_t now_ms = aq_clock_boot_ms();
         if (now_ms >= recover_at_ms) {
             aq_janitor_recover(worker);
-            aq_janitor_trim(worker);
             recover_at_ms = now_ms + RECOVER_EVERY_MS;
-        }
-        if (now_ms >= sweep_at_ms) {
-            aq_janitor_sweep(worker, sweeps++ % THOROUGH_EVERY == 0);
-            sweep_at_ms = now_ms + SWEEP_EVERY_MS;
         }
         wish = wait_for_wish(worker, signals);
         if (wish == RELOAD) {
@@ -273,15 +265,15 @@ static void keep_house(aq_worker_t *worker, const sigset_t *signals)
     }
 }
 
-/* 1 when all threads have ended within `ms`. */
-static int wait_for_threads(aq_worker_t *worker, int ms)
+/* 1 when there are none of those threads within `ms`. */
+static int wait_for_none(const _Atomic int *threads, int ms)
 {
     aq_time_ms_t until_ms = aq_clock_boot_ms() + ms;
 
-    while (atomic_load(&worker->threads) > 0 && aq_clock_boot_ms() < until_ms) {
+    while (atomic_load(threads) > 0 && aq_clock_boot_ms() < until_ms) {
         apr_sleep(10000);
     }
-    return atomic_load(&worker->threads) == 0;
+    return atomic_load(threads) == 0;
 }
 
 /* 1 when all threads have ended. */
@@ -291,15 +283,15 @@ static int stop_threads(aq_worker_t *worker)
     (void)pthread_mutex_lock(&worker->asking_mutex);
     (void)pthread_cond_broadcast(&worker->asking_ended);
     (void)pthread_mutex_unlock(&worker->asking_mutex);
-    if (wait_for_threads(worker, worker->options.stop_wait_ms)) {
+    if (wait_for_none(&worker->threads, worker->options.stop_wait_ms)) {
         return 1;
     }
     aq_leases_stop(&worker->leases, AQ_STOP_ASKED);
-    if (wait_for_threads(worker, HAND_BACK_MS)) {
+    if (wait_for_none(&worker->threads, HAND_BACK_MS)) {
         return 1;
     }
     aq_leases_stop(&worker->leases, AQ_STOP_LOST);
-    return wait_for_threads(worker, ABANDON_MS);
+    return wait_for_none(&worker->threads, ABANDON_MS);
 }
 
 /* Before any thread: they inherit the mask, so that only the main thread takes these signals. */
@@ -349,6 +341,35 @@ static void webhooks_start(aq_worker_t *worker, apr_array_header_t *threads)
     }
 }
 
+/* Jobs are done without it too, as long as the disk has room. NULL: it could not be started. */
+static apr_thread_t *sweep_start(aq_worker_t *worker)
+{
+    apr_thread_t *thread = NULL;
+
+    atomic_store(&worker->sweeps, 1);
+    apr_status_t rv = apr_thread_create(&thread, NULL, aq_janitor_run, worker, worker->pool);
+    if (rv != APR_SUCCESS) {
+        atomic_store(&worker->sweeps, 0);
+        AQ_LOG(AQ_LOG_ERROR, 622, rv, "the thread that sweeps the spool cannot start");
+        return NULL;
+    }
+    return thread;
+}
+
+/* A disk that stands still must not keep the worker from ending: then what it holds is left to the system. */
+static void sweep_end(aq_worker_t *worker, apr_thread_t *thread)
+{
+    apr_status_t ended;
+
+    if (!wait_for_none(&worker->sweeps, ABANDON_MS)) {
+        AQ_LOG(AQ_LOG_NOTICE, 623, APR_SUCCESS, "stopped in the middle of a sweep of the spool");
+        _exit(0);
+    }
+    if (thread != NULL) {
+        (void)apr_thread_join(&ended, thread);
+    }
+}
+
 static void threads_join(const apr_array_header_t *threads)
 {
     apr_status_t ended;
@@ -362,6 +383,7 @@ int aq_worker_run(const aq_worker_options_t *options, apr_pool_t *p)
 {
     aq_worker_t *worker = apr_pcalloc(p, sizeof(*worker));
     apr_array_header_t *threads = apr_array_make(p, 8, sizeof(apr_thread_t *));
+    apr_thread_t *sweeper = NULL;
     sigset_t signals;
 
     worker->pool = p;
@@ -379,6 +401,7 @@ int aq_worker_run(const aq_worker_options_t *options, apr_pool_t *p)
         AQ_LOG(AQ_LOG_NOTICE, 600, APR_SUCCESS, "worker %s started: %d threads, %u batch locations",
                worker->presence.name, threads->nelts - 1, apr_hash_count(worker->settings.config->locations));
         webhooks_start(worker, threads);
+        sweeper = sweep_start(worker);
         keep_house(worker, &signals);
     }
     if (!stop_threads(worker)) {
@@ -387,6 +410,7 @@ int aq_worker_run(const aq_worker_options_t *options, apr_pool_t *p)
     }
     aq_leases_end(&worker->leases);
     threads_join(threads);
+    sweep_end(worker, sweeper);
     aq_queue_close(worker->queue);
     aq_presence_end(&worker->presence);
     AQ_LOG(AQ_LOG_NOTICE, 637, APR_SUCCESS, "stopped");

@@ -12,7 +12,8 @@
  *   sending.c    one of them                                   receivers.c  where they go
  *
  * Threads claim one job at a time. One more thread renews the leases of all jobs in hand and nothing else, so that no
- * slow disk walk makes a job lose its lease; one delivers to webhooks; the main thread takes signals and keeps house.
+ * slow disk walk makes a job lose its lease; one delivers to webhooks; one sweeps the spool; the main thread takes signals
+ * and recovers the jobs of others.
  */
 #ifndef AQ_WORKER_H
 #define AQ_WORKER_H
@@ -48,6 +49,7 @@ typedef struct {
 
     _Atomic int stopping; /* claim no more */
     _Atomic int threads;  /* that still claim or run jobs */
+    _Atomic int sweeps;   /* 1 while there is a thread that does */
     pthread_mutex_t asking_mutex;
     pthread_cond_t asking_ended;
     int is_watched; /* a thread asks again and again; those that have nothing to do wait, so that idle ones cost nothing */

@@ -5,6 +5,7 @@
 #include "worker/janitor.h"
 
 #include <apr_strings.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -254,6 +255,48 @@ START_TEST(no_result_is_taken_for_lost_while_the_spool_is_not_there)
 }
 END_TEST
 
+/* A file that a crash left, which whoever opens it waits for (up to 45 seconds), as on a disk that stands still. */
+static int orphan_hold(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert(signal(SIGIO, SIG_IGN) != SIG_ERR); /* which tells the holder of a lease that somebody waits */
+    ck_assert_int_eq(fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+    return fd;
+}
+
+static void wait_for_sweep_at(int fd)
+{
+    for (aq_time_ms_t until_ms = aq_clock_boot_ms() + PATIENCE_MS;
+         fcntl(fd, F_GETLEASE) == F_WRLCK && aq_clock_boot_ms() < until_ms;) {
+        world_nap(10);
+    }
+    ck_assert_int_ne(fcntl(fd, F_GETLEASE), F_WRLCK);
+}
+
+static void overdue(aq_batch_t *batch)
+{
+    batch->next_attempt_at_ms = batch->created_at_ms + 3600000;
+    batch->start_by_ms = batch->created_at_ms;
+}
+
+START_TEST(a_sweep_that_stands_still_holds_up_neither_recovery_nor_a_stop)
+{
+    const char *orphan = apr_pstrcat(fixture_pool, world.config.spool_folder, "/incoming/0.part", NULL);
+    int fd = orphan_hold(orphan);
+
+    worker_start();
+    wait_for_sweep_at(fd);
+    const aq_batch_t *batch = world_wait_for(world_submit_to("/ok", overdue), AQ_BATCH_FAILED);
+    ck_assert_str_eq(batch->error_code, "waited-too-long");
+    worker_kill(SIGTERM);
+    ck_assert_int_eq(worker_end(), 0);
+    ck_assert_int_eq(access(orphan, F_OK), 0); /* so the sweep had not gone on when it ended */
+    ck_assert_int_eq(close(fd), 0);
+}
+END_TEST
+
 /* More than the queue is asked for at a time, and no batch goes with them. */
 #define MESSAGES 101
 
@@ -294,6 +337,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_reload_that_moves_the_queue_ends_the_worker);
     tcase_add_test(tests, a_batch_waits_for_a_spool_that_is_not_there);
     tcase_add_test(tests, no_result_is_taken_for_lost_while_the_spool_is_not_there);
+    tcase_add_test(tests, a_sweep_that_stands_still_holds_up_neither_recovery_nor_a_stop);
     tcase_add_test(tests, a_sweep_leaves_no_message_that_is_past_its_time);
 }
 
