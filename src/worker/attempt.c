@@ -34,7 +34,10 @@ int aq_attempt_try_again(aq_attempt_t *attempt, apr_status_t rv)
     if (rv == APR_SUCCESS || rv == APR_NOTFOUND || atomic_load(&attempt->held.stop) == AQ_STOP_LOST) {
         return 0;
     }
-    AQ_LOG(AQ_LOG_WARNING, 611, rv, "batch %s: its end cannot be written yet", attempt->held.id);
+    if (aq_trouble_note(&attempt->trouble, rv, aq_clock_boot_ms()) == AQ_TROUBLE_LASTS) {
+        AQ_LOG(AQ_LOG_WARNING, 611, rv, "batch %s: its end cannot be written yet%s", attempt->held.id,
+               attempt->trouble.lasting);
+    }
     apr_sleep(WRITE_AGAIN_US);
     return 1;
 }

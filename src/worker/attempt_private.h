@@ -18,6 +18,7 @@ typedef struct {
     aq_target_answer_t answer;
     aq_time_ms_t began_ms; /* boot time */
     int is_without_spool;  /* it was not there: nothing is known of the body */
+    aq_trouble_t trouble;  /* in writing its row */
 } aq_attempt_t;
 
 /* The verified body, for the caller to close. Where it cannot be had `answer` says so, and it is logged. */

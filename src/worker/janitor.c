@@ -58,24 +58,40 @@ static apr_status_t fail_overdue(aq_worker_t *worker)
     return rv;
 }
 
-void aq_janitor_recover(aq_worker_t *worker)
+/* Workers whose files tell that they died. */
+static apr_status_t dead_recover(aq_worker_t *worker)
 {
     apr_pool_t *ptemp;
-    unsigned total;
-
     apr_status_t rv = apr_pool_create(&ptemp, worker->pool);
+
     if (rv == APR_SUCCESS) {
         rv = aq_presence_scan(&worker->presence, ptemp, take_over, worker);
         apr_pool_destroy(ptemp);
     }
-    if (rv == APR_SUCCESS) {
-        rv = recover(worker, NULL, &total);
-    }
+    return rv;
+}
+
+/* That files of workers cannot be looked at keeps no lease from ending. */
+void aq_janitor_recover(aq_worker_t *worker)
+{
+    aq_trouble_t *trouble = &worker->recovery_trouble;
+    apr_status_t scanned = dead_recover(worker);
+    unsigned total;
+    apr_status_t rv = recover(worker, NULL, &total);
+
     if (rv == APR_SUCCESS) {
         rv = fail_overdue(worker);
     }
-    if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_WARNING, 632, rv, "jobs of lost workers cannot be looked for");
+    rv = rv != APR_SUCCESS ? rv : scanned;
+    switch (aq_trouble_note(trouble, rv, aq_clock_boot_ms())) {
+    case AQ_TROUBLE_LASTS:
+        AQ_LOG(AQ_LOG_WARNING, 632, rv, "jobs of lost workers cannot be looked for%s", trouble->lasting);
+        break;
+    case AQ_TROUBLE_IS_OVER:
+        AQ_LOG(AQ_LOG_NOTICE, 624, APR_SUCCESS, "jobs of lost workers are looked for again%s", trouble->lasting);
+        break;
+    case AQ_TROUBLE_NO_NEWS:
+        break;
     }
 }
 

@@ -62,34 +62,53 @@ static int64_t bytes_of(const apr_array_header_t *trimmed)
     return bytes;
 }
 
-/* Frees `bytes`, or all that may go. */
-static apr_status_t trim(aq_worker_t *worker, apr_pool_t *ptemp, int64_t bytes)
+/* Frees `bytes`, or all that may go: `*freed_bytes`. */
+static apr_status_t trim(aq_worker_t *worker, apr_pool_t *ptemp, int64_t bytes, int64_t *freed_bytes)
 {
     apr_array_header_t *trimmed;
-    int64_t freed_bytes = 0;
     unsigned batches = 0;
     apr_status_t rv;
 
+    *freed_bytes = 0;
     do {
         apr_pool_clear(ptemp);
-        rv = aq_queue_trim(worker->queue, ptemp, bytes - freed_bytes, AT_ONCE, &trimmed);
+        rv = aq_queue_trim(worker->queue, ptemp, bytes - *freed_bytes, AT_ONCE, &trimmed);
         files_remove(worker, ptemp, trimmed);
-        freed_bytes += bytes_of(trimmed);
+        *freed_bytes += bytes_of(trimmed);
         batches += (unsigned)trimmed->nelts;
-    } while (rv == APR_SUCCESS && trimmed->nelts > 0 && freed_bytes < bytes && !worker->stopping);
+    } while (rv == APR_SUCCESS && trimmed->nelts > 0 && *freed_bytes < bytes && !worker->stopping);
     if (batches > 0) {
         AQ_LOG(AQ_LOG_NOTICE, 685, APR_SUCCESS,
                "the spool is nearly full: bodies and results of the oldest %u finished batches were removed, "
                "%" APR_INT64_T_FMT " bytes",
-               batches, freed_bytes);
+               batches, *freed_bytes);
     }
     return rv;
+}
+
+/* Where nothing may go any more the operator has to know it before uploads are refused. */
+static void room_tell(aq_worker_t *worker, apr_status_t rv, int is_full)
+{
+    aq_trouble_t *trouble = &worker->room_trouble;
+
+    switch (aq_trouble_note(trouble, is_full ? APR_ENOSPC : rv, aq_clock_boot_ms())) {
+    case AQ_TROUBLE_LASTS:
+        AQ_LOG(AQ_LOG_WARNING, 686, rv, "the spool is nearly full, and %s%s",
+               is_full ? "all of it is still needed" : "no room can be made", trouble->lasting);
+        break;
+    case AQ_TROUBLE_IS_OVER:
+        AQ_LOG(AQ_LOG_NOTICE, 625, APR_SUCCESS, "the spool has room again%s", trouble->lasting);
+        break;
+    case AQ_TROUBLE_NO_NEWS:
+        break;
+    }
 }
 
 void aq_janitor_trim(aq_worker_t *worker)
 {
     int64_t keep_bytes = aq_settings_keep_bytes(&worker->settings);
-    int64_t filled_bytes = 0;
+    int64_t stored_bytes = aq_spool_stored(worker->spool);
+    int64_t filled_bytes = 0, freed_bytes = 0;
     apr_pool_t *ptemp;
 
     if (keep_bytes == 0) {
@@ -97,12 +116,11 @@ void aq_janitor_trim(aq_worker_t *worker)
     }
     apr_status_t rv = aq_spool_filled(worker->spool, &filled_bytes);
     if (rv == APR_SUCCESS && filled_bytes > keep_bytes && (rv = apr_pool_create(&ptemp, worker->pool)) == APR_SUCCESS) {
-        rv = trim(worker, ptemp, filled_bytes - keep_bytes + keep_bytes / TRIM_PART);
+        rv = trim(worker, ptemp, filled_bytes - keep_bytes + keep_bytes / TRIM_PART, &freed_bytes);
         apr_pool_destroy(ptemp);
     }
-    if (rv != APR_SUCCESS) {
-        AQ_LOG(AQ_LOG_WARNING, 686, rv, "the spool is nearly full, and no room can be made");
-    }
+    /* What only arrives may yet come to nothing. */
+    room_tell(worker, rv, rv == APR_SUCCESS && !worker->stopping && stored_bytes - freed_bytes > keep_bytes);
 }
 
 /* A file that is old, and whether it is named. */

@@ -154,14 +154,15 @@ static void *APR_THREAD_FUNC renew_leases(apr_thread_t *thread, void *data)
     const int period_ms = worker->options.lease_ms / 6;
     const int look_ms = period_ms < LOOK_EVERY_MS ? period_ms : LOOK_EVERY_MS;
     aq_time_ms_t renew_at_ms = aq_clock_boot_ms() + period_ms;
+    aq_trouble_t look_trouble = {.is_there = 0}, renew_trouble = {.is_there = 0};
 
     (void)thread;
     while (aq_leases_wait(&worker->leases, look_ms)) {
         aq_queue_now_t now = aq_worker_now(worker);
         aq_worker_tally_beat(&worker->tally, now.boot_ms);
         apr_status_t rv = aq_leases_look_for_cancels(&worker->leases, worker->queue, worker->presence.name);
-        if (rv != APR_SUCCESS) {
-            AQ_LOG(AQ_LOG_WARNING, 641, rv, "cancels cannot be looked for");
+        if (aq_trouble_note(&look_trouble, rv, now.boot_ms) == AQ_TROUBLE_LASTS) {
+            AQ_LOG(AQ_LOG_WARNING, 641, rv, "cancels cannot be looked for%s", look_trouble.lasting);
         }
         if (now.boot_ms < renew_at_ms) {
             continue;
@@ -169,8 +170,8 @@ static void *APR_THREAD_FUNC renew_leases(apr_thread_t *thread, void *data)
         renew_at_ms = now.boot_ms + period_ms;
         rv = aq_leases_renew(&worker->leases, worker->queue, worker->presence.name, &now, worker->options.lease_ms,
                              period_ms);
-        if (rv != APR_SUCCESS) {
-            AQ_LOG(AQ_LOG_WARNING, 606, rv, "leases cannot be renewed");
+        if (aq_trouble_note(&renew_trouble, rv, now.boot_ms) == AQ_TROUBLE_LASTS) {
+            AQ_LOG(AQ_LOG_WARNING, 606, rv, "leases cannot be renewed%s", renew_trouble.lasting);
         }
     }
     return NULL;

@@ -10,6 +10,7 @@
  *   tally.c      what is counted for metrics                    items.c      the lines of a batch, one by one
  *   request.c    what all requests to targets share            webhooks.c   messages to tenants' webhooks
  *   sending.c    one of them                                   receivers.c  where they go
+ *   trouble.c    when a failure that goes on is told again
  *
  * Threads claim one job at a time. One more thread renews the leases of all jobs in hand and nothing else, so that no
  * slow disk walk makes a job lose its lease; one delivers to webhooks; one sweeps the spool; the main thread takes signals
@@ -24,6 +25,7 @@
 #include "worker/presence.h"
 #include "worker/settings.h"
 #include "worker/tally.h"
+#include "worker/trouble.h"
 
 typedef struct {
     const char *config_file;
@@ -45,6 +47,7 @@ typedef struct {
     aq_spool_t *spool;
     aq_worker_tally_t tally;
 
+    aq_trouble_t recovery_trouble, room_trouble; /* of the janitor, each of one of its threads */
     char looked_at[AQ_BATCH_ID_SIZE]; /* by the janitor: up to where rows were looked at for lost files; "": all */
 
     _Atomic int stopping; /* claim no more */

@@ -55,6 +55,8 @@ def test_what_is_not_over_stays_when_the_spool_is_nearly_full(server, keys, key,
     checks.assert_problem(web.post("/v1/imports", body=b"x" * 200 * KILOBYTE, key=key), 507, code="spool-full")
     eventually(lambda: all(web.get(url, key=key).json()["attempt"] for url in urls), timeout_s=15, what="attempts")
     assert len(batches.left(web, web.root.path / "spool").body) == 9
+    web.expect_log(r"AQ00686", must=True)
+    web.log.wait_for(r"AQ00686: the spool is nearly full, and all of it is still needed")
     assert not web.log.matching(r"AQ00685")
 
 

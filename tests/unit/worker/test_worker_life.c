@@ -255,6 +255,24 @@ START_TEST(no_result_is_taken_for_lost_while_the_spool_is_not_there)
 }
 END_TEST
 
+START_TEST(leases_end_also_where_no_workers_file_can_be_looked_at)
+{
+    aq_worker_t janitor = {.pool = fixture_pool,
+                           .queue = world.queue,
+                           .spool = world.spool,
+                           .presence = {.folder = "/nowhere/", .prefix = "queue.db.worker-"}};
+    const char *id = world_submit("/ok");
+
+    (void)queue_claim(world.queue, "of another boot", queue_at(0));
+    fixture_log_keep();
+    for (int i = 0; i < 3; i++) {
+        aq_janitor_recover(&janitor);
+    }
+    ck_assert_int_eq(queue_find(world.queue, id)->status, AQ_BATCH_QUEUED);
+    ck_assert_int_eq(fixture_log_count(632), 1);
+}
+END_TEST
+
 /* A file that a crash left, which whoever opens it waits for (up to 45 seconds), as on a disk that stands still. */
 static int orphan_hold(const char *path)
 {
@@ -337,6 +355,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_reload_that_moves_the_queue_ends_the_worker);
     tcase_add_test(tests, a_batch_waits_for_a_spool_that_is_not_there);
     tcase_add_test(tests, no_result_is_taken_for_lost_while_the_spool_is_not_there);
+    tcase_add_test(tests, leases_end_also_where_no_workers_file_can_be_looked_at);
     tcase_add_test(tests, a_sweep_that_stands_still_holds_up_neither_recovery_nor_a_stop);
     tcase_add_test(tests, a_sweep_leaves_no_message_that_is_past_its_time);
 }
