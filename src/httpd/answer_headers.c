@@ -74,7 +74,7 @@ AQ_APART static void vary_set(request_rec *r, const char *header)
 
 void aq_answer_headers_set(request_rec *r, const aq_request_t *request)
 {
-    const char *id = request->problem && request->problem->hides_request_id ? "" : aq_request_id(r);
+    const char *id = aq_request_id(r);
 
     if (*id) {
         aq_answer_header_replace(r, "X-Request-Id", id);

@@ -44,7 +44,10 @@ static const operation_t operations[] = {
 
 static int refuse_unknown(request_rec *r)
 {
-    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_NOT_FOUND, .hides_request_id = 1});
+    return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_NOT_FOUND,
+                                                .code = "batch-unknown",
+                                                .detail = "There is no such batch of yours.",
+                                                .hides_request_id = 1});
 }
 
 /* "/v1/batches/ID/result" behind "/v1/batches". */

@@ -209,7 +209,9 @@ def test_f65_anothers_batch_and_what_is_none_are_the_same_404_to_the_byte(runnin
     # What holds %2f or NUL is refused by httpd before any location, and tells nothing either.
     by_httpd = {path for path in tries if "%" in path}
     bodies = {path: (answer.status, answer.body) for path, answer in answers.items() if path not in by_httpd}
-    assert set(bodies.values()) == {(404, b'{"type":"about:blank","title":"Not Found","status":404}')}, bodies
+    assert set(bodies.values()) == {(404, b'{"type":"about:blank","title":"Not Found","status":404,"detail":"There is no such '
+                                          b'batch of yours.","code":"batch-unknown"}')}, bodies
+    assert all("X-Request-Id" in answer.headers for path, answer in answers.items() if path not in by_httpd)
     # What differs between any two answers: the time, the request's own name, and what it cost.
     varying = ("date", "x-request-id", "x-ratelimit-remaining", "x-ratelimit-reset")
     headers = {tuple((name.lower(), "" if name.lower() in varying else value) for name, value in answer.headers.pairs)

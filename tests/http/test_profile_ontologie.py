@@ -100,6 +100,8 @@ def test_row_T3_so_many_at_the_same_time_per_workspace(server, path, most):
         refused = web.get(f"{path}/fast", key=web.keys["metered"])
         checks.assert_problem(refused, 429, limit=most)
         assert checks.retry_after(refused) == 1
+        # Nor is there a way past them in the queue.
+        assert web.post(f"{path}/fast", b"{}", key=web.keys["metered"], headers=ASYNC).status == 429
         assert web.get(f"{path}/fast", key=web.keys["other"]).status == 200
         assert web.get("/v1/nodes/fast", key=web.keys["metered"]).status == 200
         # A client that goes away makes room.
@@ -268,17 +270,16 @@ class SilentBackend:
         self._listener.close()
 
 
-@pytest.mark.parametrize("operation", ["imports", "workflows/executions"])
-def test_row_T9_operation_taken_as_a_batch_ends_in_its_time(server, operation):
+def test_row_T9_import_taken_as_a_batch_ends_in_its_time(server):
     silent = SilentBackend()
-    seconds = TIMES[operation]
+    seconds = TIMES["imports"]
     web = profiles.serve(server, "ontologie", silent, faketime="+0", env=FAKE_ALL, more="APIQuotaWorker off\n",
                          allow=(ENDS_WAITS,))
     key = web.keys["editor"]
     # A lease that the steps of the clock do not end.
     worker = OwnWorker(web, "--lease-ms", "3600000",
                        env={"LD_PRELOAD": faketime.library(), **web.clock.environment(), **FAKE_ALL})
-    answer = web.post(f"/v1/{operation}", b"{}", key=key, headers={"Prefer": "respond-async"})
+    answer = web.post("/v1/imports", b"{}", key=key, headers=ASYNC)
     assert answer.status == 202
     worker.start()
     with silent.wait_called():
