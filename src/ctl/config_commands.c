@@ -61,6 +61,23 @@ static const char *folder_of(apr_pool_t *p, const char *path)
     return slash && slash != path ? apr_pstrmemdup(p, path, (size_t)(slash - path)) : NULL;
 }
 
+#define EXEC "exec:"
+
+/* Programs that batches are sent to: the worker would find out with the first batch. */
+static void programs_check(aq_check_t *check)
+{
+    json_t *locations = json_object_get(json_object_get(check->ctl->runtime, "worker"), "locations"), *location;
+    const char *name;
+
+    json_object_foreach(locations, name, location)
+    {
+        const char *target = aq_json_string(location, "target");
+        if (target && strncmp(target, EXEC, strlen(EXEC)) == 0) {
+            access_check(check, target + strlen(EXEC), X_OK, "run");
+        }
+    }
+}
+
 static void files_check(aq_check_t *check)
 {
     const json_t *runtime = check->ctl->runtime;
@@ -70,6 +87,7 @@ static void files_check(aq_check_t *check)
     access_check(check, check->ctl->keys_link ? NULL : check->ctl->key_file, R_OK, "read");
     access_check(check, aq_json_string(runtime, "spool"), W_OK | X_OK, "write to");
     access_check(check, folder_of(check->ctl->p, queue), W_OK | X_OK, "write to");
+    programs_check(check);
     if (store && access(store, F_OK) != 0) {
         aq_check_found(check, store, "there is no counter store of that name; httpd makes it when it starts");
     }

@@ -80,7 +80,7 @@ static const char *cost_read(plan_reader_t *reader, const aq_conf_line_t *line, 
     int64_t cost = 1;
 
     if (!is_expression && aq_cost_parse(text, &cost) != APR_SUCCESS) {
-        return "allowed are a whole number from 1 to 4000000000, or expr=…";
+        return "allowed are a whole number from 1 to 4000000000, or expr=...";
     }
     if (!section) {
         note(reader, line, "APIQuotaCost is left out: it stands in ", why);

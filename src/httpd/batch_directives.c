@@ -82,7 +82,7 @@ const char *aq_batch_directive_target(cmd_parms *cmd, void *location, const char
         const char *shown = uri.password ? apr_uri_unparse(cmd->pool, &uri, APR_URI_UNP_OMITPASSWORD) : url;
         return aq_not_allowed(
             cmd, shown,
-            "exec:PATH, or a URL http://HOST[:PORT]/PATH or https://…, without user, password and fragment");
+            "exec:PATH, or a URL http://HOST[:PORT]/PATH or https://..., without user, password and fragment");
     }
     config->batch.target = url;
     return NULL;
@@ -274,7 +274,7 @@ const char *aq_batch_directive_forward(cmd_parms *cmd, void *location, const cha
         return aq_not_allowed(
             cmd, header,
             "headers other than credentials (Authorization, Cookie), those of a connection (Host, TE, "
-            "Upgrade, …), Idempotency-Key and APIQuota-…");
+            "Upgrade, ...), Idempotency-Key and APIQuota-...");
     }
     if (!config->batch.forward) {
         config->batch.forward = apr_array_make(cmd->pool, 4, sizeof(const char *));

@@ -256,7 +256,7 @@ static int section_setup(apr_pool_t *pconf, const server_rec *s, aq_url_section_
     }
     if (ours && is_idle(&ours->batch)) {
         AQ_LOG(AQ_LOG_CRIT, 1204, 0,
-               "<Location %s>: APIQuotaBatch… directives have no effect without APIQuotaBatch On or Prefer in the same "
+               "<Location %s>: APIQuotaBatch... directives have no effect without APIQuotaBatch On or Prefer in the same "
                "section",
                aq_url_section_core(section)->d);
         return 0;
@@ -283,7 +283,7 @@ int aq_batch_setup(apr_pool_t *pconf, apr_pool_t *ptemp, server_rec *s)
     }
     if (server->spool_is_shared && !server->queue_redis) {
         AQ_LOG(AQ_LOG_CRIT, 1273, 0,
-               "APIQuotaSpool … shared needs an APIQuotaQueue that is shared as well, in Redis: the worker of each "
+               "APIQuotaSpool ... shared needs an APIQuotaQueue that is shared as well, in Redis: the worker of each "
                "machine "
                "removes what its own queue does not name");
         return HTTP_INTERNAL_SERVER_ERROR;

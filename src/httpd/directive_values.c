@@ -32,6 +32,22 @@ const char *aq_count_read(const cmd_parms *cmd, const char *text, int most, int 
     return NULL;
 }
 
+/* In the largest unit that has it whole, but for a day, which is 24h. */
+static const char *duration_text(apr_pool_t *p, int64_t ms)
+{
+    static const struct {
+        int64_t ms;
+        const char *name;
+    } units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "min"}, {1000, "s"}};
+
+    for (size_t i = ms == units[0].ms; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (ms % units[i].ms == 0) {
+            return apr_psprintf(p, "%" APR_INT64_T_FMT "%s", ms / units[i].ms, units[i].name);
+        }
+    }
+    return apr_psprintf(p, "%" APR_INT64_T_FMT "ms", ms);
+}
+
 const char *aq_duration_read(const cmd_parms *cmd, const char *text, int64_t least_ms, int64_t most_ms, int64_t *ms)
 {
     int64_t value = 0;
@@ -41,9 +57,9 @@ const char *aq_duration_read(const cmd_parms *cmd, const char *text, int64_t lea
         return aq_not_allowed(cmd, text, AQ_UNITS_DURATION_FORM);
     }
     if (rv != APR_SUCCESS || value < least_ms || value > most_ms) {
-        return aq_not_allowed(
-            cmd, text,
-            apr_psprintf(cmd->pool, "%" APR_INT64_T_FMT "ms to %" APR_INT64_T_FMT "h", least_ms, most_ms / 3600000));
+        return aq_not_allowed(cmd, text,
+                              apr_pstrcat(cmd->pool, duration_text(cmd->pool, least_ms), " to ",
+                                          duration_text(cmd->pool, most_ms), NULL));
     }
     *ms = value;
     return NULL;

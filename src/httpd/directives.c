@@ -263,7 +263,7 @@ const command_rec aq_directives[] = {
                     "where clients put their key: bearer, header:NAME"),
     AP_INIT_TAKE1("APIQuotaForwardKey", forward_key_set, NULL, IN_LOCATION,
                   "whether the backend sees the client's key: On or Off"),
-    AP_INIT_ITERATE("APIQuotaFree", free_add, NULL, IN_LOCATION, "statuses that cost nothing: none, or 304 …"),
+    AP_INIT_ITERATE("APIQuotaFree", free_add, NULL, IN_LOCATION, "statuses that cost nothing: none, or 304 ..."),
     AQ_OPTION_DIRECTIVES,
     AQ_RULE_DIRECTIVES,
     AQ_BATCH_DIRECTIVES,

@@ -57,7 +57,7 @@ static const char *queue_in_sqlite(cmd_parms *cmd, const char *text, const char 
     }
     const char *file = strncmp(text, "sqlite:", 7) == 0 ? aq_path_read(cmd, text + 7) : NULL;
     if (!file) {
-        return aq_not_allowed(cmd, text, "sqlite, sqlite:FILE, redis://HOST[:PORT][/DB], rediss://…, unix:PATH");
+        return aq_not_allowed(cmd, text, "sqlite, sqlite:FILE, redis://HOST[:PORT][/DB], rediss://..., unix:PATH");
     }
     config->queue_file = file;
     return NULL;

@@ -112,7 +112,7 @@ const char *aq_rule_principal(cmd_parms *cmd, void *location, const char *source
     }
     if (added.caller == AQ_CALLER_EXPR) {
         error = aq_expr_is(source) ? aq_expr_parse(cmd, source, AQ_EXPR_TEXT, &added.expr)
-                                   : aq_not_allowed(cmd, source, "key, user, ip, expr=…");
+                                   : aq_not_allowed(cmd, source, "key, user, ip, expr=...");
     }
     if (error) {
         return error;
@@ -130,7 +130,7 @@ static const char *text_rule_set(cmd_parms *cmd, const char *line, const ap_expr
 {
     const char *argument = aq_expr_argument(cmd, line);
 
-    return argument ? aq_expr_parse(cmd, argument, AQ_EXPR_TEXT, expr) : aq_not_allowed(cmd, line, "expr=…");
+    return argument ? aq_expr_parse(cmd, argument, AQ_EXPR_TEXT, expr) : aq_not_allowed(cmd, line, "expr=...");
 }
 
 const char *aq_rule_plan_from(cmd_parms *cmd, void *location, const char *line)
@@ -169,7 +169,7 @@ const char *aq_rule_cost(cmd_parms *cmd, void *location, const char *line)
         return aq_expr_parse(cmd, argument, AQ_EXPR_TEXT, &rules->cost_from);
     }
     if (!argument || aq_cost_parse(argument, &rules->cost) != APR_SUCCESS) {
-        return aq_not_allowed(cmd, argument, "a whole number from 1 to 4000000000, or expr=…");
+        return aq_not_allowed(cmd, argument, "a whole number from 1 to 4000000000, or expr=...");
     }
     return NULL;
 }
@@ -182,7 +182,7 @@ const char *aq_rule_exempt(cmd_parms *cmd, void *location, const char *line)
     rules->is_exempt_set = 1;
     rules->exempt = NULL;
     if (!argument) {
-        return aq_not_allowed(cmd, line, "expr=…, none");
+        return aq_not_allowed(cmd, line, "expr=..., none");
     }
     return ap_cstr_casecmp(argument, "none") == 0 ? NULL
                                                   : aq_expr_parse(cmd, argument, AQ_EXPR_CONDITION, &rules->exempt);

@@ -92,7 +92,7 @@ const char *aq_server_directive_store(cmd_parms *cmd, void *unused, int count, c
     } else if (strcmp(words[0], "shm") != 0) {
         error = aq_not_allowed(
             cmd, words[0],
-            "shm, shm:FILE, redis://HOST[:PORT][/DB], rediss://…, redis+sentinel://…, redis+cluster://…, "
+            "shm, shm:FILE, redis://HOST[:PORT][/DB], rediss://..., redis+sentinel://..., redis+cluster://..., "
             "unix:PATH");
     }
     return !error && count == 2 ? store_size_set(cmd, words[1]) : error;

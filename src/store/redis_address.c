@@ -97,7 +97,7 @@ static const char *passwords_check(const aq_redis_address_t *address)
         return "sentinel-user= needs a password: sentinel-password-file=PATH or sentinel-password-env=NAME";
     }
     if (of_sentinels != 0 && address->topology != AQ_REDIS_SENTINEL) {
-        return "sentinel-user= and sentinel-password-…= are for redis+sentinel://";
+        return "sentinel-user= and sentinel-password-...= are for redis+sentinel://";
     }
     return NULL;
 }

@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""One word for one thing: names in the code are made of the words of the architecture, not of their synonyms."""
+"""One word for one thing: names in the code are made of the words of the architecture, not of their synonyms.
+
+And strings of the code are ASCII: httpd writes any other byte of a message to its log as \\xe2 and so on.
+"""
 import re
 
 import guard
@@ -22,6 +25,8 @@ SYNONYM = re.compile(r"(?:^|_)(%s)(?:_|$)" % "|".join(SYNONYMS), re.I)
 
 def main():
     for path in guard.c_files(("mod_apiquota.c", "src")):
+        for other in re.finditer(r"[^\x00-\x7f]", guard.code_of(guard.read(path), keep_strings=True)):
+            guard.offend(path, guard.line_at(guard.read(path), other.start()), f"{other.group(0)} in a string: write it in ASCII")
         text = guard.code_of(guard.read(path))
         text = re.sub(r"^[ \t]*#[ \t]*include[^\n]*", "", text, flags=re.M)
         for name in NAME.finditer(text):

@@ -92,6 +92,13 @@ def test_spool_and_queue_that_httpds_user_cannot_write_are_found(server, keys, d
     assert (str(batches.folder(web)), "httpd's user cannot write to it: Permission denied") in findings(web)
 
 
+@pytest.mark.skipif(not paths.AS_ROOT, reason="to ask for another user takes root")
+def test_program_for_batches_that_httpds_user_cannot_run_is_found(server, keys):
+    keys.add("acme")
+    web = server(confs.BASIC_PLAN + confs.batch("/v1/imports", "exec:/nonexistent/import"), keys=keys, worker=False)
+    assert findings(web) == {("/nonexistent/import", "httpd's user cannot run it: No such file or directory")}
+
+
 # ---- locations -----------------------------------------------------------------------------------
 
 def found_at(server, keys, conf, code=1):
