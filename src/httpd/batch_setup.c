@@ -255,10 +255,11 @@ static int section_setup(apr_pool_t *pconf, const server_rec *s, aq_url_section_
         return ours->batch.name || batch_section_add(pconf, s, section, key_file, locations);
     }
     if (ours && is_idle(&ours->batch)) {
-        AQ_LOG(AQ_LOG_CRIT, 1204, 0,
-               "<Location %s>: APIQuotaBatch... directives have no effect without APIQuotaBatch On or Prefer in the same "
-               "section",
-               aq_url_section_core(section)->d);
+        AQ_LOG(
+            AQ_LOG_CRIT, 1204, 0,
+            "<Location %s>: APIQuotaBatch... directives have no effect without APIQuotaBatch On or Prefer in the same "
+            "section",
+            aq_url_section_core(section)->d);
         return 0;
     }
     return !is_status_section(section) || status_section_set(pconf, section, s);

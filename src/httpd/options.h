@@ -57,7 +57,7 @@ const char *aq_option_request_timeout(cmd_parms *cmd, void *location, const char
         AP_INIT_TAKE12("APIQuotaErrorBody", aq_option_error_body, NULL, RSRC_CONF | ACCESS_CONF,                       \
                        "the body of a refusal: [STATUS] problem, or the FILE of a JSON template"),                     \
         AP_INIT_TAKE1("APIQuotaMaxBody", aq_option_max_body, NULL, RSRC_CONF | ACCESS_CONF,                            \
-                      "the largest body of a request, in bytes, 1m, 50m ..., or none"),                                  \
+                      "the largest body of a request, in bytes, 1m, 50m ..., or none"),                                \
         AP_INIT_TAKE1("APIQuotaRequestTimeout", aq_option_request_timeout, NULL, RSRC_CONF | ACCESS_CONF,              \
                       "how long a whole request may take, such as 29s, or none")
 

@@ -62,18 +62,18 @@ const char *aq_rule_env(cmd_parms *cmd, void *location, int is_on);
 
 #define AQ_RULE_DIRECTIVES                                                                                             \
     AP_INIT_ITERATE("APIQuotaPrincipal", aq_rule_principal, NULL, AQ_IN_LOCATION,                                      \
-                    "whom requests are counted for: key, user, ip, expr=..."),                                           \
+                    "whom requests are counted for: key, user, ip, expr=..."),                                         \
         AP_INIT_RAW_ARGS("APIQuotaPlanFrom", aq_rule_plan_from, NULL, AQ_IN_LOCATION,                                  \
-                         "the plan of a caller without a key: expr=..."),                                                \
+                         "the plan of a caller without a key: expr=..."),                                              \
         AP_INIT_RAW_ARGS("APIQuotaTenantFrom", aq_rule_tenant_from, NULL, AQ_IN_LOCATION,                              \
-                         "the tenant of a caller without a key: expr=..."),                                              \
+                         "the tenant of a caller without a key: expr=..."),                                            \
         AP_INIT_TAKE1("APIQuotaDefaultPlan", aq_rule_default_plan, NULL, AQ_IN_LOCATION,                               \
                       "the plan of a caller who has no other"),                                                        \
         AP_INIT_TAKE1("APIQuotaAnonymousPlan", aq_rule_anonymous_plan, NULL, AQ_IN_LOCATION,                           \
                       "the plan of callers whom nothing identifies, by address: NAME or deny"),                        \
-        AP_INIT_RAW_ARGS("APIQuotaCost", aq_rule_cost, NULL, AQ_IN_LOCATION, "what a request costs: N or expr=..."),     \
+        AP_INIT_RAW_ARGS("APIQuotaCost", aq_rule_cost, NULL, AQ_IN_LOCATION, "what a request costs: N or expr=..."),   \
         AP_INIT_RAW_ARGS("APIQuotaExempt", aq_rule_exempt, NULL, AQ_IN_LOCATION,                                       \
-                         "requests that are not counted: expr=... or none"),                                             \
+                         "requests that are not counted: expr=... or none"),                                           \
         AP_INIT_FLAG("APIQuotaEnv", aq_rule_env, NULL, AQ_IN_LOCATION,                                                 \
                      "whether APIQUOTA_* are set for logs and backends: On or Off")
 

@@ -31,7 +31,7 @@ const char *aq_server_directive_webhook_allow(cmd_parms *cmd, void *unused, cons
     AP_INIT_TAKE1("APIQuotaStateDir", aq_server_directive_state_dir, NULL, RSRC_CONF,                                  \
                   "the folder that keeps counters and batches"),                                                       \
         AP_INIT_TAKE_ARGV("APIQuotaStore", aq_server_directive_store, NULL, RSRC_CONF,                                 \
-                          "where counters live: shm[:FILE] [size=64m], or redis://HOST[:PORT][/DB] [option ...]"),       \
+                          "where counters live: shm[:FILE] [size=64m], or redis://HOST[:PORT][/DB] [option ...]"),     \
         AP_INIT_TAKE1("APIQuotaStoreFailure", aq_server_directive_store_failure, NULL, RSRC_CONF,                      \
                       "what a request gets that cannot be counted: local, allow or deny"),                             \
         AP_INIT_TAKE1("APIQuotaKeyFile", aq_server_directive_key_file, NULL, RSRC_CONF,                                \
@@ -47,7 +47,7 @@ const char *aq_server_directive_webhook_allow(cmd_parms *cmd, void *unused, cons
 #define AQ_QUEUE_DIRECTIVES                                                                                            \
     AP_INIT_TAKE_ARGV(                                                                                                 \
         "APIQuotaQueue", aq_server_directive_queue, NULL, RSRC_CONF,                                                   \
-        "where jobs are kept: sqlite[:FILE] [tenant-max=100000], or redis://HOST[:PORT][/DB] [option ...]"),             \
+        "where jobs are kept: sqlite[:FILE] [tenant-max=100000], or redis://HOST[:PORT][/DB] [option ...]"),           \
         AP_INIT_TAKE_ARGV("APIQuotaSpool", aq_server_directive_spool, NULL, RSRC_CONF,                                 \
                           "where the bodies of batches lie: DIR [max=10g] [tenant-max=1g] [keep=90%] [shared]"),       \
         AP_INIT_TAKE12("APIQuotaWorker", aq_server_directive_worker, NULL, RSRC_CONF,                                  \
