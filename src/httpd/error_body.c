@@ -50,6 +50,9 @@ static void quota_values_set(aq_template_value_t *values, const aq_charge_t *cha
     number_set(&values[LIMIT], (int64_t)limit->capacity);
     text_set(&values[WINDOW], limit->window_text);
     text_set(&values[LIMIT_NAME], limit->name);
+    if (aq_charge_retry_after_s(charge) > 0) {
+        number_set(&values[RESET], aq_charge_reset_s(charge));
+    }
 }
 
 /* All but {{message}}. */
@@ -59,12 +62,12 @@ static void values_make(request_rec *r, int status, aq_template_value_t values[A
     const int64_t wait_s = aq_problem_retry_after_s(r, status);
 
     memcpy(values, aq_error_body_names, sizeof(aq_error_body_names));
-    if (aq_problem_is_over_quota(r, status)) {
-        quota_values_set(values, aq_request_refusing(request));
-    }
     if (wait_s > 0) {
         number_set(&values[RETRY_AFTER], wait_s);
         number_set(&values[RESET], (request->now_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S + wait_s);
+    }
+    if (aq_problem_is_over_quota(r, status)) {
+        quota_values_set(values, aq_request_refusing(request));
     }
     if (!request->problem || !request->problem->hides_request_id) {
         text_set(&values[TIMESTAMP], timestamp(r->pool, request->now_ms));

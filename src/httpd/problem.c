@@ -62,7 +62,7 @@ static void quota_members_set(json_t *document, const aq_charge_t *charge)
     member_set(document, "window", json_string(counter->limit->window_text));
     if (wait_s > 0) {
         member_set(document, "retry_after", json_integer(wait_s));
-        member_set(document, "reset", json_integer((charge->now_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S + wait_s));
+        member_set(document, "reset", json_integer(aq_charge_reset_s(charge)));
     }
 }
 

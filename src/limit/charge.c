@@ -91,3 +91,13 @@ int64_t aq_charge_retry_after_s(const aq_charge_t *charge)
     wait_s = (fits_at_ms - charge->now_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S;
     return wait_s > 1 ? wait_s : 1;
 }
+
+int64_t aq_charge_reset_s(const aq_charge_t *charge)
+{
+    const aq_time_ms_t reset_at_ms = charge->counters[charge->refusing].reset_at_ms;
+
+    /* When one of those that run will end nobody knows. */
+    return reset_at_ms == AQ_TIME_NEVER
+               ? (charge->now_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S + aq_charge_retry_after_s(charge)
+               : (reset_at_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S;
+}

@@ -90,4 +90,10 @@ static inline int aq_charge_is_held(const aq_charge_t *charge)
  */
 int64_t aq_charge_retry_after_s(const aq_charge_t *charge);
 
+/*
+ * The same moment in epoch seconds, rounded up, as X-RateLimit-Reset tells it: midnight for a day, whatever part of a second
+ * it is now. To be asked only where waiting helps.
+ */
+int64_t aq_charge_reset_s(const aq_charge_t *charge);
+
 #endif

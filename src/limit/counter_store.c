@@ -2,15 +2,6 @@
 /* What every store answers alike: see counter_store.h. */
 #include "limit/counter_store.h"
 
-/* `later_ms` moved back so that it lies whole seconds behind `now_ms`: what Retry-After promises. */
-static aq_time_ms_t whole_seconds_after(aq_time_ms_t now_ms, aq_time_ms_t later_ms)
-{
-    if (later_ms == AQ_TIME_NEVER) {
-        return AQ_TIME_NEVER;
-    }
-    return now_ms + (later_ms - now_ms + AQ_MS_PER_S - 1) / AQ_MS_PER_S * AQ_MS_PER_S;
-}
-
 /* When others will have ended their requests is no reset. */
 static aq_time_ms_t reset_at_ms(const aq_limit_t *limit, aq_time_ms_t at_ms)
 {
@@ -30,7 +21,7 @@ void aq_counter_answer(aq_counter_t *counter, const uint64_t words[AQ_WINDOW_WOR
     counter->is_denied = denied_cost != 0;
     if (denied_cost != 0) {
         counter->fits_at_ms = aq_window_fits_at(&limit->window, words, look, count, denied_cost);
-        counter->reset_at_ms = reset_at_ms(limit, whole_seconds_after(now_ms, counter->fits_at_ms));
+        counter->reset_at_ms = reset_at_ms(limit, counter->fits_at_ms);
     } else if (counter->remaining == 0 && !limit->rate.is_unlimited) {
         counter->fits_at_ms = aq_window_fits_at(&limit->window, words, look, count, 1);
         counter->reset_at_ms = reset_at_ms(limit, counter->fits_at_ms);

@@ -40,7 +40,7 @@ typedef struct {
     uint64_t used;            /* after the call */
     uint64_t remaining;       /* capacity - used, never negative; meaningless for unlimited */
     aq_time_ms_t fits_at_ms;  /* denied: when this cost will fit. remaining == 0: when 1 will. Else now */
-    aq_time_ms_t reset_at_ms; /* X-RateLimit-Reset: see design/3; AQ_TIME_NEVER for total and concurrent */
+    aq_time_ms_t reset_at_ms; /* X-RateLimit-Reset: fits_at_ms, or the window's end; AQ_TIME_NEVER for total and concurrent */
     int is_denied;
     aq_receipt_t receipt;
 } aq_counter_t;
@@ -160,8 +160,8 @@ static inline apr_status_t aq_counter_store_verify(aq_counter_store_t *store, aq
 void aq_counter_store_id_write(const aq_counter_store_t *store, char id[AQ_STORE_ID_SIZE]);
 
 /*
- * Fills remaining, fits_at_ms, reset_at_ms of one counter from its words: the one place where design/3's Reset rule
- * stands, for all stores. `denied_cost` > 0: the charge of that cost was denied.
+ * Fills remaining, fits_at_ms, reset_at_ms of one counter from its words: the one place where this stands, for all
+ * stores. `denied_cost` > 0: the charge of that cost was denied.
  */
 void aq_counter_answer(aq_counter_t *counter, const uint64_t words[AQ_WINDOW_WORDS], const aq_window_look_t *look,
                        uint32_t denied_cost);

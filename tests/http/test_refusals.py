@@ -97,6 +97,16 @@ def test_total_that_is_used_up_has_no_retry_after(limited):
     assert answer.headers["X-RateLimit-Remaining"] == "0"
 
 
+def test_reset_of_a_refused_day_is_midnight_whatever_part_of_a_second_it_is(server, keys):
+    key = keys.add("acme")
+    web = server(confs.plan("basic", "day 1/day headers=primary") + confs.location("/v1"), keys=keys, faketime="+0")
+    web.clock.set_to(NOON + 0.5)  # and on from there, so that hardly any of these comes at a whole second
+    resets = [checks.trio(web.get("/v1/item.json", key=key)).reset for _ in range(10)]
+    assert set(resets) == {NOON - NOON % 86400 + 86400}
+    refused = web.get("/v1/item.json", key=key)
+    assert refused.status == 429 and refused.json()["reset"] == resets[0]
+
+
 # ---- Retry-After is exact --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("rate, spacing_s", [("5/minute", 0), ("5/minute", 7), ("7/10s", 1), ("3/second", 0),
