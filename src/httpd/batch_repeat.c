@@ -30,7 +30,7 @@ int aq_batch_repeat_key(request_rec *r, const char **key)
     return aq_problem_refuse(
         r, &(aq_problem_t){.status = HTTP_BAD_REQUEST,
                            .code = "idempotency-key-invalid",
-                           .detail = "Idempotency-Key must have 1 to 255 characters of visible ASCII."});
+                           .detail = "Idempotency-Key must have 1 to 255 characters of printable ASCII."});
 }
 
 int aq_batch_repeat_lock(request_rec *r, const aq_spool_t *spool, apr_pool_t *p, const aq_batch_t *batch)

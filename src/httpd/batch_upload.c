@@ -45,8 +45,9 @@ static int refuse(request_rec *r, int status, const char *code, const char *deta
 
 static int refuse_too_large(const upload_t *upload)
 {
-    return refuse(upload->r, HTTP_REQUEST_ENTITY_TOO_LARGE, "body-too-large",
-                  apr_psprintf(upload->r->pool, "The body may have %" APR_INT64_T_FMT " bytes.", upload->max_bytes));
+    return refuse(
+        upload->r, HTTP_REQUEST_ENTITY_TOO_LARGE, "body-too-large",
+        apr_psprintf(upload->r->pool, "The body may have at most %" APR_INT64_T_FMT " bytes.", upload->max_bytes));
 }
 
 static int refuse_tenant(const upload_t *upload, int is_bytes);

@@ -31,7 +31,7 @@ static int refuse(request_rec *r, int64_t max_bytes)
         r, &(aq_problem_t){.status = HTTP_REQUEST_ENTITY_TOO_LARGE,
                            .code = "body-too-large",
                            .detail = apr_psprintf(aq_request_initial(r)->pool,
-                                                  "The body may have %" APR_INT64_T_FMT " bytes.", max_bytes)});
+                                                  "The body may have at most %" APR_INT64_T_FMT " bytes.", max_bytes)});
 }
 
 /* The bound, or AQ_UNSET. An upload that becomes a batch has one of its own, APIQuotaBatchMaxBody. */

@@ -252,6 +252,16 @@ static void nobody_forget(request_rec *r)
     }
 }
 
+/* What a Require had to say against a request that another one let in. */
+static inline void denial_forget(const request_rec *r)
+{
+    aq_request_t *request = aq_request_own(r);
+
+    if (request && request->problem) {
+        request->problem = NULL;
+    }
+}
+
 /* OK would grant the request without asking mod_authz_core. */
 int aq_charge_phase_check_authz(request_rec *r)
 {
@@ -269,6 +279,7 @@ int aq_charge_phase_fixups(request_rec *r)
         upload_trust(r);
         nobody_forget(r);
     }
+    denial_forget(r);
     return ensure_charged(r);
 }
 

@@ -220,10 +220,13 @@ def test_key_is_no_environment_of_a_cgi(server, keys, key):
 
 # ---- Require ---------------------------------------------------------------------------------------
 
-REQUIRES = [("api-plan basic", 200), ("api-plan other basic", 200), ("api-plan other", 403),
-            ("api-scope invoices:write", 200), ("api-scope none invoices:read", 200), ("api-scope invoices", 403),
-            ("api-tenant acme", 200), ("api-tenant umbrella acme", 200), ("api-tenant acm", 403),
-            ("valid-user", 200), ("user somebody", 403)]
+REQUIRES = [("api-plan basic", None), ("api-plan other basic", None),
+            ("api-plan other", ("plan-refused", "The plan of this key does not allow this.")),
+            ("api-scope invoices:write", None), ("api-scope none invoices:read", None),
+            ("api-scope invoices none", ("scope-missing", "The key has no scope that this needs: invoices none.")),
+            ("api-tenant acme", None), ("api-tenant umbrella acme", None),
+            ("api-tenant acm", ("tenant-refused", "The tenant of this key may not do this.")),
+            ("valid-user", None), ("user somebody", (None, None))]
 
 
 def test_require_lets_in_whom_it_names_and_a_403_is_charged(server, keys, key):
@@ -231,13 +234,25 @@ def test_require_lets_in_whom_it_names_and_a_403_is_charged(server, keys, key):
     conf += "".join(confs.location(f"/v1/r{n}", require=line) for n, (line, _) in enumerate(REQUIRES))
     web = server(conf, keys=keys)
     web.expect_log("AH01631")
-    for number, (line, status) in enumerate(REQUIRES):
+    for number, (line, refusal) in enumerate(REQUIRES):
         web.root.add_file(f"v1/r{number}/item.json", b"{}")
         with quota.costs(web, key, 1):
             answer = web.get(f"/v1/r{number}/item.json", key=key)
-        assert answer.status == status, (line, answer)
+        assert answer.status == (403 if refusal else 200), (line, answer)
+        if refusal:
+            checks.assert_problem(answer, 403, code=refusal[0], detail=refusal[1])
         checks.trio(answer)
         assert web.get(f"/v1/r{number}/item.json").status == 401, line
+
+
+def test_later_403_does_not_speak_of_a_require_that_another_one_made_good(server, keys, key):
+    lines = ("<RequireAny>", "Require api-scope never", "Require valid-user", "</RequireAny>")
+    web = server(quota.ROOMY + confs.location("/v1", *lines).replace("    Require valid-user\n", "", 1), keys=keys)
+    web.expect_log("AH00132|AH01630|AH00035|AH01276|AH02811")
+    assert web.get("/v1/item.json", key=key).status == 200
+    (web.root.docroot / "v1" / "item.json").chmod(0o000)
+    problem = checks.assert_problem(web.get("/v1/item.json", key=key), 403)
+    assert "code" not in problem and "detail" not in problem
 
 
 def test_require_all_asks_for_all(server, keys, key):
