@@ -37,10 +37,11 @@ typedef struct {
      */
     const aq_hash128_t *home;
     /* answered by take, look and give_back */
-    uint64_t used;            /* after the call */
-    uint64_t remaining;       /* capacity - used, never negative; meaningless for unlimited */
-    aq_time_ms_t fits_at_ms;  /* denied: when this cost will fit. remaining == 0: when 1 will. Else now */
-    aq_time_ms_t reset_at_ms; /* X-RateLimit-Reset: fits_at_ms, or the window's end; AQ_TIME_NEVER for total and concurrent */
+    uint64_t used;           /* after the call */
+    uint64_t remaining;      /* capacity - used, never negative; meaningless for unlimited */
+    aq_time_ms_t fits_at_ms; /* denied: when this cost will fit. remaining == 0: when 1 will. Else now */
+    aq_time_ms_t
+        reset_at_ms; /* X-RateLimit-Reset: fits_at_ms, or the window's end; AQ_TIME_NEVER for total and concurrent */
     int is_denied;
     aq_receipt_t receipt;
 } aq_counter_t;

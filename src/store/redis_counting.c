@@ -19,8 +19,8 @@ static aq_time_ms_t time_moved(aq_time_ms_t time_ms, int64_t by_ms)
 /* Tells the moments of Redis's clock in the caller's. */
 static void times_translate(aq_counter_t *counter, int64_t ahead_ms)
 {
-    const int is_end_of_window = counter->limit->window.algorithm == AQ_ALGORITHM_FIXED ||
-                                 (!counter->is_denied && counter->remaining > 0);
+    const int is_end_of_window =
+        counter->limit->window.algorithm == AQ_ALGORITHM_FIXED || (!counter->is_denied && counter->remaining > 0);
 
     counter->fits_at_ms = time_moved(counter->fits_at_ms, -ahead_ms);
     if (!is_end_of_window || llabs(ahead_ms) >= CLOCK_APART_MS) {
