@@ -120,11 +120,12 @@ aq_ctl_exit_t aq_ctl_json_print(json_t *answer)
 /* What a table shows of a value. */
 static const char *cell_text(apr_pool_t *p, const json_t *value)
 {
+    const json_type type = value ? json_typeof(value) : JSON_NULL;
     const char *text = "";
     const json_t *item;
     size_t i;
 
-    switch (value ? json_typeof(value) : JSON_NULL) {
+    switch (type) {
     case JSON_STRING:
         text = json_string_value(value);
         break;
