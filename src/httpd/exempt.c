@@ -2,6 +2,7 @@
 /* Exempt requests: see exempt.h. */
 #include "httpd/exempt.h"
 
+#include "httpd/own_family.h"
 #include "httpd/phases.h"
 #include "httpd/rules.h"
 
@@ -18,7 +19,7 @@ int aq_exempt_is(request_rec *r, const aq_location_config_t *location)
 
     request->is_exempt = (aq_exempt_is_preflight(r) || (rules && rules->exempt && aq_expr_holds(r, rules->exempt)));
     if (request->is_exempt) {
-        aq_identify_family_strip(r);
+        aq_own_family_take_off(r);
     }
     return (int)request->is_exempt;
 }

@@ -4,12 +4,13 @@
  *
  * With AuthType APIKey the look-up is httpd's authentication. Without one (no Require, Satisfy Any, Require local in a
  * RequireAny) the charge asks for it. Either way it is made once a request. Who presents no valid key at a location with
- * quota is refused: 401 with WWW-Authenticate (RFC 6750), 400 where two keys were presented.
+ * quota is refused, by key_refusal.c.
  */
 #include "httpd/callers.h"
 #include "httpd/exempt.h"
+#include "httpd/key_refusal.h"
+#include "httpd/own_family.h"
 #include "httpd/phases.h"
-#include "httpd/refusal.h"
 
 #include <apr_strings.h>
 #include <http_core.h>
@@ -19,7 +20,6 @@
 
 #define AUTH_TYPE "APIKey"
 
-#define OWN_FAMILY "APIQuota-"
 #define DEFAULT_SOURCES 2
 
 static const aq_key_source_t default_sources[DEFAULT_SOURCES] = {
@@ -59,7 +59,7 @@ static void name_see(const apr_table_entry_t *entry, seen_t *seen)
     } else if (second == '-' && is_named(name, default_sources[1].header)) {
         seen->values[1] = entry->val;
     } else if (second == 'p') {
-        seen->has_own_family |= ap_cstr_casecmpn(name, OWN_FAMILY, sizeof(OWN_FAMILY) - 1) == 0;
+        seen->has_own_family |= ap_cstr_casecmpn(name, AQ_OWN_FAMILY, sizeof(AQ_OWN_FAMILY) - 1) == 0;
         seen->has_upgrade |= ap_cstr_casecmp(name, "Upgrade") == 0;
     }
 }
@@ -126,60 +126,12 @@ static aq_identified_t key_read(const request_rec *r, const aq_location_config_t
     return found;
 }
 
-/* The name of a header of that family, or NULL. */
-static const char *own_family_find(const apr_table_t *headers)
-{
-    const apr_array_header_t *entries = apr_table_elts(headers);
-
-    for (int i = 0; i < entries->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(entries, i, apr_table_entry_t).key;
-        if ((name[0] | 0x20) == 'a' && (name[1] | 0x20) == 'p' &&
-            ap_cstr_casecmpn(name, OWN_FAMILY, sizeof(OWN_FAMILY) - 1) == 0) {
-            return name;
-        }
-    }
-    return NULL;
-}
-
-/* What the worker says of a batch in headers of that family, a backend must be able to believe. */
-static inline void own_family_strip(apr_table_t *headers)
-{
-    const char *name;
-
-    while ((name = own_family_find(headers)) != NULL) {
-        apr_table_unset(headers, name);
-    }
-}
-
-/*
- * httpd would make the request anew from its headers, as the first stream of HTTP/2: by now without its key, and
- * charged a second time. A server may pass an offer over, and clients then go on with HTTP/1.1. WebSockets are kept.
- */
-static void upgrade_decline(request_rec *r)
-{
-    const char *offers = apr_table_get(r->headers_in, "Upgrade");
-
-    if (offers && ap_find_token(r->pool, offers, "h2c")) {
-        apr_table_unset(r->headers_in, "Upgrade");
-    }
-}
-
-void aq_identify_family_strip(request_rec *r)
-{
-    upgrade_decline(aq_request_initial(r));
-    own_family_strip(r->headers_in);
-    /* A subrequest may hold a copy. */
-    if (aq_request_initial(r)->headers_in != r->headers_in) {
-        own_family_strip(aq_request_initial(r)->headers_in);
-    }
-}
-
 /* Besides, the backend has no use for the client's key, and could log it. */
 static void headers_strip(apr_table_t *headers, const aq_location_config_t *location, const char *key_header,
                           int may_have_own_family)
 {
     if (may_have_own_family) {
-        own_family_strip(headers);
+        aq_own_family_strip(headers);
     }
     if (location->forward_key != 1) {
         apr_table_unset(headers, key_header);
@@ -294,52 +246,13 @@ AQ_APART static aq_identified_t key_find(request_rec *r, aq_request_t *request, 
         /* A subrequest may hold a copy. */
         if (initial->headers_in != r->headers_in) {
             headers_strip(initial->headers_in, location, source->header, 1);
-            upgrade_decline(initial);
+            aq_upgrade_decline(initial);
         } else if (seen.has_upgrade) {
-            upgrade_decline(initial);
+            aq_upgrade_decline(initial);
         }
     }
     return found;
 }
-
-/* RFC 6750, section 3.1: who presented nothing is not told of an error. */
-static const char *const bearer_errors[] = {
-    [AQ_KEY_MISSING] = "",
-    [AQ_KEY_AMBIGUOUS] = ", error=\"invalid_request\"",
-    [AQ_KEY_UNKNOWN] = ", error=\"invalid_token\"",
-    [AQ_KEY_DISABLED] = ", error=\"invalid_token\"",
-    [AQ_KEY_EXPIRED] = ", error=\"invalid_token\"",
-    [AQ_KEYS_AWAY] = NULL, /* it may be a good one */
-};
-
-static void challenge_set(request_rec *r, aq_identified_t why)
-{
-    const char *realm = ap_auth_name(r);
-
-    if (!bearer_errors[why]) {
-        return;
-    }
-    apr_table_setn(r->err_headers_out, "WWW-Authenticate",
-                   apr_pstrcat(r->pool, "Bearer realm=\"", realm ? realm : "api", "\"", bearer_errors[why], NULL));
-}
-
-/* Why a key did not lead to a principal, as the client reads it. */
-static const aq_problem_t refusals[] = {
-    [AQ_KEY_MISSING] = {.status = HTTP_UNAUTHORIZED,
-                        .code = "key-missing",
-                        .detail = "This API needs a key. Send it as \"Authorization: Bearer <key>\" or in the header "
-                                  "that the API's documentation names."},
-    [AQ_KEY_AMBIGUOUS] = {.status = HTTP_BAD_REQUEST,
-                          .code = "key-ambiguous",
-                          .detail = "More than one key was presented. Send exactly one."},
-    [AQ_KEY_UNKNOWN] = {.status = HTTP_UNAUTHORIZED, .code = "key-unknown", .detail = "The key is not known."},
-    [AQ_KEY_DISABLED] = {.status = HTTP_UNAUTHORIZED, .code = "key-disabled", .detail = "The key is disabled."},
-    [AQ_KEY_EXPIRED] = {.status = HTTP_UNAUTHORIZED, .code = "key-expired", .detail = "The key has expired."},
-    [AQ_KEYS_AWAY] = {.status = HTTP_SERVICE_UNAVAILABLE,
-                      .code = "keys-unavailable",
-                      .detail = "It cannot be known now whose key this is. Try again.",
-                      .retry_after_s = 1},
-};
 
 /* The ways to know a caller, in the order written; a wrong key is wrong, whatever else there is to know him by. */
 AQ_APART static int callers_try(request_rec *r, aq_request_t *request, const aq_location_config_t *location)
@@ -358,48 +271,15 @@ AQ_APART static int callers_try(request_rec *r, aq_request_t *request, const aq_
                 return OK;
             }
         } else if ((name = aq_caller_name(r, &callers[i])) != NULL) {
-            aq_identify_family_strip(r);
+            aq_own_family_take_off(r);
             return aq_caller_principal(r, request, callers[i].caller, name);
         }
     }
     if (rules->anonymous_plan && *rules->anonymous_plan) {
-        aq_identify_family_strip(r);
+        aq_own_family_take_off(r);
         return aq_caller_anonymous(r, request);
     }
     return OK;
-}
-
-static int takes_keys(const aq_location_rules_t *rules)
-{
-    int takes = !rules || rules->caller_count == AQ_UNSET;
-
-    for (int i = 0; !takes && i < rules->caller_count; i++) {
-        takes = rules->callers[i].caller == AQ_CALLER_KEY;
-    }
-    return takes;
-}
-
-/* Nobody is known. Where keys are taken, the answer asks for one; else for what the location's AuthType takes. */
-AQ_APART static int unknown_refuse(request_rec *r, const aq_request_t *request)
-{
-    static const aq_problem_t unauthorized = {
-        .status = HTTP_UNAUTHORIZED, .code = "caller-unknown", .detail = "This API needs to know its callers."};
-    static const aq_problem_t forbidden = {
-        .status = HTTP_FORBIDDEN, .code = "caller-unknown", .detail = "This API needs to know its callers."};
-
-    if (takes_keys(aq_config_location(r)->rules)) {
-        if (!aq_quota_is_dry_run(r)) {
-            challenge_set(r, request->identified);
-        }
-        return aq_quota_refuse(r, &refusals[request->identified]);
-    }
-    if (!ap_auth_type(r)) {
-        return aq_quota_refuse(r, &forbidden);
-    }
-    if (!aq_quota_is_dry_run(r)) {
-        ap_note_auth_failure(r);
-    }
-    return aq_quota_refuse(r, &unauthorized);
 }
 
 int aq_identify(request_rec *r, aq_request_t *request)
@@ -416,7 +296,7 @@ int aq_identify(request_rec *r, aq_request_t *request)
     if (request->principal) {
         return OK;
     }
-    return request->identify_status != OK ? request->identify_status : unknown_refuse(r, request);
+    return request->identify_status != OK ? request->identify_status : aq_unknown_refuse(r, request);
 }
 
 /* By a key and nothing else: who was known otherwise at an earlier location is not authenticated here. */
@@ -428,8 +308,7 @@ static int key_identify(request_rec *r, aq_request_t *request)
     if (request->is_by_key) {
         return OK;
     }
-    challenge_set(r, request->identified);
-    return aq_problem_refuse(r, &refusals[request->identified]);
+    return aq_key_refuse(r, request->identified);
 }
 
 /* A browser sends preflights without credentials. Authorisation needs a user: nobody, until fixups takes him away. */
@@ -497,6 +376,6 @@ int aq_identify_note_auth_failure(request_rec *r, const char *auth_type)
     if (ap_cstr_casecmp(auth_type, AUTH_TYPE) != 0) {
         return DECLINED;
     }
-    challenge_set(r, AQ_KEY_MISSING);
+    aq_key_challenge_set(r, AQ_KEY_MISSING);
     return OK;
 }

@@ -20,9 +20,6 @@ int aq_identify_note_auth_failure(request_rec *r, const char *auth_type);
 /* Looks the key up unless that was done. OK, or the status of the refusal (400, 401) with its problem noted. */
 int aq_identify(request_rec *r, aq_request_t *request);
 
-/* Takes headers named APIQuota-* off the request: a backend must be able to believe that they are the worker's. */
-void aq_identify_family_strip(request_rec *r);
-
 /*
  * early_phase.c: limits that count before anybody is known. Registers their hook, while the configuration is read: httpd
  * sorts hooks after that, and where no such limit stands, no request pays for it.

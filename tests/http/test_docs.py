@@ -48,6 +48,19 @@ def names_of(text):
     return set(re.findall(r"\bAPIQuota\w*", text))
 
 
+def test_rows_of_tables_have_as_many_cells_as_their_headings():
+    """A bar that is not escaped begins a cell, in code as well (GitHub Flavored Markdown, 4.10)."""
+    documents = [*paths.REPOSITORY.glob("*.md"), *guides.DOCS.rglob("*.md"), *(paths.REPOSITORY / "tests").rglob("*.md")]
+    tables = 0
+    for document in documents:
+        text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.M | re.S)
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.M):
+            cells = {row: len(re.split(r"(?<!\\)\|", row)) for row in table.splitlines()}
+            assert len(set(cells.values())) == 1, f"{document}: {cells}"
+            tables += 1
+    assert tables > 50
+
+
 @pytest.mark.parametrize("change", [str, uncommented], ids=["as-shipped", "every-directive"])
 def test_shipped_configuration_passes_configtest(server, keys, change):
     keys.tenant("acme", "basic")
