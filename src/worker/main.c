@@ -12,11 +12,14 @@
 
 #include <apr_general.h>
 #include <apr_strings.h>
+#include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,99 +76,124 @@ static void write_line(void *data, aq_log_level_t level, unsigned number, apr_st
     }
 }
 
-static int number_parse(const char *text, long long least, long long most, long long *number)
-{
-    char *end;
+/* ---- options ------------------------------------------------------------------------------------------------------- */
 
-    errno = 0;
-    *number = strtoll(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0' && *number >= least && *number <= most;
+/* Those whose value is a number, and where it goes. L, S and R are for tests. */
+typedef struct {
+    int letter;
+    long long least, most;
+    size_t offset; /* in aq_worker_options_t: of an int, or of an int64_t */
+    int is_wide;
+} number_option_t;
+
+static const number_option_t numbers[] = {
+    {.letter = 'p', .least = 1, .most = INT_MAX, .offset = offsetof(aq_worker_options_t, parent_pid)},
+    {.letter = 'f', .least = 0, .most = INT_MAX, .offset = offsetof(aq_worker_options_t, log_socket)},
+    {.letter = 'L', .least = 60, .most = 3600000, .offset = offsetof(aq_worker_options_t, lease_ms)},
+    {.letter = 'S', .least = 0, .most = 3600000, .offset = offsetof(aq_worker_options_t, stop_wait_ms)},
+    {.letter = 'R',
+     .least = 1,
+     .most = INT64_MAX,
+     .offset = offsetof(aq_worker_options_t, result_max_bytes),
+     .is_wide = 1},
+};
+static_assert(sizeof(pid_t) == sizeof(int), "a process id is set as an int");
+
+static const struct option known[] = {
+    {"state-dir", required_argument, NULL, 's'},
+    {"config", required_argument, NULL, 'c'},
+    {"parent-pid", required_argument, NULL, 'p'},
+    {"log-socket", required_argument, NULL, 'f'},
+    {"log-level", required_argument, NULL, 'l'},
+    {"lease-ms", required_argument, NULL, 'L'},
+    {"stop-wait-ms", required_argument, NULL, 'S'},
+    {"result-max-bytes", required_argument, NULL, 'R'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Says what is wrong with the value of an option; 0, as they do who find it wrong. */
+static int value_refuse(const struct option *option, const char *value, const char *allowed)
+{
+    (void)fprintf(stderr, "apiquota-worker: --%s %s: allowed: %s\n", option->name, value, allowed);
+    return 0;
 }
 
-static int level_parse(const char *text)
+static int level_take(const struct option *option, const char *value)
 {
     for (int level = AQ_LOG_CRIT; level <= AQ_LOG_DEBUG; level++) {
-        if (strcmp(text, level_names[level]) == 0) {
+        if (strcmp(value, level_names[level]) == 0) {
             aq_log_level_set((aq_log_level_t)level);
             return 1;
         }
     }
-    return 0;
+    return value_refuse(option, value, "crit, error, warn, notice, info, debug");
 }
 
-/* Takes one option; 0 where its value is wrong. L, S and R are for tests. */
-static int option_take(int option, const char *value, apr_pool_t *p, aq_worker_options_t *options, int *asked)
+static int number_take(const struct option *option, const char *value, aq_worker_options_t *options)
 {
-    long long number = 0;
-    int is_good = 1;
+    const number_option_t *of = numbers;
+    char allowed[96], *end;
 
-    switch (option) {
+    while (of->letter != option->val) {
+        of++;
+    }
+    errno = 0;
+    const long long number = strtoll(value, &end, 10);
+    if (errno != 0 || end == value || *end || number < of->least || number > of->most) {
+        (void)snprintf(allowed, sizeof allowed, "a whole number from %lld to %lld", of->least, of->most);
+        return value_refuse(option, value, allowed);
+    }
+    void *at = (char *)options + of->offset;
+    if (of->is_wide) {
+        *(int64_t *)at = number;
+    } else {
+        *(int *)at = (int)number;
+    }
+    return 1;
+}
+
+/* Takes one option; 0 where its value is wrong, which is said. */
+static int option_take(const struct option *option, const char *value, apr_pool_t *p, aq_worker_options_t *options,
+                       int *asked)
+{
+    switch (option->val) {
     case 's':
         options->config_file =
             options->config_file != NULL ? options->config_file : apr_pstrcat(p, value, "/runtime.json", NULL);
-        break;
+        return 1;
     case 'c':
         options->config_file = value;
-        break;
+        return 1;
     case 'l':
-        is_good = level_parse(value);
-        break;
-    case 'p':
-        is_good = number_parse(value, 1, INT_MAX, &number);
-        options->parent_pid = (pid_t)number;
-        break;
-    case 'f':
-        is_good = number_parse(value, 0, INT_MAX, &number);
-        options->log_socket = (int)number;
-        break;
-    case 'L':
-        is_good = number_parse(value, 60, 3600000, &number);
-        options->lease_ms = (int)number;
-        break;
-    case 'S':
-        is_good = number_parse(value, 0, 3600000, &number);
-        options->stop_wait_ms = (int)number;
-        break;
-    case 'R':
-        is_good = number_parse(value, 1, LLONG_MAX, &number);
-        options->result_max_bytes = number;
-        break;
+        return level_take(option, value);
     case 'h':
     case 'V':
-        *asked = option;
-        break;
+        *asked = option->val;
+        return 1;
     default:
-        is_good = 0;
-        break;
+        return number_take(option, value, options);
     }
-    return is_good;
 }
 
 static int options_parse(int argc, char **argv, apr_pool_t *p, aq_worker_options_t *options, int *asked)
 {
-    static const struct option known[] = {
-        {"state-dir", required_argument, NULL, 's'},
-        {"config", required_argument, NULL, 'c'},
-        {"parent-pid", required_argument, NULL, 'p'},
-        {"log-socket", required_argument, NULL, 'f'},
-        {"log-level", required_argument, NULL, 'l'},
-        {"lease-ms", required_argument, NULL, 'L'},
-        {"stop-wait-ms", required_argument, NULL, 'S'},
-        {"result-max-bytes", required_argument, NULL, 'R'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
-    };
-    int option;
+    int got, index = 0;
 
     *options = (aq_worker_options_t){
         .log_socket = -1, .lease_ms = LEASE_MS, .stop_wait_ms = STOP_WAIT_MS, .result_max_bytes = RESULT_MAX_BYTES};
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        if (!option_take(option, optarg, p, options, asked)) {
-            return 0;
+    while ((got = getopt_long(argc, argv, "", known, &index)) != -1) {
+        if (got == '?' || !option_take(&known[index], optarg, p, options, asked)) {
+            return 0; /* getopt_long has said what it does not know */
         }
     }
-    return *asked || (optind == argc && options->config_file != NULL);
+    if (!*asked && (optind != argc || options->config_file == NULL)) {
+        (void)fprintf(stderr, "apiquota-worker: %s\n",
+                      optind != argc ? "it takes options alone" : "--state-dir DIR or --config FILE is missing");
+        return 0;
+    }
+    return 1;
 }
 
 int main(int argc, char **argv)

@@ -43,6 +43,19 @@ def test_wrong_options_are_answered_with_the_usage(options):
     assert "usage: apiquota-worker --state-dir DIR" in done.stderr
 
 
+@pytest.mark.parametrize("options, said", [
+    (("--lease-ms", "59"), "--lease-ms 59: allowed: a whole number from 60 to 3600000"),
+    (("--parent-pid", "1x"), "--parent-pid 1x: allowed: a whole number from 1 to 2147483647"),
+    (("--result-max-bytes", "99999999999999999999"), "--result-max-bytes 99999999999999999999: allowed: a whole number from 1 to"),
+    (("--log-level", "loud"), "--log-level loud: allowed: crit, error, warn, notice, info, debug"),
+    (("--state-dir", "/tmp", "more"), "it takes options alone"),
+    ((), "--state-dir DIR or --config FILE is missing"),
+    (("--nonsense",), "unrecognized option '--nonsense'"),
+])
+def test_wrong_option_is_named_before_the_usage(options, said):
+    assert run(*options).stderr.partition("\n")[0].partition(": ")[2].startswith(said)
+
+
 def test_help_is_no_mistake():
     done = run("--help")
     assert done.returncode == 0 and done.stderr == ""
