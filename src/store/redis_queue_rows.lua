@@ -300,6 +300,16 @@ end
 
 -- ---- messages to webhooks ------------------------------------------------------------------------------------------
 
+-- Pending, and in nobody's hands.
+local function is_free(row)
+  return row.tenant and row.state == 'pending' and not row.worker
+end
+
+-- It has no time to wait for, or was woken when that had come.
+local function is_awake(row)
+  return num(row.next_attempt_at_ms) == 0 or row.awake ~= nil
+end
+
 local function message_sets(row)
   local sets = {}
   if not row.tenant then
@@ -313,17 +323,17 @@ local function message_sets(row)
   if row.worker then
     sets[K .. 'mx'] = 0
     sets[K .. 'mxt:' .. row.tenant] = 0
-  elseif row.state == 'pending' then
-    sets[K .. 'md'] = num(row.next_attempt_at_ms)
+  elseif is_free(row) then
+    sets[K .. 'md'] = not is_awake(row) and num(row.next_attempt_at_ms) or nil
   else
     sets[K .. 'me'] = num(row.expires_at_ms)
   end
   return sets
 end
 
--- Those that are due at once are told apart by their number.
+-- The line of a tenant's messages that may be sent. Those that are due at once are told apart by their number.
 local function due_set(row)
-  if row.tenant and row.state == 'pending' and not row.worker then
+  if is_free(row) and is_awake(row) then
     return {[K .. 'mdt:' .. row.tenant] = num(row.next_attempt_at_ms)}
   end
   return {}
@@ -334,7 +344,7 @@ local function message_save(id, row, was)
   store(K .. 'm:' .. id, row, was)
   move(message_sets(was), message_sets(row), id)
   move(due_set(was), due_set(row), string.format('%016.0f', num(row.seq or was.seq)) .. id)
-  if call('EXISTS', K .. 'mts:' .. join('pending', tenant)) == 0 then
+  if call('EXISTS', K .. 'mdt:' .. tenant) == 0 then
     call('ZREM', K .. 'mw', tenant)
   elseif not call('ZSCORE', K .. 'mw', tenant) then
     call('ZADD', K .. 'mw', next_number('message_turn'), tenant)

@@ -21,8 +21,9 @@
  *     homes  h:HOME   all homes; a home at work, and its URL for the others: it expires a minute after its worker was last
  *                     heard of
  *     secret          what one machine's requests to another are signed with
- *     m:ID            hash: a message to a webhook; ml mls: mt: mts: for lists, md mdt: due, mx mxt: claimed, me expiring,
- *                     mw: tenants by turn
+ *     m:ID            hash: a message to a webhook; ml mls: mt: mts: for lists, md those that wait, by the time until when,
+ *                     mdt:TENANT the line of those that may be sent, mx mxt: claimed, me expiring, mw tenants that have a
+ *                     line, by their turn
  *     c               hash: the counters behind seq and turns
  *
  * Nothing but x:, h: and ep: goes by itself: what is not over is never trimmed. What a verb looks at is indexed by state, so

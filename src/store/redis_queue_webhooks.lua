@@ -59,8 +59,22 @@ function verbs.webhook_retry()
     return {BUSY}
   end
   row.state, row.attempts, row.next_attempt_at_ms, row.delivered_at_ms, row.expires_at_ms = 'pending', nil, nil, nil, nil
+  row.awake = nil
   message_save(id, row, was)
   return {DONE}
+end
+
+-- Puts messages whose time has come into their tenants' lines: some at each claim, so that none takes long.
+local function messages_wake(wall)
+  for _, id in ipairs(call('ZRANGEBYSCORE', K .. 'md', '-inf', int(wall), 'LIMIT', 0, 20)) do
+    local row, was = load_in(K .. 'md', id, K .. 'm:' .. id)
+    if row and is_free(row) and not is_awake(row) then
+      row.awake = '1'
+      message_save(id, row, was)
+    elseif row then
+      call('ZREM', K .. 'md', id)
+    end
+  end
 end
 
 -- The message of a tenant that is due longest; nil: none. One without a row is taken out, see load_in.
@@ -69,31 +83,45 @@ local function due_first(tenant, wall)
   while true do
     local member = call('ZRANGEBYSCORE', due, '-inf', int(wall), 'LIMIT', 0, 1)[1]
     local id = member and string.sub(member, 17)
-    if not id or call('EXISTS', K .. 'm:' .. id) == 1 then
+    if id and call('EXISTS', K .. 'm:' .. id) == 1 then
       return id
     end
+    if not id then
+      break
+    end
     call('ZREM', due, member)
-    call('ZREM', K .. 'md', id)
+  end
+  if call('EXISTS', due) == 0 then
+    call('ZREM', K .. 'mw', tenant)
   end
 end
 
+-- Only tenants that have a line are looked at: those that may not be served now have as many messages on their way as they
+-- may, so they are few, however many tenants wait.
 local function next_message(wall, tenant_most)
-  if #call('ZRANGEBYSCORE', K .. 'md', '-inf', int(wall), 'LIMIT', 0, 1) == 0 then
-    return nil
-  end
-  for _, tenant in ipairs(call('ZRANGE', K .. 'mw', 0, -1)) do
-    if call('ZCARD', K .. 'mxt:' .. tenant) < tenant_most then
-      local id = due_first(tenant, wall)
-      if id then
-        return id, tenant
+  local PAGE = 20
+  local from = 0
+  while true do
+    local tenants = call('ZRANGE', K .. 'mw', from, from + PAGE - 1)
+    for _, tenant in ipairs(tenants) do
+      if call('ZCARD', K .. 'mxt:' .. tenant) < tenant_most then
+        local id = due_first(tenant, wall)
+        if id then
+          return id, tenant
+        end
       end
     end
+    if #tenants < PAGE then
+      return nil
+    end
+    from = from + PAGE
   end
 end
 
 -- worker, now, lease until, boot, machine, lease, most of a tenant
 function verbs.webhook_claim()
   local wall = num(ARGV[3])
+  messages_wake(wall)
   local id, tenant = next_message(wall, num(ARGV[8]))
   if not id then
     return {NONE}
@@ -103,12 +131,15 @@ function verbs.webhook_claim()
   row.token, row.attempts = int(num(row.token) + 1), int(num(row.attempts) + 1)
   lease(row, ARGV[4], ARGV[5], ARGV[6], ARGV[7])
   message_save(id, row, was)
-  call('ZADD', K .. 'mw', next_number('message_turn'), tenant)
+  if call('ZSCORE', K .. 'mw', tenant) then
+    call('ZADD', K .. 'mw', next_number('message_turn'), tenant)
+  end
   return {DONE, row.token, message_told(id)}
 end
 
 local function message_end(row)
   row.worker, row.lease_until_ms, row.lease_boot_id, row.machine, row.lease_ms = nil, nil, nil, nil, nil
+  row.awake = nil
 end
 
 -- id, token, state, attempts to take back, when next, when delivered, when it expires, then last_status and last_error

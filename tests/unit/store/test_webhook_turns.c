@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the claim of a message to a webhook costs Redis, which serves nobody else meanwhile: with many tenants whose messages
+ * wait for their next attempt what it costs with few.
+ */
+#include "contract/webhook_fixture.h"
+#include "unit/redis_queue_fixture.h"
+
+#include <apr_strings.h>
+#include <stdlib.h>
+#include <string.h>
+
+static redis_fixture_t server;
+static aq_queue_t *q;
+
+static void setup(void)
+{
+    server = redis_fixture_start(NULL);
+    q = redis_queue_open(&server, "machine-a", "budget=10s", AQ_REDIS_DURABLE_NONE);
+}
+
+static void teardown(void)
+{
+    aq_queue_close(q);
+}
+
+static void add(const char *tenant)
+{
+    static int count;
+    aq_queue_now_t now = queue_at(10);
+
+    ck_assert_int_eq(aq_queue_webhook_test(q, apr_psprintf(fixture_pool, "msg_%d", ++count), tenant, &now), APR_SUCCESS);
+}
+
+/* Tenants with a message each that waits for an hour. */
+static void wait_with(int tenants)
+{
+    const aq_delivery_result_t later = {.outcome = {.state = AQ_WEBHOOK_PENDING, .wait_ms = 3600000}};
+    aq_queue_now_t now = queue_at(10);
+
+    for (int i = 0; i < tenants; i++) {
+        add(apr_psprintf(fixture_pool, "tenant-%d", i));
+        aq_delivery_t delivery = webhook_claim(q, 10);
+        ck_assert_int_eq(aq_queue_webhook_finish(q, delivery.webhook->id, delivery.token, &now, &later), APR_SUCCESS);
+    }
+}
+
+/* How many commands Redis ran for one claim, those of the script with them. */
+static long claim_cost(int64_t ms)
+{
+    long calls = 0;
+
+    (void)redis_fixture_say(&server, "CONFIG RESETSTAT");
+    (void)webhook_claim(q, ms);
+    for (const char *at = redis_fixture_say(&server, "INFO commandstats"); (at = strstr(at, "calls=")) != NULL; at++) {
+        calls += strtol(at + strlen("calls="), NULL, 10);
+    }
+    ck_assert_int_gt(calls, 0);
+    return calls;
+}
+
+START_TEST(a_claim_costs_the_same_however_many_tenants_wait)
+{
+    wait_with(3);
+    add("acme");
+    const long few = claim_cost(20);
+
+    wait_with(200);
+    add("newcomer"); /* whose turn is the last */
+    ck_assert_int_eq(claim_cost(20), few);
+}
+END_TEST
+
+START_TEST(many_that_are_due_at_once_are_woken_some_at_a_time)
+{
+    wait_with(300);
+    const long first = claim_cost(3600010);
+
+    for (int i = 1; i < 300; i++) {
+        (void)webhook_claim(q, 3600010);
+    }
+    ck_assert_int_lt(first, 400);
+}
+END_TEST
+
+static void add_tests(TCase *tests)
+{
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, a_claim_costs_the_same_however_many_tenants_wait);
+    tcase_add_test(tests, many_that_are_due_at_once_are_woken_some_at_a_time);
+}
+
+int main(void)
+{
+    return fixture_run("webhook turns", add_tests);
+}
