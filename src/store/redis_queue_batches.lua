@@ -25,7 +25,6 @@ function verbs.submit()
   row.seq = int(next_number('batch'))
   if home ~= '' then
     row.home = home
-    call('SADD', K .. 'homes', home)
   end
   save(id, row, {})
   if row.idempotency_key then
@@ -228,6 +227,9 @@ function verbs.expire()
   for _, other in ipairs(call('SMEMBERS', K .. 'homes')) do
     if other ~= home then
       expire_rows(other, wall - late, most, more, nil)
+    end
+    if call('EXISTS', K .. 'e:' .. other) == 0 then
+      call('SREM', K .. 'homes', other)
     end
   end
   expire_messages_and_keys(wall, most, more)

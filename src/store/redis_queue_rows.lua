@@ -227,8 +227,13 @@ local function save(id, row, was)
   if after and before ~= after then
     turn_keep(row)
   end
-  if row.wants_webhook and OVER[row.status] and not OVER[was.status] then
-    message_add(id, row)
+  if OVER[row.status] and not OVER[was.status] then
+    if row.home then
+      call('SADD', K .. 'homes', row.home)
+    end
+    if row.wants_webhook then
+      message_add(id, row)
+    end
   end
 end
 

@@ -18,8 +18,8 @@
  *     e:HOME  er:HOME  f:HOME   batches by when they expire, by when their result does, and those with files, by their end
  *     k  kx           hash: tenant and idempotency key -> ID; those kept longer than their batch, by until when
  *     x:ID            nothing of this ID is added (see verbs.look)
- *     homes  h:HOME   all homes; a home at work, and its URL for the others: it expires a minute after its worker was last
- *                     heard of
+ *     homes  h:HOME   homes of batches that are over; a home at work, and its URL for the others: it expires a minute
+ *                     after its worker was last heard of
  *     secret          what one machine's requests to another are signed with
  *     m:ID            hash: a message to a webhook; ml mls: mt: mts: for lists, md those that wait, by the time until when,
  *                     mdt:TENANT the line of those that may be sent, mx mxt: claimed, me expiring, mw tenants that have a

@@ -296,6 +296,7 @@ START_TEST(only_home_trims_and_others_expire_what_home_is_late_with)
     ck_assert_int_eq(aq_queue_expire(b, fixture_pool, &now, 10, &gone, &has_more), APR_SUCCESS);
     ck_assert_int_eq(gone->nelts, 0); /* its files are not here */
     ck_assert_int_eq(aq_queue_find(b, fixture_pool, id, &found), APR_NOTFOUND);
+    ck_assert_str_eq(redis_fixture_say(&server, "EXISTS aq:{q}:homes"), "0"); /* nobody asks after that machine again */
     aq_queue_close(b);
     aq_queue_close(a);
 }
