@@ -165,7 +165,7 @@ static int map_use(aq_redis_link_t *link, const map_t *map)
     }
     for (unsigned i = 0; i < count; i++) {
         atomic_store(&link->nodes[i].has_slots, has_slots[i]);
-        if (has_slots[i] && link->nodes[i].ip_count == 0) {
+        if (has_slots[i] && !aq_redis_node_has_address(link, &link->nodes[i])) {
             (void)aq_redis_node_resolve(link, &link->nodes[i]);
         }
     }

@@ -101,6 +101,14 @@ int aq_redis_node_find(aq_redis_link_t *link, const aq_redis_endpoint_t *at)
     return index;
 }
 
+int aq_redis_node_has_address(aq_redis_link_t *link, const aq_redis_node_t *node)
+{
+    (void)apr_thread_mutex_lock(link->lock);
+    const int has = node->ip_count != 0;
+    (void)apr_thread_mutex_unlock(link->lock);
+    return has;
+}
+
 int aq_redis_node_resolve(aq_redis_link_t *link, aq_redis_node_t *node)
 {
     const struct addrinfo wanted = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
@@ -112,14 +120,18 @@ int aq_redis_node_resolve(aq_redis_link_t *link, aq_redis_node_t *node)
         return 1;
     }
     if (at.host[0] == '\0' || getaddrinfo(at.host, NULL, &wanted, &found) != 0) {
-        return node->ip_count != 0;
+        return aq_redis_node_has_address(link, node);
     }
     (void)apr_thread_mutex_lock(link->lock);
-    for (const struct addrinfo *one = found; one != NULL && count < AQ_REDIS_ADDRESSES_MAX; one = one->ai_next) {
+    /* Another host may be meant by now, of which this look-up tells nothing. */
+    const int is_same = endpoint_is(node, &at);
+    for (const struct addrinfo *one = found; is_same && one != NULL && count < AQ_REDIS_ADDRESSES_MAX;
+         one = one->ai_next) {
         count += getnameinfo(one->ai_addr, one->ai_addrlen, node->ips[count], sizeof(node->ips[count]), NULL, 0,
                              NI_NUMERICHOST) == 0;
     }
-    node->ip_count = count;
+    node->ip_count = is_same ? count : node->ip_count;
+    count = node->ip_count;
     (void)apr_thread_mutex_unlock(link->lock);
     freeaddrinfo(found);
     return count != 0;

@@ -115,6 +115,9 @@ aq_redis_endpoint_t aq_redis_node_endpoint(aq_redis_link_t *link, const aq_redis
 /* The index of the node at an endpoint, which is added where it is new; -1: there is no room for it. */
 int aq_redis_node_find(aq_redis_link_t *link, const aq_redis_endpoint_t *at);
 
+/* 1 where an address of its host is known. */
+int aq_redis_node_has_address(aq_redis_link_t *link, const aq_redis_node_t *node);
+
 /* Looks the host up. 0 where it is not found. May take seconds. */
 int aq_redis_node_resolve(aq_redis_link_t *link, aq_redis_node_t *node);
 

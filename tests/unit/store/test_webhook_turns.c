@@ -29,7 +29,8 @@ static void add(const char *tenant)
     static int count;
     aq_queue_now_t now = queue_at(10);
 
-    ck_assert_int_eq(aq_queue_webhook_test(q, apr_psprintf(fixture_pool, "msg_%d", ++count), tenant, &now), APR_SUCCESS);
+    ck_assert_int_eq(aq_queue_webhook_test(q, apr_psprintf(fixture_pool, "msg_%d", ++count), tenant, &now),
+                     APR_SUCCESS);
 }
 
 /* Tenants with a message each that waits for an hour. */
