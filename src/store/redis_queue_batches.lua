@@ -130,8 +130,9 @@ function verbs.retry()
   end
   row.status, row.response_bytes, row.progress_total = 'queued', '-1', row.items
   if row.start_by_ms then
-    row.start_by_ms = int(wall + num(row.start_by_ms) - num(row.created_at_ms))
+    row.start_by_ms = int(wall + num(row.start_by_ms) - math.max(num(row.created_at_ms), num(row.queued_at_ms)))
   end
+  row.queued_at_ms = int(wall)
   change(row)
   save(id, row, was)
   return {DONE, was.result_token or '0'}

@@ -13,7 +13,8 @@
  *                      expired stays until expires_at_ms
  *
  *   webhooks           one row a message to a tenant's webhook, made when a batch is over that wants one
- *   webhook_turns      one row for each tenant that has messages pending, served in turn as in `turns`
+ *   webhook_turns      one row for each tenant that has messages ready, served in turn as in `turns`; a message is ready when
+ *                      it is pending, in nobody's hands, and awake: AQ_SQL_WEBHOOK_WAKE wakes those whose time has come
  *
  * Triggers keep turns, running and totals and make the messages, so that no statement can forget them. A job is ready when it is queued and waits for no
  * time; AQ_SQL_WAKE makes those ready whose time has come. All that claims look at is indexed for rows in that state
@@ -310,12 +311,52 @@ static const char layout_3_webhooks[] =
 static const char layout_3_items[] = "ALTER TABLE batches ADD COLUMN items INTEGER NOT NULL DEFAULT 0;";
 static const char layout_3_end[] = "PRAGMA user_version = 3;";
 
+/*
+ * From layout 4 on a batch knows when it was queued anew, and of tenants those alone have a turn whose messages may be sent:
+ * however many wait for their next attempt, a claim does not look at them.
+ */
+#define IS_MESSAGE_READY(row) row ".state = 'pending' AND " row ".worker IS NULL AND " row ".awake = 1"
+#define MESSAGE_TURN_ADD                                                                                               \
+    "  INSERT INTO webhook_turns SELECT new.tenant, coalesce((SELECT max(turn) FROM webhook_turns), 0) + 1, 1"         \
+    "    WHERE true ON CONFLICT DO UPDATE SET ready = ready + 1;"
+#define MESSAGE_TURN_TAKE                                                                                              \
+    "  UPDATE webhook_turns SET ready = ready - 1 WHERE tenant = old.tenant;"                                          \
+    "  DELETE FROM webhook_turns WHERE tenant = old.tenant AND ready <= 0;"
+
+static const char layout_4_tables[] =
+    "ALTER TABLE batches ADD COLUMN queued_at_ms INTEGER NOT NULL DEFAULT 0;"
+    "DROP TRIGGER webhook_added;"
+    "DROP TRIGGER webhook_over;"
+    "DROP TRIGGER webhook_again;"
+    "DROP INDEX webhooks_due;"
+    "DROP INDEX webhooks_due_of;"
+    "ALTER TABLE webhooks ADD COLUMN awake INTEGER NOT NULL DEFAULT 1;"
+    "UPDATE webhooks SET awake = 0 WHERE next_attempt_at_ms > 0;"
+    "CREATE INDEX webhooks_waiting ON webhooks (next_attempt_at_ms)"
+    "  WHERE state = 'pending' AND worker IS NULL AND awake = 0;"
+    "CREATE INDEX webhooks_ready ON webhooks (tenant, next_attempt_at_ms)"
+    "  WHERE state = 'pending' AND worker IS NULL AND awake = 1;"
+    "ALTER TABLE webhook_turns RENAME COLUMN pending TO ready;"
+    "UPDATE webhook_turns SET ready = (SELECT count(*) FROM webhooks WHERE webhooks.tenant = webhook_turns.tenant"
+    "  AND " IS_MESSAGE_READY("webhooks") ");"
+                                          "DELETE FROM webhook_turns WHERE ready = 0;";
+static const char layout_4_triggers[] = "CREATE TRIGGER webhook_added AFTER INSERT ON webhooks WHEN " IS_MESSAGE_READY(
+    "new") " BEGIN" MESSAGE_TURN_ADD "END;"
+           "CREATE TRIGGER webhook_readied AFTER UPDATE OF state, worker, awake ON webhooks"
+           "  WHEN (" IS_MESSAGE_READY("new") ") AND NOT (" IS_MESSAGE_READY(
+               "old") ") BEGIN" MESSAGE_TURN_ADD "END;"
+                      "CREATE TRIGGER webhook_unreadied AFTER UPDATE OF state, worker, awake ON webhooks"
+                      "  WHEN (" IS_MESSAGE_READY("old") ") AND NOT (" IS_MESSAGE_READY(
+                          "new") ") BEGIN" MESSAGE_TURN_TAKE "END;"
+                                 "PRAGMA user_version = 4;";
+
 const char *const *aq_sql_migration(int from)
 {
     static const char *const layout_1[] = {layout_1_tables, layout_1_triggers, NULL};
     static const char *const layout_2[] = {layout_2_tables, layout_2_triggers, NULL};
     static const char *const layout_3[] = {layout_3_webhooks, layout_3_files, layout_3_items, layout_3_end, NULL};
-    static const char *const *const migrations[AQ_SQL_LAYOUT] = {layout_1, layout_2, layout_3};
+    static const char *const layout_4[] = {layout_4_tables, layout_4_triggers, NULL};
+    static const char *const *const migrations[AQ_SQL_LAYOUT] = {layout_1, layout_2, layout_3, layout_4};
 
     return migrations[from];
 }
@@ -358,7 +399,8 @@ static const char *const texts[AQ_SQL_COUNT] = {
                      " response_headers = NULL, response_type = NULL, response_bytes = -1, response_sha256 = NULL,"
                      " result_token = 0, result_expires_at_ms = 0, progress_done = 0, progress_total = items,"
                      " progress_failed = 0, error_code = NULL, error_detail = NULL, version = version + 1,"
-                     " start_by_ms = iif(start_by_ms > 0, ?2 + (start_by_ms - created_at_ms), 0)"
+                     " start_by_ms = iif(start_by_ms > 0, ?2 + start_by_ms - max(created_at_ms, queued_at_ms), 0),"
+                     " queued_at_ms = ?2"
                      " WHERE id = ?1 AND status IN ('failed', 'canceled') AND body_gone = 0",
     [AQ_SQL_REMOVE_KEY] = "UPDATE idempotency_keys SET expires_at_ms = b.expires_at_ms FROM batches AS b"
                           " WHERE b.id = ?1 AND idempotency_keys.tenant = b.tenant"
@@ -450,11 +492,15 @@ static const char *const texts[AQ_SQL_COUNT] = {
                            " ORDER BY expires_at_ms LIMIT ?2)",
     [AQ_SQL_WEBHOOK_ADD] = "INSERT INTO webhooks (id, tenant, finished_at_ms) VALUES (?1, ?2, ?3)",
     [AQ_SQL_WEBHOOK_FIND] = "SELECT " AQ_SQLITE_WEBHOOK_COLUMNS " FROM webhooks WHERE id = ?1",
-    [AQ_SQL_WEBHOOK_IS_DUE] = "SELECT 1 FROM webhooks WHERE state = 'pending' AND worker IS NULL"
-                              " AND next_attempt_at_ms <= ?1 LIMIT 1",
+    [AQ_SQL_WEBHOOK_IS_WAKING] = "SELECT 1 FROM webhooks WHERE state = 'pending' AND worker IS NULL AND awake = 0"
+                                 " AND next_attempt_at_ms <= ?1 LIMIT 1",
+    [AQ_SQL_WEBHOOK_WAKE] = "UPDATE webhooks SET awake = 1 WHERE seq IN (SELECT seq FROM webhooks"
+                            " WHERE state = 'pending' AND worker IS NULL AND awake = 0 AND next_attempt_at_ms <= ?1"
+                            " ORDER BY next_attempt_at_ms LIMIT 100)",
     [AQ_SQL_WEBHOOK_NEXT] =
         "SELECT (SELECT seq FROM webhooks WHERE tenant = webhook_turns.tenant AND state = 'pending'"
-        " AND worker IS NULL AND next_attempt_at_ms <= ?1 ORDER BY next_attempt_at_ms, seq LIMIT 1) AS due"
+        " AND worker IS NULL AND awake = 1 AND next_attempt_at_ms <= ?1 ORDER BY next_attempt_at_ms, seq LIMIT 1) AS "
+        "due"
         " FROM webhook_turns WHERE due IS NOT NULL AND (SELECT count(*) FROM webhooks"
         " INDEXED BY webhooks_leased WHERE tenant = webhook_turns.tenant AND worker IS NOT NULL) < ?2 ORDER BY turn "
         "LIMIT 1",
@@ -463,10 +509,10 @@ static const char *const texts[AQ_SQL_COUNT] = {
                              " RETURNING " AQ_SQLITE_WEBHOOK_COLUMNS ", token",
     [AQ_SQL_WEBHOOK_TURN_TAKEN] =
         "UPDATE webhook_turns SET turn = (SELECT max(turn) FROM webhook_turns) + 1 WHERE tenant = ?1",
-    [AQ_SQL_WEBHOOK_FINISH] =
-        "UPDATE webhooks SET worker = NULL, state = ?3, attempts = attempts - ?4, next_attempt_at_ms = ?5,"
-        " delivered_at_ms = ?6, expires_at_ms = ?7, last_status = ?8, last_error = ?9" OF_TOKEN,
-    [AQ_SQL_WEBHOOK_RETRY] = "UPDATE webhooks SET state = 'pending', attempts = 0, next_attempt_at_ms = 0,"
+    [AQ_SQL_WEBHOOK_FINISH] = "UPDATE webhooks SET worker = NULL, state = ?3, attempts = attempts - ?4, "
+                              "next_attempt_at_ms = ?5, awake = ?5 = 0,"
+                              " delivered_at_ms = ?6, expires_at_ms = ?7, last_status = ?8, last_error = ?9" OF_TOKEN,
+    [AQ_SQL_WEBHOOK_RETRY] = "UPDATE webhooks SET state = 'pending', attempts = 0, next_attempt_at_ms = 0, awake = 1,"
                              " delivered_at_ms = 0, expires_at_ms = 0 WHERE id = ?1 AND worker IS NULL",
     [AQ_SQL_WEBHOOK_LIST] = "SELECT " AQ_SQLITE_WEBHOOK_COLUMNS " FROM webhooks WHERE tenant = ?3"
                             " AND (?2 IS NULL OR state = ?2) ORDER BY seq DESC LIMIT ?1",
@@ -475,7 +521,7 @@ static const char *const texts[AQ_SQL_COUNT] = {
     [AQ_SQL_WEBHOOK_IS_LAPSED] = "SELECT 1 FROM webhooks WHERE worker IS NOT NULL"
                                  " AND (worker = ?1 OR lease_boot_id IS NOT ?2 OR lease_until_ms <= ?3) LIMIT 1",
     [AQ_SQL_WEBHOOK_RECOVER] =
-        "UPDATE webhooks SET worker = NULL, last_error = 'worker-lost', next_attempt_at_ms = 0,"
+        "UPDATE webhooks SET worker = NULL, last_error = 'worker-lost', next_attempt_at_ms = 0, awake = 1,"
         " state = iif(attempts < ?4, 'pending', 'failed'), expires_at_ms = iif(attempts < ?4, 0, ?5)"
         " WHERE worker IS NOT NULL AND (worker = ?1 OR lease_boot_id IS NOT ?2 OR lease_until_ms <= ?3)",
     [AQ_SQL_WEBHOOK_EXPIRE] = "DELETE FROM webhooks WHERE seq IN (SELECT seq FROM webhooks WHERE expires_at_ms > 0"

@@ -50,7 +50,8 @@ typedef enum {
     AQ_SQL_EXPIRE_KEYS,
     AQ_SQL_WEBHOOK_ADD,
     AQ_SQL_WEBHOOK_FIND,
-    AQ_SQL_WEBHOOK_IS_DUE,
+    AQ_SQL_WEBHOOK_IS_WAKING,
+    AQ_SQL_WEBHOOK_WAKE,
     AQ_SQL_WEBHOOK_NEXT,
     AQ_SQL_WEBHOOK_CLAIM,
     AQ_SQL_WEBHOOK_TURN_TAKEN,
@@ -73,7 +74,7 @@ const char *aq_sql_text(aq_sql_t sql);
 #define AQ_SQL_APPLICATION_ID 0x41517175
 
 /* The layout this program knows, and the texts, ended by NULL, that lead from layout `from` to the next one. */
-#define AQ_SQL_LAYOUT 3
+#define AQ_SQL_LAYOUT 4
 const char *const *aq_sql_migration(int from);
 
 #endif

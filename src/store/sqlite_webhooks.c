@@ -95,16 +95,15 @@ static apr_status_t next_find(aq_sqlite_link_t *link, int64_t wall_ms, int tenan
     return aq_sqlite_query(link, AQ_SQL_WEBHOOK_NEXT, row, "ii", wall_ms, (int64_t)tenant_most);
 }
 
-/* Whether there is one: cheap where none is due, and without the write lock. */
+/* Whether there may be one: cheap where none is due, and without the write lock. */
 static apr_status_t is_due(aq_sqlite_queue_t *queue, int64_t wall_ms, int tenant_most)
 {
     sqlite3_stmt *row;
 
     (void)pthread_mutex_lock(&queue->reader_mutex);
-    apr_status_t rv = aq_sqlite_query(&queue->reader, AQ_SQL_WEBHOOK_IS_DUE, &row, "i", wall_ms);
-    if (rv == APR_SUCCESS) {
-        aq_sqlite_reset(row);
-        rv = next_find(&queue->reader, wall_ms, tenant_most, &row);
+    apr_status_t rv = next_find(&queue->reader, wall_ms, tenant_most, &row);
+    if (rv == APR_NOTFOUND) {
+        rv = aq_sqlite_query(&queue->reader, AQ_SQL_WEBHOOK_IS_WAKING, &row, "i", wall_ms);
     }
     if (rv == APR_SUCCESS) {
         aq_sqlite_reset(row);
@@ -131,32 +130,46 @@ static apr_status_t claim_row(aq_sqlite_queue_t *queue, apr_pool_t *p, const cha
     return rv == APR_NOTFOUND ? APR_SUCCESS : rv;
 }
 
+static apr_status_t claim_next(aq_sqlite_queue_t *queue, apr_pool_t *p, const char *worker, const aq_queue_now_t *now,
+                               int lease_ms, int tenant_most, aq_delivery_t *delivery)
+{
+    sqlite3_stmt *row;
+
+    apr_status_t rv = next_find(&queue->writer, now->wall_ms, tenant_most, &row);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    int64_t seq = sqlite3_column_int64(row, 0);
+    aq_sqlite_reset(row);
+    rv = claim_row(queue, p, worker, now, lease_ms, seq, delivery);
+    return rv == APR_SUCCESS
+               ? aq_sqlite_run(&queue->writer, AQ_SQL_WEBHOOK_TURN_TAKEN, NULL, "t", delivery->webhook->tenant)
+               : rv;
+}
+
+/* Messages that were woken but may not be sent yet stay awake: that there is nothing to claim then takes nothing back. */
 apr_status_t aq_sqlite_webhook_claim(aq_queue_t *q, apr_pool_t *p, const char *worker, const aq_queue_now_t *now,
                                      int lease_ms, int tenant_most, aq_delivery_t *delivery)
 {
     aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
     aq_delivery_t claimed = {.webhook = NULL};
-    sqlite3_stmt *row;
-    apr_status_t rv;
+    apr_status_t rv, found = APR_SUCCESS;
+    int woken = 0;
 
     *delivery = claimed;
     if ((rv = is_due(queue, now->wall_ms, tenant_most)) != APR_SUCCESS ||
         (rv = aq_sqlite_write_begin(queue)) != APR_SUCCESS) {
         return rv;
     }
-    if ((rv = next_find(&queue->writer, now->wall_ms, tenant_most, &row)) == APR_SUCCESS) {
-        int64_t seq = sqlite3_column_int64(row, 0);
-        aq_sqlite_reset(row);
-        rv = claim_row(queue, p, worker, now, lease_ms, seq, &claimed);
-    }
+    rv = aq_sqlite_run(&queue->writer, AQ_SQL_WEBHOOK_WAKE, &woken, "i", now->wall_ms);
     if (rv == APR_SUCCESS) {
-        rv = aq_sqlite_run(&queue->writer, AQ_SQL_WEBHOOK_TURN_TAKEN, NULL, "t", claimed.webhook->tenant);
+        rv = found = claim_next(queue, p, worker, now, lease_ms, tenant_most, &claimed);
     }
-    rv = aq_sqlite_write_end(queue, rv);
-    if (rv == APR_SUCCESS) {
+    rv = aq_sqlite_write_end(queue, rv == APR_NOTFOUND && woken > 0 ? APR_SUCCESS : rv);
+    if (rv == APR_SUCCESS && found == APR_SUCCESS) {
         *delivery = claimed;
     }
-    return rv;
+    return rv == APR_SUCCESS ? found : rv;
 }
 
 apr_status_t aq_sqlite_webhook_finish(aq_queue_t *q, const char *id, int64_t token, const aq_queue_now_t *now,

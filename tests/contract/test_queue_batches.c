@@ -375,6 +375,27 @@ START_TEST(what_waited_too_long_fails_and_what_runs_does_not)
 }
 END_TEST
 
+START_TEST(what_is_queued_anew_may_wait_as_long_as_at_first_however_often_that_is)
+{
+    aq_batch_t batch = queue_batch("acme", 1), *found;
+    aq_expired_t gone;
+    unsigned failed;
+
+    batch.start_by_ms = batch.created_at_ms + 1000;
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
+    for (int64_t ms = 50000; ms <= 150000; ms += 50000) {
+        aq_queue_now_t now = queue_at(ms), just = queue_at(ms + 999), late = queue_at(ms + 1000);
+        ck_assert_int_eq(aq_queue_cancel(q, fixture_pool, batch.id, &now, &found),
+                         ms == 50000 ? APR_SUCCESS : APR_EINVAL);
+        ck_assert_int_eq(aq_queue_retry(q, batch.id, &now, &gone), APR_SUCCESS);
+        ck_assert_int_eq(aq_queue_overdue(q, &just, &failed), APR_SUCCESS);
+        ck_assert_uint_eq(failed, 0);
+        ck_assert_int_eq(aq_queue_overdue(q, &late, &failed), APR_SUCCESS);
+        ck_assert_uint_eq(failed, 1);
+    }
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, teardown);
@@ -393,6 +414,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_list_may_show_one_status);
     tcase_add_test(tests, a_result_expires_before_its_batch);
     tcase_add_test(tests, what_waited_too_long_fails_and_what_runs_does_not);
+    tcase_add_test(tests, what_is_queued_anew_may_wait_as_long_as_at_first_however_often_that_is);
 }
 
 int main(void)

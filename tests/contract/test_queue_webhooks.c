@@ -48,16 +48,6 @@ static const char *message(const char *tenant, int n, int64_t ms)
                         batch->version);
 }
 
-static void claim_none(int64_t ms)
-{
-    aq_queue_now_t now = queue_at(ms);
-    aq_delivery_t delivery;
-
-    ck_assert_int_eq(aq_queue_webhook_claim(q, fixture_pool, "w", &now, LEASE_MS, WEBHOOKS_OF_TENANT, &delivery),
-                     APR_NOTFOUND);
-    ck_assert_ptr_null(delivery.webhook);
-}
-
 static apr_status_t finish(const aq_delivery_t *delivery, int64_t ms, aq_webhook_state_t state, int64_t wait_ms)
 {
     aq_queue_now_t now = queue_at(ms);
@@ -77,7 +67,7 @@ START_TEST(a_message_is_claimed_once_and_ended_by_who_claimed_it)
     ck_assert_str_eq(delivery.webhook->id, id);
     ck_assert_int_eq(delivery.webhook->attempts, 1);
     ck_assert_int_eq(delivery.webhook->last_attempt_at_ms, queue_at(20).wall_ms);
-    claim_none(20);
+    webhook_claim_none(q, 20);
     other = delivery;
     other.token++;
     ck_assert_int_eq(finish(&other, 30, AQ_WEBHOOK_DELIVERED, 0), APR_NOTFOUND);
@@ -90,7 +80,7 @@ START_TEST(a_message_is_claimed_once_and_ended_by_who_claimed_it)
     ck_assert_int_eq(webhook->last_status, 500);
     ck_assert_str_eq(webhook->last_error, "the receiver answered 500");
     ck_assert_int_eq(finish(&delivery, 40, AQ_WEBHOOK_FAILED, 0), APR_NOTFOUND);
-    claim_none(1000000);
+    webhook_claim_none(q, 1000000);
 }
 END_TEST
 
@@ -101,7 +91,7 @@ START_TEST(a_message_that_waits_is_claimed_when_it_is_due)
 
     ck_assert_int_eq(finish(&delivery, 30, AQ_WEBHOOK_PENDING, 5000), APR_SUCCESS);
     ck_assert_int_eq(find(id)->next_attempt_at_ms, queue_at(5030).wall_ms);
-    claim_none(5029);
+    webhook_claim_none(q, 5029);
     delivery = webhook_claim(q, 5030);
     ck_assert_str_eq(delivery.webhook->id, id);
     ck_assert_int_eq(delivery.webhook->attempts, 2);
@@ -142,12 +132,12 @@ START_TEST(tenants_are_served_in_turn_and_within_their_bound)
         deliveries[i] = webhook_claim(q, 20);
         ck_assert_str_eq(deliveries[i].webhook->tenant, order[i]);
     }
-    claim_none(20);
+    webhook_claim_none(q, 20);
     ck_assert_int_eq(finish(&deliveries[0], 30, AQ_WEBHOOK_DELIVERED, 0), APR_SUCCESS);
     ck_assert_str_eq(webhook_claim(q, 30).webhook->tenant, "a");
     (void)message("d", 1, 40);
     ck_assert_str_eq(webhook_claim(q, 40).webhook->tenant, "d");
-    claim_none(40);
+    webhook_claim_none(q, 40);
 }
 END_TEST
 
@@ -166,7 +156,7 @@ START_TEST(claims_of_a_dead_worker_are_due_again)
     aq_delivery_t delivery = webhook_claim(q, 20);
 
     webhook_recover(q, "other", 30);
-    claim_none(30);
+    webhook_claim_none(q, 30);
     webhook_recover(q, "w", 30);
     ck_assert_int_eq(finish(&delivery, 30, AQ_WEBHOOK_DELIVERED, 0), APR_NOTFOUND);
     ck_assert_int_eq(find(id)->attempts, 1);
@@ -179,7 +169,7 @@ START_TEST(claims_whose_lease_is_over_are_due_again)
     (void)message("acme", 1, 10);
     (void)webhook_claim(q, 20);
     webhook_recover(q, NULL, 20 + LEASE_MS - 1);
-    claim_none(20 + LEASE_MS - 1);
+    webhook_claim_none(q, 20 + LEASE_MS - 1);
     webhook_recover(q, NULL, 20 + LEASE_MS);
     (void)webhook_claim(q, 20 + LEASE_MS);
     aq_queue_now_t later = {.wall_ms = queue_at(30).wall_ms, .boot_ms = 1, .boot_id = "next-boot"};
@@ -202,7 +192,7 @@ START_TEST(a_message_that_kills_its_worker_each_time_is_given_up)
     ck_assert_int_eq(webhook->state, AQ_WEBHOOK_FAILED);
     ck_assert_str_eq(webhook->last_error, "worker-lost");
     ck_assert_int_eq(webhook->expires_at_ms, queue_at(30).wall_ms + AQ_WEBHOOK_KEPT_MS);
-    claim_none(40);
+    webhook_claim_none(q, 40);
 }
 END_TEST
 
@@ -216,7 +206,7 @@ START_TEST(a_message_is_sent_again_for_an_operator)
     ck_assert_int_eq(aq_queue_webhook_retry(q, "msg_none"), APR_NOTFOUND);
     ck_assert_int_eq(aq_queue_webhook_retry(q, id), APR_EBUSY);
     ck_assert_int_eq(finish(&delivery, 30, AQ_WEBHOOK_FAILED, 0), APR_SUCCESS);
-    claim_none(40);
+    webhook_claim_none(q, 40);
     ck_assert_int_eq(aq_queue_webhook_retry(q, id), APR_SUCCESS);
     const aq_webhook_t *webhook = find(id);
     ck_assert_int_eq(webhook->state, AQ_WEBHOOK_PENDING);

@@ -41,6 +41,16 @@ aq_delivery_t webhook_claim(aq_queue_t *q, int64_t ms)
     return delivery;
 }
 
+void webhook_claim_none(aq_queue_t *q, int64_t ms)
+{
+    aq_queue_now_t now = queue_at(ms);
+    aq_delivery_t delivery;
+
+    ck_assert_int_eq(aq_queue_webhook_claim(q, fixture_pool, "w", &now, LEASE_MS, WEBHOOKS_OF_TENANT, &delivery),
+                     APR_NOTFOUND);
+    ck_assert_ptr_null(delivery.webhook);
+}
+
 void webhook_recover(aq_queue_t *q, const char *dead_worker, int64_t ms)
 {
     aq_queue_now_t now = queue_at(ms);

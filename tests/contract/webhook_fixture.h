@@ -15,8 +15,9 @@ const char *webhook_submit(aq_queue_t *q, const char *tenant, int n);
 apr_array_header_t *webhook_list(aq_queue_t *q, const char *tenant, int state);
 const aq_webhook_t *webhook_nth(const apr_array_header_t *webhooks, int i);
 
-/* Claims, and asserts that there is a message. */
+/* Claims, and asserts that there is a message, or that there is none. */
 aq_delivery_t webhook_claim(aq_queue_t *q, int64_t ms);
+void webhook_claim_none(aq_queue_t *q, int64_t ms);
 
 /* Recovers; `dead_worker` NULL: nobody is known to be dead. */
 void webhook_recover(aq_queue_t *q, const char *dead_worker, int64_t ms);

@@ -4,7 +4,7 @@
  */
 #include "store/sqlite_sql.h"
 
-#include "contract/queue_fixture.h"
+#include "contract/webhook_fixture.h"
 #include "store/sqlite_queue.h"
 
 #include <apr_strings.h>
@@ -105,6 +105,36 @@ START_TEST(a_queue_of_the_second_layout_keeps_its_batches_which_want_no_webhook)
 }
 END_TEST
 
+START_TEST(a_queue_of_the_third_layout_keeps_its_messages_and_their_turns)
+{
+    sqlite3 *db = database_open();
+
+    run(db, "PRAGMA journal_mode = WAL");
+    for (int layout = 0; layout < 3; layout++) {
+        for (const char *const *text = aq_sql_migration(layout); *text != NULL; text++) {
+            run(db, *text);
+        }
+    }
+    run(db, "INSERT INTO webhooks (id, tenant, finished_at_ms) VALUES ('msg_1', 'a', 1), ('msg_2', 'b', 1),"
+            " ('msg_3', 'b', 1), ('msg_4', 'c', 1), ('msg_5', 'd', 1)");
+    run(db, apr_psprintf(fixture_pool,
+                         "UPDATE webhooks SET next_attempt_at_ms = %" APR_INT64_T_FMT " WHERE id IN ('msg_1', 'msg_3')",
+                         queue_at(1000).wall_ms));
+    run(db,
+        "UPDATE webhooks SET worker = 'w', lease_boot_id = 'this-boot', lease_until_ms = 9000000 WHERE id = 'msg_4';"
+        "UPDATE webhooks SET state = 'delivered' WHERE id = 'msg_5'");
+    ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+    aq_queue_t *q = queue_open(path);
+    ck_assert_str_eq(webhook_claim(q, 10).webhook->id, "msg_2");
+    webhook_claim_none(q, 999);
+    ck_assert_str_eq(webhook_claim(q, 1000).webhook->id, "msg_1");
+    ck_assert_str_eq(webhook_claim(q, 1000).webhook->id, "msg_3");
+    webhook_recover(q, "w", 1000);
+    ck_assert_str_eq(webhook_claim(q, 1000).webhook->id, "msg_1");
+    aq_queue_close(q);
+}
+END_TEST
+
 /* What polls, lists, claims and the janitor run, and how they must find their rows. */
 static const struct {
     aq_sql_t sql;
@@ -128,8 +158,9 @@ static const struct {
     {AQ_SQL_TRIMMABLE, "INDEX batches_with_files"},
     {AQ_SQL_USE, "USING PRIMARY KEY (tenant=?)"},
     {AQ_SQL_WEBHOOK_FIND, "INDEX sqlite_autoindex_webhooks_1 (id=?)"},
-    {AQ_SQL_WEBHOOK_IS_DUE, "INDEX webhooks_due (next_attempt_at_ms<?)"},
-    {AQ_SQL_WEBHOOK_NEXT, "INDEX webhooks_due_of (tenant=? AND next_attempt_at_ms<?)"},
+    {AQ_SQL_WEBHOOK_IS_WAKING, "INDEX webhooks_waiting (next_attempt_at_ms<?)"},
+    {AQ_SQL_WEBHOOK_WAKE, "INDEX webhooks_waiting (next_attempt_at_ms<?)"},
+    {AQ_SQL_WEBHOOK_NEXT, "INDEX webhooks_ready (tenant=? AND next_attempt_at_ms<?)"},
     {AQ_SQL_WEBHOOK_NEXT, "INDEX webhooks_leased (tenant=?)"},
     {AQ_SQL_WEBHOOK_NEXT, "INDEX webhook_turns_next"},
     {AQ_SQL_WEBHOOK_LIST, "INDEX webhooks_listed (tenant=?)"},
@@ -162,6 +193,7 @@ static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, a_queue_of_the_first_layout_keeps_its_batches_and_their_turns);
+    tcase_add_test(tests, a_queue_of_the_third_layout_keeps_its_messages_and_their_turns);
     tcase_add_test(tests, a_queue_of_the_second_layout_keeps_its_batches_which_want_no_webhook);
     tcase_add_loop_test(tests, what_is_asked_often_costs_the_same_however_many_batches_are_over, 0,
                         sizeof INDEXED / sizeof INDEXED[0]);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the claim of a message to a webhook costs Redis, which serves nobody else meanwhile: with many tenants whose messages
- * wait for their next attempt what it costs with few.
+ * What the claim of a message to a webhook costs: with many tenants whose messages wait for their next attempt what it costs
+ * with few. Counted, not timed: commands of Redis, which serves nobody else meanwhile; instructions of SQLite's machine.
  */
 #include "contract/webhook_fixture.h"
+#include "store/sqlite_private.h"
+#include "store/sqlite_queue.h"
 #include "unit/redis_queue_fixture.h"
 
 #include <apr_strings.h>
@@ -13,10 +15,17 @@
 static redis_fixture_t server;
 static aq_queue_t *q;
 
-static void setup(void)
+static void redis_setup(void)
 {
     server = redis_fixture_start(NULL);
     q = redis_queue_open(&server, "machine-a", "budget=10s", AQ_REDIS_DURABLE_NONE);
+}
+
+static void sqlite_setup(void)
+{
+    const char *error;
+
+    ck_assert_int_eq(aq_sqlite_queue_open(fixture_pool, fixture_path("queue.db"), 20000, &q, &error), APR_SUCCESS);
 }
 
 static void teardown(void)
@@ -47,7 +56,7 @@ static void wait_with(int tenants)
 }
 
 /* How many commands Redis ran for one claim, those of the script with them. */
-static long claim_cost(int64_t ms)
+static long redis_cost(int64_t ms)
 {
     long calls = 0;
 
@@ -60,22 +69,53 @@ static long claim_cost(int64_t ms)
     return calls;
 }
 
-START_TEST(a_claim_costs_the_same_however_many_tenants_wait)
+static int steps_take(const aq_sqlite_link_t *link)
+{
+    return sqlite3_stmt_status(link->statements[AQ_SQL_WEBHOOK_NEXT], SQLITE_STMTSTATUS_VM_STEP, 1);
+}
+
+/* How many instructions it took both connections to find the next message. */
+static long sqlite_cost(int64_t ms)
+{
+    const aq_sqlite_queue_t *queue = aq_sqlite_queue_of(q);
+
+    (void)steps_take(&queue->reader);
+    (void)steps_take(&queue->writer);
+    (void)webhook_claim(q, ms);
+    return steps_take(&queue->reader) + steps_take(&queue->writer);
+}
+
+static void same_cost(long (*cost)(int64_t ms), int many)
 {
     wait_with(3);
     add("acme");
-    const long few = claim_cost(20);
+    const long few = cost(20);
 
-    wait_with(200);
+    ck_assert_int_gt(few, 0);
+    wait_with(many);
     add("newcomer"); /* whose turn is the last */
-    ck_assert_int_eq(claim_cost(20), few);
+    ck_assert_int_eq(cost(20), few);
+}
+
+START_TEST(a_claim_costs_redis_the_same_however_many_tenants_wait)
+{
+    redis_setup();
+    same_cost(redis_cost, 200);
+}
+END_TEST
+
+START_TEST(a_claim_costs_sqlite_the_same_however_many_tenants_wait)
+{
+    sqlite_setup();
+    same_cost(sqlite_cost, 50);
 }
 END_TEST
 
 START_TEST(many_that_are_due_at_once_are_woken_some_at_a_time)
 {
+    redis_setup();
     wait_with(300);
-    const long first = claim_cost(3600010);
+    const long first = redis_cost(3600010);
 
     for (int i = 1; i < 300; i++) {
         (void)webhook_claim(q, 3600010);
@@ -86,8 +126,9 @@ END_TEST
 
 static void add_tests(TCase *tests)
 {
-    tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_add_test(tests, a_claim_costs_the_same_however_many_tenants_wait);
+    tcase_add_checked_fixture(tests, NULL, teardown);
+    tcase_add_test(tests, a_claim_costs_redis_the_same_however_many_tenants_wait);
+    tcase_add_test(tests, a_claim_costs_sqlite_the_same_however_many_tenants_wait);
     tcase_add_test(tests, many_that_are_due_at_once_are_woken_some_at_a_time);
 }
 
