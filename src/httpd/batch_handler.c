@@ -65,6 +65,9 @@ AQ_APART static int batch_handle(request_rec *r, const aq_location_config_t *loc
     if (!is_status && !aq_batch_is_taken(r, location)) {
         return DECLINED;
     }
+    if (is_status && r->method_number == M_OPTIONS) {
+        return aq_batch_status_options(r, location);
+    }
     principal = aq_request_principal(r);
     if (!principal) {
         return refuse_unknown(r);

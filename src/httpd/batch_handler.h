@@ -27,6 +27,12 @@ int aq_batch_is_taken(request_rec *r, const aq_location_config_t *location);
  */
 int aq_batch_upload(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal);
 
+/*
+ * batch_status.c: answers OPTIONS below the status URL, with what may be asked there, whoever asks: a browser asks before it
+ * sends a key. OK, or the status of a refusal.
+ */
+int aq_batch_status_options(request_rec *r, const aq_location_config_t *location);
+
 /* batch_status.c: answers a request below the status URL. OK, or the status of a refusal. */
 int aq_batch_status(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal);
 

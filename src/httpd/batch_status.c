@@ -18,6 +18,7 @@
 #include <apr_strings.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <mod_core.h>
 #include <string.h>
 
 typedef struct {
@@ -125,6 +126,26 @@ static int list_show(request_rec *r, const aq_principal_t *principal, const char
         return aq_problem_refuse(r, &(aq_problem_t){.status = HTTP_METHOD_NOT_ALLOWED});
     }
     return aq_batch_list(r, principal, base_url);
+}
+
+/* An unknown path is a 404; whether a batch is there is not said, since nobody is known yet. */
+int aq_batch_status_options(request_rec *r, const aq_location_config_t *location)
+{
+    const char *base_url = location->batch.base_url;
+    int status = HTTP_NOT_FOUND;
+
+    if (base_url && is_list(r->uri, base_url)) {
+        ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_OPTIONS, -1);
+        return ap_send_http_options(r);
+    }
+    if (base_url) {
+        (void)operation_find(r, path_split(r->pool, r->uri, base_url).rest, &status);
+    }
+    if (status == HTTP_NOT_FOUND) {
+        return refuse_unknown(r);
+    }
+    ap_allow_standard_methods(r, MERGE_ALLOW, M_OPTIONS, -1);
+    return ap_send_http_options(r);
 }
 
 int aq_batch_status(request_rec *r, const aq_location_config_t *location, const aq_principal_t *principal)

@@ -17,6 +17,7 @@
 #include <http_core.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <mod_core.h>
 #include <string.h>
 
 #define HANDLER "apiquota-usage"
@@ -65,6 +66,10 @@ AQ_APART static int usage_answer(request_rec *r)
     json_t *json;
     int status;
 
+    if (r->method_number == M_OPTIONS) {
+        ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, M_OPTIONS, -1);
+        return ap_send_http_options(r);
+    }
     if (r->method_number != M_GET) {
         ap_allow_standard_methods(r, REPLACE_ALLOW, M_GET, -1);
         return HTTP_METHOD_NOT_ALLOWED;

@@ -42,6 +42,30 @@ def test_preflight_without_authtype_passes_and_costs_nothing(server, keys):
     assert_silent(web.request("OPTIONS", "/v1/item.json", headers=PREFLIGHT))
 
 
+BATCH = "/v1/batches/batch_" + "0" * 26
+
+
+@pytest.mark.parametrize("path, allowed", [
+    ("/v1/batches", {"GET"}), ("/v1/batches/", {"GET"}), (BATCH, {"GET", "DELETE"}), (BATCH + "/result", {"GET"}),
+    (BATCH + "/cancel", {"POST"}), ("/v1/usage", {"GET"})])
+def test_preflight_of_our_own_endpoints_passes_too(server, keys, dead_backend, path, allowed):
+    key = keys.add("acme")
+    web = server(confs.BASIC_PLAN + confs.batch("/v1/imports", dead_backend.url)
+                 + confs.location("/v1/usage", "SetHandler apiquota-usage"), keys=keys)
+    for answer in (web.request("OPTIONS", path, headers=PREFLIGHT), web.request("OPTIONS", path, key=key)):
+        assert answer.status == 200 and answer.body == b"", answer
+        methods = {word.strip() for word in answer.headers["Allow"].split(",")} - {"HEAD", "TRACE", "OPTIONS"}
+        assert methods == allowed
+    assert_silent(web.request("OPTIONS", path, headers=PREFLIGHT))
+    assert web.request("OPTIONS", path).status == 401
+
+
+def test_preflight_of_a_path_that_is_none_is_a_404(server, keys, dead_backend):
+    keys.add("acme")
+    web = server(confs.BASIC_PLAN + confs.batch("/v1/imports", dead_backend.url), keys=keys)
+    checks.assert_problem(web.request("OPTIONS", BATCH + "/other", headers=PREFLIGHT), 404, code="batch-unknown")
+
+
 @pytest.mark.parametrize("method, headers", [
     ("OPTIONS", {}), ("OPTIONS", {"Origin": "https://a.example"}), ("OPTIONS", {"Access-Control-Request-Method": "GET"}),
     ("GET", PREFLIGHT), ("POST", PREFLIGHT), ("HEAD", PREFLIGHT)])

@@ -56,7 +56,7 @@ def endpoints_of(conf):
 def operation_of(endpoints, method, path, fields):
     """(path in the description, method) of a request; None where it is none of ours."""
     path, method = path.partition("?")[0], method.upper()
-    if REFUSED_EARLY.search(path):
+    if REFUSED_EARLY.search(path) or method == "OPTIONS":  # the latter is HTTP's own question, and described nowhere
         return None
     if path in endpoints.usage:
         return USAGE, method
