@@ -16,11 +16,16 @@ local function limits_read(at)
   return limits
 end
 
+-- 1 where nobody may run there now, whoever's turn it is.
+local function is_full(location, limits)
+  local set = limits[location]
+  return set ~= nil and set.per_endpoint and running('l' .. location) >= set.most
+end
+
 local function is_within(tenant, location, tenant_most, limits)
   local set = limits[location]
   if set then
-    local here = set.per_endpoint and running('l' .. location) or running('x' .. join(tenant, location))
-    if here >= set.most then
+    if is_full(location, limits) or not set.per_endpoint and running('x' .. join(tenant, location)) >= set.most then
       return false
     end
     tenant_most = tenant_most > 0 and math.max(tenant_most, set.most) or 0
@@ -43,21 +48,44 @@ local function next_of(home, tenant, tenant_most, limits)
   return oldest, oldest_in
 end
 
-local function next_job(home, tenant_most, limits)
-  local PAGE = 100
-  local from = 0
+-- The tenant at a location that is served next there, if its turn comes before `before`, and its turn. Those passed over
+-- have as many jobs running as they may, so they are few.
+local function next_at(home, location, before, tenant_most, limits)
+  local PAGE, from = 20, 0
   while true do
-    local tenants = call('ZRANGE', K .. 't:' .. home, from, from + PAGE - 1)
-    for _, tenant in ipairs(tenants) do
-      local id, line = next_of(home, tenant, tenant_most, limits)
-      if id then
-        return id, line
+    local found = call('ZRANGE', K .. 'ht:' .. join(home, location), from, from + PAGE - 1, 'WITHSCORES')
+    for i = 1, #found, 2 do
+      local tenant, turn = found[i], num(found[i + 1])
+      if turn >= before then
+        return nil
+      end
+      if call('EXISTS', K .. 'r:' .. join(home, join(tenant, location))) == 0 then
+        turn_drop(home, tenant, location) -- lost with keys that a server threw away
+      elseif is_within(tenant, location, tenant_most, limits) then
+        return tenant, turn
       end
     end
-    if #tenants < PAGE then
+    if #found < 2 * PAGE then
       return nil
     end
     from = from + PAGE
+  end
+end
+
+-- The tenant whose turn comes first of those that may be served, at whichever location: one that is full costs nothing.
+local function next_job(home, tenant_most, limits)
+  local first, first_turn = nil, math.huge
+  turns_adopt(home)
+  for _, location in ipairs(call('SMEMBERS', K .. 'hl:' .. home)) do
+    if not is_full(location, limits) then
+      local tenant, turn = next_at(home, location, first_turn, tenant_most, limits)
+      if tenant then
+        first, first_turn = tenant, turn
+      end
+    end
+  end
+  if first then
+    return next_of(home, first, tenant_most, limits)
   end
 end
 
@@ -99,7 +127,7 @@ function verbs.claim()
   change(row)
   save(id, row, was)
   if call('ZSCORE', K .. 't:' .. home, row.tenant) then
-    call('ZADD', K .. 't:' .. home, next_number('turn'), row.tenant)
+    turn_set(home, row.tenant, next_number('turn'))
   end
   return {DONE, row.token, told(id, COLUMNS)}
 end

@@ -187,23 +187,52 @@ local function run(row, sign)
   end
 end
 
+-- A tenant has one turn, which it also has at each location where it has a line.
+local function turn_set(home, tenant, turn)
+  call('ZADD', K .. 't:' .. home, turn, tenant)
+  for _, location in ipairs(call('SMEMBERS', K .. 'tr:' .. join(home, tenant))) do
+    call('ZADD', K .. 'ht:' .. join(home, location), turn, tenant)
+    call('SADD', K .. 'hl:' .. home, location)
+  end
+end
+
+-- What an earlier version left has turns, and none at locations.
+local function turns_adopt(home)
+  if call('EXISTS', K .. 'hl:' .. home) == 0 then
+    local turns = call('ZRANGE', K .. 't:' .. home, 0, -1, 'WITHSCORES')
+    for i = 1, #turns, 2 do
+      turn_set(home, turns[i], turns[i + 1])
+    end
+  end
+end
+
 -- A tenant with a job ready has a turn; one that comes back stands at the end.
 local function turn_keep(row)
-  local turns, lines = K .. 't:' .. home_of(row), K .. 'tr:' .. join(home_of(row), row.tenant)
-  call('SADD', lines, row.location)
-  if not call('ZSCORE', turns, row.tenant) then
-    call('ZADD', turns, next_number('turn'), row.tenant)
+  local home = home_of(row)
+  local is_new = call('SADD', K .. 'tr:' .. join(home, row.tenant), row.location) == 1
+  local turn = call('ZSCORE', K .. 't:' .. home, row.tenant)
+  turns_adopt(home)
+  if is_new or not turn then
+    turn_set(home, row.tenant, turn or next_number('turn'))
+  end
+end
+
+-- The tenant has no line at that location any more.
+local function turn_drop(home, tenant, location)
+  local lines, here = K .. 'tr:' .. join(home, tenant), K .. 'ht:' .. join(home, location)
+  call('SREM', lines, location)
+  if call('EXISTS', lines) == 0 then
+    call('ZREM', K .. 't:' .. home, tenant)
+  end
+  call('ZREM', here, tenant)
+  if call('EXISTS', here) == 0 then
+    call('SREM', K .. 'hl:' .. home, location)
   end
 end
 
 local function turn_leave(was)
-  local turns, lines = K .. 't:' .. home_of(was), K .. 'tr:' .. join(home_of(was), was.tenant)
-  if call('EXISTS', K .. 'r:' .. line_of(was)) == 1 then
-    return
-  end
-  call('SREM', lines, was.location)
-  if call('EXISTS', lines) == 0 then
-    call('ZREM', turns, was.tenant)
+  if call('EXISTS', K .. 'r:' .. line_of(was)) == 0 then
+    turn_drop(home_of(was), was.tenant, was.location)
   end
 end
 

@@ -12,6 +12,7 @@
  *     n  n:TENANT     hash: how many of each status, and bytes on the spool
  *     r:HOME TENANT LOCATION    the line of jobs that are ready, by seq (the order they came in)
  *     tr:HOME TENANT  the locations where a tenant has a line      t:HOME   tenants that have one, by their turn
+ *     hl:HOME         the locations where anyone has one           ht:HOME LOCATION   the tenants there, by the same turns
  *     d:HOME          jobs that wait, by the time until when       o        queued ones, by the time they may wait until
  *     u               hash: how many run, of a tenant, at a location, of a tenant there
  *     w:WORKER        what a worker has in hand                    ep:WORKER  its epoch (see verbs.settle)
@@ -27,7 +28,8 @@
  *     c               hash: the counters behind seq and turns
  *
  * Nothing but x:, h: and ep: goes by itself: what is not over is never trimmed. What a verb looks at is indexed by state, so
- * that finished batches cost nothing; a claim reads the tenants that have jobs ready, up to the first that may run.
+ * that finished batches cost nothing; a claim reads the locations that have jobs ready, and at each the tenants up to the
+ * first that may run.
  *
  *     KEYS    "aq:{q}:", which never exists: see is_whole in redis_link.h
  *     ARGV    verb, then what is said above each verb

@@ -142,6 +142,32 @@ START_TEST(a_location_runs_no_more_than_it_may_of_each_tenant_or_of_all)
 }
 END_TEST
 
+START_TEST(a_full_location_holds_up_no_other_and_takes_no_turn)
+{
+    aq_concurrency_t one = {.most = 1, .per_endpoint = 1};
+    aq_queue_limits_t limits = {.tenant_most = 9, .locations = apr_hash_make(fixture_pool)};
+    aq_queue_now_t now = queue_at(100);
+    aq_job_t job;
+
+    apr_hash_set(limits.locations, "/full", APR_HASH_KEY_STRING, &one);
+    (void)submit_at("z", "/full", 0);
+    ck_assert_int_eq(aq_queue_claim(q, fixture_pool, "w", &now, LEASE_MS, &limits, &job), APR_SUCCESS);
+    (void)submit_at("a", "/full", 1);
+    (void)submit_at("a", "/x", 2);
+    (void)submit_at("b", "/full", 3);
+    (void)submit_at("c", "/x", 4);
+    (void)submit_at("a", "/x", 5);
+    ck_assert_str_eq(next_within(&limits), "a /x");
+    ck_assert_str_eq(next_within(&limits), "c /x");
+    ck_assert_str_eq(next_within(&limits), "a /x");
+    ck_assert_str_eq(next_within(&limits), "none");
+    ck_assert_int_eq(aq_queue_finish(q, job.batch->id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
+    ck_assert_str_eq(next_within(&limits), "b /full"); /* who has waited since before a was served */
+    ck_assert_str_eq(next_within(&limits), "none");
+    ck_assert_str_eq(next_within(NULL), "a /full");
+}
+END_TEST
+
 /* Woken jobs that may not run must neither be lost nor be woken again and again. */
 START_TEST(a_job_that_is_due_again_but_held_up_runs_when_it_may)
 {
@@ -167,6 +193,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_repeated_request_is_told_of_its_batch_also_where_there_is_no_room);
     tcase_add_test(tests, a_tenant_runs_no_more_than_it_may_and_delays_no_other);
     tcase_add_test(tests, a_location_runs_no_more_than_it_may_of_each_tenant_or_of_all);
+    tcase_add_test(tests, a_full_location_holds_up_no_other_and_takes_no_turn);
     tcase_add_test(tests, a_job_that_is_due_again_but_held_up_runs_when_it_may);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the claim of a message to a webhook costs: with many tenants whose messages wait for their next attempt what it costs
- * with few. Counted, not timed: commands of Redis, which serves nobody else meanwhile; instructions of SQLite's machine.
+ * What claims cost where many tenants have something that cannot be claimed now: what they cost where few have. Counted, not
+ * timed: commands of Redis, which serves nobody else meanwhile; instructions of SQLite's machine.
  */
 #include "contract/webhook_fixture.h"
 #include "store/sqlite_private.h"
@@ -55,18 +55,23 @@ static void wait_with(int tenants)
     }
 }
 
-/* How many commands Redis ran for one claim, those of the script with them. */
-static long redis_cost(int64_t ms)
+/* How many commands Redis has run since it was told to count anew, those of scripts with them. */
+static long redis_calls(void)
 {
     long calls = 0;
 
-    (void)redis_fixture_say(&server, "CONFIG RESETSTAT");
-    (void)webhook_claim(q, ms);
     for (const char *at = redis_fixture_say(&server, "INFO commandstats"); (at = strstr(at, "calls=")) != NULL; at++) {
         calls += strtol(at + strlen("calls="), NULL, 10);
     }
     ck_assert_int_gt(calls, 0);
     return calls;
+}
+
+static long redis_cost(int64_t ms)
+{
+    (void)redis_fixture_say(&server, "CONFIG RESETSTAT");
+    (void)webhook_claim(q, ms);
+    return redis_calls();
 }
 
 static int steps_take(const aq_sqlite_link_t *link)
@@ -124,15 +129,82 @@ START_TEST(many_that_are_due_at_once_are_woken_some_at_a_time)
 }
 END_TEST
 
+/* A job at "/full" where one may run. */
+static void job_add(int n)
+{
+    aq_batch_t batch = queue_batch(apr_psprintf(fixture_pool, "tenant-%d", n), n);
+
+    batch.location = "/full";
+    ck_assert_int_eq(aq_queue_submit(q, &batch, NULL, fixture_pool), APR_SUCCESS);
+}
+
+static apr_status_t job_claim(aq_job_t *job)
+{
+    aq_concurrency_t one = {.most = 1, .per_endpoint = 1};
+    aq_queue_limits_t limits = {.tenant_most = 3, .locations = apr_hash_make(fixture_pool)};
+    aq_queue_now_t now = queue_at(1000);
+
+    apr_hash_set(limits.locations, "/full", APR_HASH_KEY_STRING, &one);
+    return aq_queue_claim(q, fixture_pool, "w", &now, LEASE_MS, &limits, job);
+}
+
+START_TEST(a_full_location_costs_redis_the_same_however_many_tenants_wait_for_it)
+{
+    long cost[2];
+    aq_job_t running, job;
+    int n = 0;
+
+    redis_setup();
+    job_add(n++);
+    ck_assert_int_eq(job_claim(&running), APR_SUCCESS);
+    for (int i = 0; i < 2; i++) {
+        while (n < 3 + 200 * i) {
+            job_add(n++);
+        }
+        (void)redis_fixture_say(&server, "CONFIG RESETSTAT");
+        ck_assert_int_eq(job_claim(&job), APR_NOTFOUND);
+        cost[i] = redis_calls();
+    }
+    ck_assert_int_eq(cost[1], cost[0]);
+    aq_queue_now_t now = queue_at(1000);
+    ck_assert_int_eq(aq_queue_finish(q, running.batch->id, running.token, &now, &QUEUE_DONE), APR_SUCCESS);
+    ck_assert_int_eq(job_claim(&job), APR_SUCCESS);
+    ck_assert_str_eq(job.batch->tenant, "tenant-1");
+}
+END_TEST
+
+/* It had turns of tenants alone. */
+START_TEST(jobs_that_an_earlier_version_queued_in_redis_are_claimed_in_turn)
+{
+    aq_job_t job;
+
+    redis_setup();
+    for (int n = 0; n < 3; n++) {
+        job_add(n);
+    }
+    ck_assert_str_eq(redis_fixture_say(&server, "DEL aq:{q}:hl:machine-a aq:{q}:ht:9:machine-a/full"), "2");
+    job_add(3);
+    for (int n = 0; n < 4; n++) {
+        aq_queue_now_t now = queue_at(1000);
+        ck_assert_int_eq(job_claim(&job), APR_SUCCESS);
+        ck_assert_str_eq(job.batch->tenant, apr_psprintf(fixture_pool, "tenant-%d", n));
+        ck_assert_int_eq(aq_queue_finish(q, job.batch->id, job.token, &now, &QUEUE_DONE), APR_SUCCESS);
+    }
+    ck_assert_int_eq(job_claim(&job), APR_NOTFOUND);
+}
+END_TEST
+
 static void add_tests(TCase *tests)
 {
     tcase_add_checked_fixture(tests, NULL, teardown);
     tcase_add_test(tests, a_claim_costs_redis_the_same_however_many_tenants_wait);
     tcase_add_test(tests, a_claim_costs_sqlite_the_same_however_many_tenants_wait);
+    tcase_add_test(tests, a_full_location_costs_redis_the_same_however_many_tenants_wait_for_it);
+    tcase_add_test(tests, jobs_that_an_earlier_version_queued_in_redis_are_claimed_in_turn);
     tcase_add_test(tests, many_that_are_due_at_once_are_woken_some_at_a_time);
 }
 
 int main(void)
 {
-    return fixture_run("webhook turns", add_tests);
+    return fixture_run("cost of claims", add_tests);
 }
