@@ -176,7 +176,7 @@ def _factory(request, mpm, made):
 
 def _close(request, made):
     problems = []
-    for httpd in made:
+    for httpd in reversed(made):  # a later one may use an earlier one's folder
         shown = "".join(f"\n--- {title}\n{text}" for title, text in sections_of(httpd))
         found = httpd.close()
         request.config.stash[LIVE_SERVERS].remove(httpd)
