@@ -60,11 +60,32 @@ static apr_status_t system_error(apr_pool_t *p, const char *path, apr_status_t r
     return rv;
 }
 
+/* What there is to read, if it is less than `room`: the last byte of that tells that there is more. */
+static apr_status_t load_text(apr_pool_t *p, const char *path, int fd, size_t room, json_t **json, const char **error)
+{
+    char *buffer = malloc(room);
+    size_t size = 0;
+
+    if (!buffer) {
+        return system_error(p, path, APR_ENOMEM, error);
+    }
+    apr_status_t rv = read_all(fd, buffer, room, &size);
+    if (rv != APR_SUCCESS) {
+        (void)system_error(p, path, rv, error);
+    } else if (size == room) {
+        *error = apr_psprintf(p, "%s: has more than the %" APR_SIZE_T_FMT " bytes allowed", path, room - 1);
+        rv = APR_EGENERAL;
+    } else {
+        rv = parse(p, path, buffer, size, json, error);
+    }
+    free(buffer);
+    return rv;
+}
+
 static apr_status_t load_fd(apr_pool_t *p, const char *path, int fd, size_t max_bytes, json_t **json,
                             const char **error)
 {
     struct stat info;
-    size_t size = 0;
 
     if (fstat(fd, &info) != 0) {
         return system_error(p, path, errno, error);
@@ -78,16 +99,16 @@ static apr_status_t load_fd(apr_pool_t *p, const char *path, int fd, size_t max_
                               info.st_size, max_bytes);
         return APR_EGENERAL;
     }
-    /* The size of now, and one to see the end: a file that grows meanwhile is cut, and fails to parse. */
-    size_t room = (size_t)info.st_size + 1;
-    char *buffer = malloc(room);
-    if (!buffer) {
-        return system_error(p, path, APR_ENOMEM, error);
-    }
-    apr_status_t rv = read_all(fd, buffer, room, &size);
-    rv = rv == APR_SUCCESS ? parse(p, path, buffer, size, json, error) : system_error(p, path, rv, error);
-    free(buffer);
-    return rv;
+    /* The size of now, and one to see the end: a file that grows meanwhile is refused. */
+    return load_text(p, path, fd, (size_t)info.st_size + 1, json, error);
+}
+
+apr_status_t aq_json_input_load(apr_pool_t *p, const char *name, int fd, size_t max_bytes, json_t **json,
+                                const char **error)
+{
+    *json = NULL;
+    *error = NULL;
+    return load_text(p, name, fd, max_bytes + 1, json, error);
 }
 
 apr_status_t aq_json_file_load(apr_pool_t *p, const char *path, size_t max_bytes, json_t **json, const char **error)

@@ -19,6 +19,10 @@
  */
 apr_status_t aq_json_file_load(apr_pool_t *p, const char *path, size_t max_bytes, json_t **json, const char **error);
 
+/* The same from whatever can be read, a pipe for instance, up to its end; `name` is what errors call it. */
+apr_status_t aq_json_input_load(apr_pool_t *p, const char *name, int fd, size_t max_bytes, json_t **json,
+                                const char **error);
+
 /* Serialises compactly into `p`; NULL when memory ran out. Key order is kept. */
 const char *aq_json_text(apr_pool_t *p, const json_t *json);
 

@@ -7,6 +7,8 @@
 #include "identity/keyedit.h"
 
 #include <apr_strings.h>
+#include <string.h>
+#include <unistd.h>
 
 /* What the server would refuse is not taken over: nothing is then, so that nobody goes on with a half. */
 static aq_ctl_exit_t document_check(aq_ctl_t *ctl, const char *path, json_t *document)
@@ -28,16 +30,20 @@ static aq_ctl_exit_t document_check(aq_ctl_t *ctl, const char *path, json_t *doc
 
 aq_ctl_exit_t aq_ctl_key_import(aq_ctl_t *ctl)
 {
+    const int is_input = strcmp(ctl->argument, "-") == 0;
+    const char *name = is_input ? "standard input" : ctl->argument, *error;
     unsigned tenants, keys;
-    const char *error;
     json_t *document;
 
-    if (aq_json_file_load(ctl->p, ctl->argument, AQ_JSON_FILE_MAX_BYTES, &document, &error) != APR_SUCCESS) {
+    const apr_status_t rv =
+        is_input ? aq_json_input_load(ctl->p, name, STDIN_FILENO, AQ_JSON_FILE_MAX_BYTES, &document, &error)
+                 : aq_json_file_load(ctl->p, name, AQ_JSON_FILE_MAX_BYTES, &document, &error);
+    if (rv != APR_SUCCESS) {
         return aq_ctl_fail(AQ_CTL_REFUSED, "%s", error);
     }
     aq_ctl_exit_t code = aq_ctl_keys_find(ctl);
     if (code == AQ_CTL_DONE) {
-        code = document_check(ctl, ctl->argument, document);
+        code = document_check(ctl, name, document);
     }
     if (code == AQ_CTL_DONE &&
         aq_keyedit_import(ctl->p, ctl->keys_place, document, &tenants, &keys, &error) != APR_SUCCESS) {

@@ -74,8 +74,9 @@ static const command_t commands[] = {
      .most_arguments = 1},
     {.noun = "key",
      .verb = "import",
-     .usage = "FILE",
-     .help = "take over tenants and keys of a keys file; what is there already is replaced, the others stay",
+     .usage = "FILE|-",
+     .help = "take over tenants and keys of a keys file, or of standard input; what is there already is replaced, the "
+             "others stay",
      .run = aq_ctl_key_import,
      .least_arguments = 1,
      .most_arguments = 1},

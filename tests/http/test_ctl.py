@@ -155,6 +155,19 @@ def test_standard_output_that_is_full_is_a_failure(web):
         assert (done.returncode, done.stderr) == (1, "apiquotactl: standard output: No space left on device\n"), words
 
 
+def test_export_of_one_place_is_imported_into_another_through_a_pipe(web, tmp_path):
+    other = tmp_path / "other.json"
+    command = [str(paths.CTL), "--state-dir", str(web.root.state), "--key-file", str(other), "key", "import", "-"]
+    done = subprocess.run(command, input=ctl(web, "key", "export"), capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "Imported 1 tenants and 1 keys.\n"), done.stderr
+    assert json.loads(other.read_text())["keys"] == json.loads(ctl(web, "key", "export"))["keys"]
+    before = other.read_bytes()
+    for text, said in (("", "line 1, column 0"), ("[]", "a keys file is an object"), ('{"keys": [5]}', "keys[0]: a key needs")):
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1 and done.stderr.startswith(f"apiquotactl: standard input: {said}"), done.stderr
+        assert other.read_bytes() == before
+
+
 # ---- tenants and usage ---------------------------------------------------------------------------
 
 def test_tenant_that_was_set_is_what_the_server_charges_by(web):
