@@ -408,12 +408,10 @@ static const char *const texts[AQ_SQL_COUNT] = {
     [AQ_SQL_REMOVE] = "DELETE FROM batches WHERE id = ?1 AND status IN ('succeeded', 'failed', 'canceled')",
     [AQ_SQL_IS_WAKING] = "SELECT 1 FROM batches WHERE status = 'queued' AND next_attempt_at_ms > 0"
                          " AND next_attempt_at_ms <= ?1 LIMIT 1",
-    [AQ_SQL_LINES] = "SELECT tenant, location, coalesce((SELECT jobs FROM running WHERE tenant = turns.tenant"
-                     " AND location = turns.location), 0), coalesce((SELECT sum(jobs) FROM running"
-                     " WHERE location = turns.location), 0), coalesce((SELECT sum(jobs) FROM running"
-                     " WHERE tenant = turns.tenant), 0) FROM turns ORDER BY turn, (SELECT seq FROM batches"
-                     " WHERE tenant = turns.tenant AND location = turns.location AND status = 'queued'"
-                     " AND next_attempt_at_ms = 0 ORDER BY seq LIMIT 1)",
+    [AQ_SQL_RUNNING] = "SELECT tenant, location, jobs FROM running",
+    [AQ_SQL_LINES] = "SELECT tenant, location, turn FROM turns ORDER BY turn",
+    [AQ_SQL_LINE_FIRST] = "SELECT seq FROM batches WHERE tenant = ?1 AND location = ?2 AND status = 'queued'"
+                          " AND next_attempt_at_ms = 0 ORDER BY seq LIMIT 1",
     [AQ_SQL_WAKE] = "UPDATE batches SET next_attempt_at_ms = 0, version = version + 1 WHERE seq IN"
                     " (SELECT seq FROM batches WHERE status = 'queued' AND next_attempt_at_ms > 0"
                     " AND next_attempt_at_ms <= ?1 ORDER BY next_attempt_at_ms LIMIT 100)",

@@ -173,6 +173,30 @@ START_TEST(a_full_location_costs_redis_the_same_however_many_tenants_wait_for_it
 }
 END_TEST
 
+/* SQLite reads the lines, an instruction or few for each. */
+START_TEST(a_full_location_costs_sqlite_little_for_each_tenant_that_waits_for_it)
+{
+    long cost[2];
+    aq_job_t running, job;
+    int n = 0;
+
+    sqlite_setup();
+    job_add(n++);
+    ck_assert_int_eq(job_claim(&running), APR_SUCCESS);
+    for (int i = 0; i < 2; i++) {
+        while (n < 3 + 50 * i) {
+            job_add(n++);
+        }
+        sqlite3_stmt *lines = aq_sqlite_queue_of(q)->reader.statements[AQ_SQL_LINES];
+        (void)sqlite3_stmt_status(lines, SQLITE_STMTSTATUS_VM_STEP, 1);
+        ck_assert_int_eq(job_claim(&job), APR_NOTFOUND);
+        cost[i] = sqlite3_stmt_status(lines, SQLITE_STMTSTATUS_VM_STEP, 1);
+    }
+    ck_assert_int_gt(cost[0], 0);
+    ck_assert_int_le(cost[1] - cost[0], 50 * 10);
+}
+END_TEST
+
 /* It had turns of tenants alone. */
 START_TEST(jobs_that_an_earlier_version_queued_in_redis_are_claimed_in_turn)
 {
@@ -200,6 +224,7 @@ static void add_tests(TCase *tests)
     tcase_add_test(tests, a_claim_costs_redis_the_same_however_many_tenants_wait);
     tcase_add_test(tests, a_claim_costs_sqlite_the_same_however_many_tenants_wait);
     tcase_add_test(tests, a_full_location_costs_redis_the_same_however_many_tenants_wait_for_it);
+    tcase_add_test(tests, a_full_location_costs_sqlite_little_for_each_tenant_that_waits_for_it);
     tcase_add_test(tests, jobs_that_an_earlier_version_queued_in_redis_are_claimed_in_turn);
     tcase_add_test(tests, many_that_are_due_at_once_are_woken_some_at_a_time);
 }

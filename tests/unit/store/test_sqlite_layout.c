@@ -144,6 +144,8 @@ static const struct {
     {AQ_SQL_LIST, "INDEX batches_listed (tenant=? AND id<?)"},
     {AQ_SQL_LIST_STATUS, "INDEX batches_listed_by_status (tenant=? AND status=? AND id<?)"},
     {AQ_SQL_LIST_ALL, "INDEX sqlite_autoindex_batches_1 (id<?)"},
+    {AQ_SQL_LINES, "COVERING INDEX turns_next"},
+    {AQ_SQL_LINE_FIRST, "INDEX batches_ready (tenant=? AND location=?)"},
     {AQ_SQL_CLAIM, "INDEX batches_ready (tenant=? AND location=?)"},
     {AQ_SQL_IS_WAKING, "INDEX batches_waiting (next_attempt_at_ms>? AND next_attempt_at_ms<?)"},
     {AQ_SQL_WAKE, "INDEX batches_waiting (next_attempt_at_ms>? AND next_attempt_at_ms<?)"},
