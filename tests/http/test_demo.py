@@ -13,6 +13,7 @@ import pytest
 from harness import paths, processes, profiles
 from harness.client import Client
 from harness.ports import PortLease, port_is_free
+from harness.waiting import eventually
 
 DEMO = paths.REPOSITORY / "conf" / "demo" / "demo.sh"
 TIMEOUT_S = 180
@@ -114,7 +115,11 @@ def test_stop_without_a_demo_says_so(demo):
 def test_stop_ends_a_demo_whose_folder_was_removed(demo):
     assert demo.run("start", TOUR="off")[0] == 0
     running = demo.processes()
-    shutil.rmtree(demo.folder)
+
+    def is_removed():
+        shutil.rmtree(demo.folder, ignore_errors=True)  # what runs may still write there
+        return not demo.folder.exists()
+    eventually(is_removed, what="the folder's end")
     code, said = demo.run("stop")
     assert code == 0, said
     assert [pid for pid in running if read_arguments(pid)] == []
