@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every statement of the SQLite queue, and its layout on disk. sqlite_sql.c is the place to read how it works.
+ * Every statement of the SQLite queue (sqlite_sql.c), and its layout on disk: sqlite_layout.c is the place to read how it
+ * works.
  */
 #ifndef AQ_SQLITE_SQL_H
 #define AQ_SQLITE_SQL_H
@@ -74,6 +75,14 @@ const char *aq_sql_text(aq_sql_t sql);
 
 /* "AQqu": marks a database as a queue of ours (PRAGMA application_id). */
 #define AQ_SQL_APPLICATION_ID 0x41517175
+
+/* Batches that have files: the condition of an index, which must be repeated to the letter by what is to use it. */
+#define AQ_SQL_HAS_FILES "finished_at_ms > 0 AND (body_gone = 0 OR result_token > 0)"
+
+/* What a batch takes on the spool: from layout 3 on it may outlive its body. */
+#define AQ_SQL_KEPT_BYTES_OF(row)                                                                                      \
+    "iif(" row ".body_gone, 0, " row ".request_bytes) + iif(" row ".result_token > 0, max(" row                        \
+    ".response_bytes, 0), 0)"
 
 /* The layout this program knows, and the texts, ended by NULL, that lead from layout `from` to the next one. */
 #define AQ_SQL_LAYOUT 4

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SQLite queue: the messages to webhooks. A trigger makes them when a batch is over (sqlite_sql.c); here they are claimed
+ * SQLite queue: the messages to webhooks. A trigger makes them when a batch is over (sqlite_layout.c); here they are claimed
  * and ended, like jobs: what comes after the claim is guarded by its token.
  */
 #include "store/sqlite_private.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* When a failure that goes on is told again. See trouble.h. */
 #include "worker/trouble.h"
 
 #include <apr_strings.h>
