@@ -4,12 +4,12 @@
  */
 #include "batch/batch_config.h"
 
+#include "base/aq_names.h"
 #include "batch/webhook_address.h"
 
 #include <apr_strings.h>
 #include <limits.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef enum { TEXT, INT, INT64, BOOL } member_type_t;
@@ -96,26 +96,17 @@ static json_t *members_json(const member_t *members, size_t count, const void *o
     return json;
 }
 
-static int name_compare(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Sorted by name, so that the same configuration writes the same file. */
 static json_t *locations_json(apr_hash_t *locations, apr_pool_t *ptemp)
 {
     json_t *json = json_object();
-    const char **names = apr_palloc(ptemp, (apr_hash_count(locations) + 1) * sizeof(*names));
-    size_t count = 0;
+    const apr_array_header_t *names = aq_names_sorted(ptemp, locations);
 
-    for (apr_hash_index_t *i = apr_hash_first(ptemp, locations); i != NULL; i = apr_hash_next(i)) {
-        names[count++] = apr_hash_this_key(i);
-    }
-    qsort(names, count, sizeof(*names), name_compare);
-    for (size_t i = 0; i < count; i++) {
-        const aq_batch_location_t *location = apr_hash_get(locations, names[i], APR_HASH_KEY_STRING);
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        const aq_batch_location_t *location = apr_hash_get(locations, name, APR_HASH_KEY_STRING);
         json_t *members = members_json(location_members, COUNT(location_members), location);
-        if (json_object_set_new(json, names[i], members) != 0) {
+        if (json_object_set_new(json, name, members) != 0) {
             json_decref(json);
             return NULL;
         }

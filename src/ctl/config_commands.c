@@ -5,6 +5,7 @@
  *
  * What holds at locations is looked at in config_sections.c.
  */
+#include "base/aq_names.h"
 #include "ctl/access.h"
 #include "ctl/config_check.h"
 #include "ctl/reach.h"
@@ -173,8 +174,10 @@ static void limits_check(aq_check_t *check, const char *place, const apr_array_h
 
 static void plans_check(aq_check_t *check, apr_hash_t *plans)
 {
-    for (apr_hash_index_t *i = apr_hash_first(check->ctl->p, plans); i; i = apr_hash_next(i)) {
-        const aq_plan_t *plan = apr_hash_this_val(i);
+    const apr_array_header_t *names = aq_names_sorted(check->ctl->p, plans);
+
+    for (int i = 0; i < names->nelts; i++) {
+        const aq_plan_t *plan = apr_hash_get(plans, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);
         const char *place = apr_pstrcat(check->ctl->p, "plan ", plan->name, NULL);
         if (plan->limits->nelts == 0) {
             aq_check_found(check, place, "has no limits: its keys may do as much as they like");

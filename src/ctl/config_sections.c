@@ -4,6 +4,7 @@
  * it. Sections that may hold anywhere (patterns, <Directory>, <If>) could mend what is found here: where there are such,
  * what they could mend is not said.
  */
+#include "base/aq_names.h"
 #include "ctl/config_check.h"
 #include "ctl/reach.h"
 
@@ -182,8 +183,10 @@ static void location_limit_check(const sections_t *sections, const aq_runtime_se
         return;
     }
     other = NULL;
-    for (apr_hash_index_t *i = apr_hash_first(sections->check->ctl->p, sections->plans); i; i = apr_hash_next(i)) {
-        const aq_plan_t *plan = apr_hash_this_val(i);
+    const apr_array_header_t *names = aq_names_sorted(sections->check->ctl->p, sections->plans);
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+        const aq_plan_t *plan = apr_hash_get(sections->plans, name, APR_HASH_KEY_STRING);
 
         other = hidden_by(limit, plan->limits, section->limits);
         if (!other) {
@@ -272,6 +275,7 @@ aq_ctl_exit_t aq_check_sections(aq_check_t *check, apr_hash_t *plans, unsigned k
                            .key_count = key_count,
                            .has_others = json_is_true(json_object_get(told, "has_others")),
                            .knows_users = json_is_true(json_object_get(told, "knows_users"))};
+    const apr_array_header_t *names;
     const char *error;
 
     if (aq_runtime_sections_read(check->ctl->p, json_object_get(told, "list"), &sections.list, &error) != APR_SUCCESS) {
@@ -280,8 +284,9 @@ aq_ctl_exit_t aq_check_sections(aq_check_t *check, apr_hash_t *plans, unsigned k
     for (int i = 0; i < sections.list->nelts; i++) {
         section_check(&sections, section_at(&sections, i));
     }
-    for (apr_hash_index_t *i = apr_hash_first(check->ctl->p, plans); i; i = apr_hash_next(i)) {
-        plan_limits_check(&sections, apr_hash_this_val(i));
+    names = aq_names_sorted(check->ctl->p, plans);
+    for (int i = 0; i < names->nelts; i++) {
+        plan_limits_check(&sections, apr_hash_get(plans, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING));
     }
     return AQ_CTL_DONE;
 }

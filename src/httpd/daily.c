@@ -3,6 +3,7 @@
 #include "httpd/daily.h"
 
 #include "base/aq_log.h"
+#include "base/aq_names.h"
 #include "httpd/key_store.h"
 #include "identity/daily_use.h"
 
@@ -15,13 +16,15 @@ static int is_on(const aq_server_config_t *server)
 
 int aq_daily_plans_extend(const aq_server_config_t *server, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
+    const apr_array_header_t *names;
     const char *error;
 
     if (!is_on(server)) {
         return 1;
     }
-    for (apr_hash_index_t *i = apr_hash_first(ptemp, server->plans); i; i = apr_hash_next(i)) {
-        aq_plan_t *plan = apr_hash_this_val(i);
+    names = aq_names_sorted(ptemp, server->plans);
+    for (int i = 0; i < names->nelts; i++) {
+        aq_plan_t *plan = apr_hash_get(server->plans, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);
 
         if (!aq_daily_of(plan) && aq_daily_add(pconf, plan, &error) != APR_SUCCESS) {
             AQ_LOG(AQ_LOG_CRIT, 1680, 0, "APIQuotaDailyUse adds a limit to each plan, and to \"%s\" it cannot: %s",

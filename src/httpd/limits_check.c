@@ -3,6 +3,7 @@
 #include "httpd/limits_check.h"
 
 #include "base/aq_log.h"
+#include "base/aq_names.h"
 
 #include <string.h>
 #include <strings.h>
@@ -23,12 +24,14 @@ void aq_limits_identify(const aq_server_config_t *server, const aq_hash_secret_t
 /* 0 where a section's limits and a plan's are more than a request can be charged for. */
 static int count_check(const aq_server_config_t *server, const aq_location_config_t *location, apr_pool_t *ptemp)
 {
-    for (apr_hash_index_t *hi = apr_hash_first(ptemp, server->plans); hi; hi = apr_hash_next(hi)) {
-        const aq_plan_t *plan = apr_hash_this_val(hi);
+    const apr_array_header_t *names = aq_names_sorted(ptemp, server->plans);
+
+    for (int i = 0; i < names->nelts; i++) {
+        const aq_plan_t *plan = apr_hash_get(server->plans, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);
         int count = plan->limits->nelts;
 
-        for (int i = 0; i < location->limits->nelts; i++) {
-            count += !aq_plan_limit_find(plan, APR_ARRAY_IDX(location->limits, i, aq_limit_t *)->name);
+        for (int j = 0; j < location->limits->nelts; j++) {
+            count += !aq_plan_limit_find(plan, APR_ARRAY_IDX(location->limits, j, aq_limit_t *)->name);
         }
         if (count > AQ_LIMITS_MAX) {
             AQ_LOG(AQ_LOG_CRIT, 1021, 0, "APIQuotaLimit: %d limits apply to plan \"%s\" in %s; allowed: %d", count,

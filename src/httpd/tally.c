@@ -3,6 +3,7 @@
 #include "httpd/tally.h"
 
 #include "base/aq_log.h"
+#include "base/aq_names.h"
 
 #include <apr_strings.h>
 #include <stdio.h>
@@ -27,10 +28,11 @@ static void limit_rows(aq_metrics_t *metrics, const char *plan, const apr_array_
 /* 0 where not all plans found room. */
 static int plan_rows(aq_metrics_t *metrics, const aq_server_config_t *server, apr_pool_t *ptemp)
 {
+    const apr_array_header_t *names = aq_names_sorted(ptemp, server->plans);
     unsigned last = 1;
 
-    for (apr_hash_index_t *hi = apr_hash_first(ptemp, server->plans); hi; hi = apr_hash_next(hi)) {
-        aq_plan_t *plan = apr_hash_this_val(hi);
+    for (int i = 0; i < names->nelts; i++) {
+        aq_plan_t *plan = apr_hash_get(server->plans, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);
 
         plan->tally = aq_metrics_row(metrics, AQ_METRIC_REQUESTS, plan->name, "");
         limit_rows(metrics, plan->name, plan->limits, 1);

@@ -4,6 +4,7 @@
  */
 #include "identity/keyedit.h"
 
+#include "base/aq_names.h"
 #include "identity/keyedit_private.h"
 
 #include <apr_encode.h>
@@ -279,8 +280,11 @@ static apr_status_t limits_set(aq_keyedit_t *edit, json_t *tenant, apr_hash_t *l
     if (!object) {
         return aq_keyedit_fail(edit, APR_EGENERAL, "the tenant's \"limits\" is no object");
     }
-    for (apr_hash_index_t *i = apr_hash_first(edit->p, limits); i; i = apr_hash_next(i)) {
-        const char *name = apr_hash_this_key(i), *rate_text = apr_hash_this_val(i), *reason;
+    const apr_array_header_t *names = aq_names_sorted(edit->p, limits);
+
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *), *reason;
+        const char *rate_text = apr_hash_get(limits, name, APR_HASH_KEY_STRING);
         aq_limit_t *limit;
 
         if (rate_text[0] == '\0') {

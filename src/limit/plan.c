@@ -5,10 +5,10 @@
  * The identity of a limit is hashed from text, never from the bytes of a struct, since counters outlive the build that
  * made them. Names may hold no ":", so that no two texts can mean the same.
  */
+#include "base/aq_names.h"
 #include "limit/plan_parts.h"
 
 #include <apr_strings.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -247,25 +247,21 @@ static const char *limit_added(apr_pool_t *p, const char *name, const char *text
     return error;
 }
 
-static int name_compare(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* The names in `overrides` that `limits` lacks, sorted, so that each load gives the same order. */
 static apr_array_header_t *names_added(apr_pool_t *p, const apr_array_header_t *limits, apr_hash_t *overrides)
 {
     apr_array_header_t *names = apr_array_make(p, 4, sizeof(const char *));
     const aq_plan_t plan = {.limits = apr_array_copy(p, limits)};
 
-    for (apr_hash_index_t *i = apr_hash_first(p, overrides); i != NULL; i = apr_hash_next(i)) {
-        const char *name = apr_hash_this_key(i);
+    const apr_array_header_t *all = aq_names_sorted(p, overrides);
+
+    for (int i = 0; i < all->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(all, i, const char *);
 
         if (aq_plan_limit_find(&plan, name) == NULL) {
             APR_ARRAY_PUSH(names, const char *) = name;
         }
     }
-    qsort(names->elts, (size_t)names->nelts, sizeof(const char *), name_compare);
     return names;
 }
 

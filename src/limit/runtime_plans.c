@@ -4,6 +4,8 @@
  */
 #include "limit/runtime_plans.h"
 
+#include "base/aq_names.h"
+
 #include <apr_strings.h>
 #include <inttypes.h>
 
@@ -118,6 +120,7 @@ static json_t *plan_write(apr_pool_t *ptemp, const aq_plan_t *plan)
 
 json_t *aq_runtime_plans_write(apr_hash_t *plans)
 {
+    const apr_array_header_t *names;
     json_t *json = json_object();
     apr_pool_t *ptemp;
 
@@ -125,8 +128,11 @@ json_t *aq_runtime_plans_write(apr_hash_t *plans)
         json_decref(json);
         return NULL;
     }
-    for (apr_hash_index_t *i = apr_hash_first(ptemp, plans); i; i = apr_hash_next(i)) {
-        if (json_object_set_new(json, apr_hash_this_key(i), plan_write(ptemp, apr_hash_this_val(i)))) {
+    names = aq_names_sorted(ptemp, plans);
+    for (int i = 0; i < names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(names, i, const char *);
+
+        if (json_object_set_new(json, name, plan_write(ptemp, apr_hash_get(plans, name, APR_HASH_KEY_STRING)))) {
             json_decref(json);
             json = NULL;
             break;

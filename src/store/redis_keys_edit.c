@@ -2,6 +2,7 @@
 /* Reading all keys of a Redis, and editing them. See redis_keys_edit.h. */
 #include "store/redis_keys_edit.h"
 
+#include "base/aq_names.h"
 #include "store/redis_key_call.h"
 #include "store/redis_key_records.h"
 
@@ -78,23 +79,6 @@ static aq_redis_failure_t walk_read(void *data, const redisReply *reply)
         }
     }
     return AQ_REDIS_DONE;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* All names of a hash, in order. */
-static apr_array_header_t *names_of(apr_pool_t *p, apr_hash_t *hash)
-{
-    apr_array_header_t *names = apr_array_make(p, (int)apr_hash_count(hash) + 1, sizeof(const char *));
-
-    for (apr_hash_index_t *i = apr_hash_first(p, hash); i; i = apr_hash_next(i)) {
-        APR_ARRAY_PUSH(names, const char *) = apr_hash_this_key(i);
-    }
-    qsort(names->elts, (size_t)names->nelts, sizeof(const char *), by_text);
-    return names;
 }
 
 /* A part of `names`, at most a page from `first` on. */
@@ -189,7 +173,7 @@ apr_status_t aq_redis_keys_read_all(apr_pool_t *p, aq_redis_link_t *link, json_t
         rv = call(p, link, aq_redis_key_script_walk(), apr_array_make(p, 0, sizeof(const char *)),
                   texts(p, walk.cursor), walk_read, &walk, error);
     } while (rv == APR_SUCCESS && strcmp(walk.cursor, "0") != 0);
-    names = names_of(p, walk.names);
+    names = aq_names_sorted(p, walk.names);
     for (int first = 0; rv == APR_SUCCESS && first < names->nelts; first += AQ_REDIS_KEYS_PAGE) {
         records.names = page_of(p, names, first);
         rv = call(p, link, aq_redis_key_script_read(), records.names, texts(p, "all"), records_read, &records, error);
@@ -313,7 +297,7 @@ apr_status_t aq_redis_keys_write(apr_pool_t *p, aq_redis_link_t *link, const cha
                                  const json_t *after, const char **error)
 {
     apr_hash_t *old = records_of(p, before), *fresh = records_of(p, after);
-    const apr_array_header_t *all = names_of(p, apr_hash_overlay(p, old, fresh));
+    const apr_array_header_t *all = aq_names_sorted(p, apr_hash_overlay(p, old, fresh));
     apr_array_header_t *names = apr_array_make(p, AQ_REDIS_KEYS_PAGE, sizeof(const char *));
     apr_array_header_t *arguments = texts(p, token);
     apr_status_t rv = APR_SUCCESS;

@@ -113,8 +113,36 @@ START_TEST(what_is_no_plan_is_refused_by_name)
 }
 END_TEST
 
+START_TEST(plans_are_written_in_the_order_of_their_names)
+{
+    static const char *const NAMES[] = {"basic", "gold", "pro", "tiny"};
+
+    for (int round = 0; round < 20; round++) {
+        apr_hash_t *plans = apr_hash_make(fixture_pool);
+        const char *error, *name;
+        json_t *json, *json_plan;
+        int at = 0;
+
+        for (int i = 3; i >= 0; i--) {
+            aq_plan_t *plan;
+
+            ck_assert_int_eq(aq_plan_create(fixture_pool, NAMES[i], &plan, &error), APR_SUCCESS);
+            apr_hash_set(plans, plan->name, APR_HASH_KEY_STRING, plan);
+        }
+        json = aq_runtime_plans_write(plans);
+        json_object_foreach(json, name, json_plan)
+        {
+            ck_assert_str_eq(name, NAMES[at++]);
+        }
+        ck_assert_int_eq(at, 4);
+        json_decref(json);
+    }
+}
+END_TEST
+
 static void add(TCase *tests)
 {
+    tcase_add_test(tests, plans_are_written_in_the_order_of_their_names);
     tcase_add_test(tests, plans_that_were_written_are_read_back);
     tcase_add_loop_test(tests, what_is_no_plan_is_refused_by_name, 0, sizeof(NO_PLANS) / sizeof(NO_PLANS[0]));
 }
