@@ -149,9 +149,8 @@ void *memory_shared(size_t size)
 
 pid_t child_start(int (*run)(void *data), void *data)
 {
-    pid_t pid = fork();
+    pid_t pid = fixture_fork();
 
-    ck_assert_int_ge(pid, 0);
     if (pid == 0) {
         _exit(run(data) == 0 ? 0 : 1);
     }

@@ -7,6 +7,7 @@
 #include "unit/redis_fixture.h"
 
 #include <apr_strings.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -91,6 +92,18 @@ aq_queue_t *queue_open(const char *path)
 
     ck_assert_msg(queue_kinds[kind].open(path, &q, &error) == APR_SUCCESS, "%s", error);
     ck_assert_str_eq(q->ops->name, queue_kinds[kind].name);
+    return q;
+}
+
+aq_queue_t *queue_open_or_exit(const char *path)
+{
+    const char *error;
+    aq_queue_t *q;
+
+    if (queue_kinds[kind].open(path, &q, &error) != APR_SUCCESS) {
+        (void)fprintf(stderr, "%s\n", error);
+        _exit(1);
+    }
     return q;
 }
 

@@ -17,6 +17,9 @@ const char *queue_path_new(void);
 /* Opens the queue at `path` for this process; a forked child opens its own. */
 aq_queue_t *queue_open(const char *path);
 
+/* The same in a child that may be killed at any moment: it says to stderr what is wrong, and exits with 1. */
+aq_queue_t *queue_open_or_exit(const char *path);
+
 /* Runs all tests on each kind of queue; what main returns. */
 int queue_fixture_run(const char *name, void (*add)(TCase *tests));
 

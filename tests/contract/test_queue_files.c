@@ -252,8 +252,7 @@ START_TEST(a_sweep_and_an_insert_never_leave_a_row_without_its_body)
     ck_assert_int_eq(apr_pool_create(&race_pool, fixture_pool), APR_SUCCESS);
     board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert(board != MAP_FAILED);
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
+    pid_t child = fixture_fork();
     if (child == 0) {
         sweep_races();
     }

@@ -49,9 +49,8 @@ static int number_of(const aq_batch_t *batch)
 
 static pid_t spawn(void (*body)(int number), int number)
 {
-    pid_t child = fork();
+    pid_t child = fixture_fork();
 
-    ck_assert_int_ge(child, 0);
     if (child == 0) {
         body(number);
         _exit(0);
@@ -160,7 +159,7 @@ END_TEST
 /* Submits its share, noting each that was acknowledged, until it is killed or done. */
 static void submit_share(int number)
 {
-    aq_queue_t *q = queue_open(path);
+    aq_queue_t *q = queue_open_or_exit(path);
 
     for (int n = number; n < JOBS; n += PROCESSES) {
         aq_batch_t batch = queue_batch("t", n);
@@ -175,7 +174,7 @@ static void submit_share(int number)
 static void work(int number)
 {
     const char *worker = apr_psprintf(fixture_pool, "w%ld-%d", (long)getpid(), number);
-    aq_queue_t *q = queue_open(path);
+    aq_queue_t *q = queue_open_or_exit(path);
     unsigned recovered, failed;
     aq_job_t job;
 
@@ -195,8 +194,11 @@ static void work(int number)
 
 static void kill_and_reap(pid_t child)
 {
+    int status;
+
     ck_assert_int_eq(kill(child, SIGKILL), 0);
-    ck_assert_int_eq(waitpid(child, NULL, 0), child);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_msg(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "a child ended with %d", status);
 }
 
 static int64_t count_of(aq_queue_t *q, aq_batch_status_t status)

@@ -330,8 +330,7 @@ START_TEST(each_message_has_one_owner_however_many_workers_claim)
     }
     ck_assert_int_eq(pipe(ends), 0);
     for (int i = 0; i < PROCESSES; i++) {
-        children[i] = fork();
-        ck_assert_int_ge(children[i], 0);
+        children[i] = fixture_fork();
         if (children[i] == 0) {
             claim_all(apr_psprintf(fixture_pool, "w%d", i), ends[1]);
         }

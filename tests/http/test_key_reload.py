@@ -3,6 +3,7 @@
 
 import json
 import threading
+import time
 
 import pytest
 
@@ -24,8 +25,7 @@ def key(keys):
 
 @pytest.fixture
 def web(server, keys, key):  # pylint: disable=unused-argument
-    """Of one child: then one reload is the whole of it."""
-    return server(CONF, keys=keys, mpm_conf=confs.ONE_CHILD)
+    return server(CONF, keys=keys)
 
 
 def status(web, key):
@@ -40,19 +40,25 @@ def assert_used(web, key, limit):
 
 @pytest.mark.mpm_all
 def test_new_key_and_revoked_key_are_in_force_within_a_second(server, keys, key):
-    web = server(CONF, keys=keys)
-    fresh = keys.add("acme")
-    assert status(web, fresh) == 401
-    keys.change(key, disabled=True)
-    web.save_keys()
-    eventually(lambda: all(status(web, fresh) == 200 and status(web, key) == 401 for _ in range(8)))
+    web, times_s = server(CONF, keys=keys), []
+    for _ in range(5):
+        fresh = keys.add("acme")
+        assert status(web, fresh) == 401
+        keys.change(key, disabled=True)
+        began = time.monotonic()
+        web.load_keys()
+        times_s.append(time.monotonic() - began)
+        assert {(status(web, fresh), status(web, key)) for _ in range(8)} == {(200, 401)}
+        key = fresh
+    # A busy machine may take longer, but not each time.
+    assert sorted(times_s)[1] <= 1, times_s
 
 
 def test_change_of_plan_takes_effect_and_keeps_what_was_used(web, keys, key):
     assert checks.trio(web.get("/v1/item.json", key=key))[:2] == (1000000, 999999)
     keys.tenant("acme", plan="rich")
-    web.save_keys()
-    eventually(lambda: checks.trio(web.get("/v1/item.json", key=key)).limit == 2000000)
+    web.load_keys()
+    assert checks.trio(web.get("/v1/item.json", key=key)).limit == 2000000
     assert_used(web, key, 2000000)
 
 
@@ -63,8 +69,8 @@ def test_f31_broken_file_leaves_the_last_good_one_in_force(web, keys, key, what)
     web.log.wait_for("AQ00202.*stay in force")
     assert status(web, key) == 200
     fresh = keys.add("acme")
-    web.save_keys()
-    eventually(lambda: status(web, fresh) == 200)
+    web.load_keys()
+    assert status(web, fresh) == 200
 
 
 def test_f31_missing_file_and_folder_leave_the_last_good_one_in_force(web, key):
@@ -84,8 +90,8 @@ def test_f31_entry_that_breaks_a_rule_is_refused_alone(web, keys, key):
     fresh = keys.add("acme")
     poor = keys.tenant("poor", plan="no-such-plan").add("poor")
     keys.change(key, disabled=True)
-    web.save_keys()
-    eventually(lambda: status(web, fresh) == 200 and status(web, key) == 401)
+    web.load_keys()
+    assert status(web, fresh) == 200 and status(web, key) == 401
     assert status(web, poor) == 401
     assert "no-such-plan" in web.log.wait_for("AQ00200")
 
@@ -130,8 +136,8 @@ def test_f31_graceful_restart_over_a_broken_file_goes_on_with_the_last_good_keys
     web.graceful()
     assert status(web, key) == 200
     fresh = keys.add("acme")
-    web.save_keys()
-    eventually(lambda: status(web, fresh) == 200 and status(web, key) == 200)
+    web.load_keys()
+    assert status(web, fresh) == 200 and status(web, key) == 200
 
 
 def test_start_over_a_broken_file_is_refused_and_says_why(server, keys, key):
@@ -155,12 +161,12 @@ def test_override_that_lowers_a_limit_below_its_use_leaves_no_negative_remaining
     for _ in range(5):
         assert status(web, key) == 200
     keys.change(key, limits={"year": "3/366d"})
-    web.save_keys()
-    eventually(lambda: status(web, key) == 429)
+    web.load_keys()
+    assert status(web, key) == 429
     answer = web.get("/v1/item.json", key=key)
     checks.assert_problem(answer, 429, limit=3)
     assert checks.trio(answer)[:2] == (3, 0)
     keys.change(key, limits={"year": "1000/366d"})
-    web.save_keys()
-    eventually(lambda: status(web, key) == 200)
+    web.load_keys()
+    assert status(web, key) == 200
     assert_used(web, key, 1000)

@@ -9,7 +9,7 @@ import pytest
 
 from harness import batches, checks, confs, exposition
 from harness.exposition import promtool, scrape
-from harness.waiting import eventually, keys_file_is_read
+from harness.waiting import eventually
 
 PLANS = (confs.plan("basic", "year 3/366d headers=primary") +
          confs.plan("roomy", "minute 1000000/minute", "day 1000000/day per=tenant"))
@@ -179,7 +179,6 @@ def test_a_bad_keys_file_shows(server, keys):
     web = server(CONF, keys=keys, allow=("AQ00200", "AQ00202", "AQ01015", "AQ01016"))
     assert scrape(web).of("apiquota_keyfile_refused_entries") == 1
     web.save_keys("{")
-    keys_file_is_read()
     eventually(lambda: all(scrape(web).of("apiquota_keyfile_up") == 0 for _ in range(8)))
     web.graceful()
     assert scrape(web).of("apiquota_keyfile_up") == 0

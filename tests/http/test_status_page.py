@@ -6,12 +6,13 @@ import html.parser
 import os
 import pathlib
 import re
+import time
 
 import pytest
 
 from harness import batches, confs
 from harness.browser import Browser
-from harness.waiting import eventually, keys_file_is_read
+from harness.waiting import eventually
 
 PATH = "/status"
 LOCATION = f"<Location {PATH}>\n    SetHandler apiquota-status\n    Require local\n</Location>\n"
@@ -46,7 +47,7 @@ def fresh(web):
     """The status once the lists of who uses most have been made anew: they rest for a second."""
     at = status(web)["at"]
     eventually(lambda: status(web)["at"][:19] > at[:19])
-    keys_file_is_read()
+    time.sleep(1.1)
     return status(web)
 
 
@@ -277,9 +278,8 @@ def test_page_updates_by_itself_until_it_is_paused(one, keys, browser):
     browser.eventually("#verdict", "All is well")
     before = browser.text("#hour .big")
     key = keys.add("newcomer", id="k_new")
-    one.save_keys()
-    keys_file_is_read()
-    eventually(lambda: one.get("/v1/item.json", key=key).status == 200)
+    one.load_keys()
+    assert one.get("/v1/item.json", key=key).status == 200
     browser.eventually("#keys", "k_new")
     assert browser.text("#hour .big") != before
     one.guard.expect("AQ00202")
@@ -309,8 +309,8 @@ def test_what_somebody_reads_stays_under_their_hands(one, keys, browser):
     browser.open(url(one))
     browser.click("#hour summary")
     key = keys.add("other", id="k_other")
-    one.save_keys()
-    eventually(lambda: one.get("/v1/item.json", key=key).status == 200)
+    one.load_keys()
+    assert one.get("/v1/item.json", key=key).status == 200
     browser.eventually("#keys", "k_other")
     assert browser.run("return document.querySelector('#hour details').open && "
                        "document.activeElement === document.querySelector('#hour summary')")

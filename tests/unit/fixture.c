@@ -118,6 +118,16 @@ const char *fixture_log_last(unsigned number)
     return "";
 }
 
+pid_t fixture_fork(void)
+{
+    const pid_t pid = fork();
+
+    if (pid != 0) {
+        ck_assert_int_gt(pid, 0);
+    }
+    return pid;
+}
+
 static TCase *case_make(const char *name, void (*prepare)(TCase *tests), void (*add)(TCase *tests))
 {
     TCase *tests = tcase_create(name);

@@ -12,6 +12,7 @@
 
 #include <apr_pools.h>
 #include <check.h>
+#include <sys/types.h>
 
 extern apr_pool_t *fixture_pool;
 
@@ -28,6 +29,12 @@ const char *fixture_read(const char *path);
 void fixture_log_keep(void);
 int fixture_log_count(unsigned number);
 const char *fixture_log_last(unsigned number);
+
+/*
+ * fork(), which has to succeed. The child does not speak to Check here, and must not where it is killed at any moment:
+ * each ck_assert writes a message, and Check cannot read on behind one that was cut off.
+ */
+pid_t fixture_fork(void);
 
 /* Runs a suite of one test case, whose tests `add` adds, with the folder and the pool; what main returns. */
 int fixture_run(const char *name, void (*add)(TCase *tests));

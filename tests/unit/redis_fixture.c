@@ -63,9 +63,8 @@ static void program_run(const char *const *options)
 
 pid_t redis_fixture_run(const char *const *options)
 {
-    const pid_t pid = fork();
+    const pid_t pid = fixture_fork();
 
-    ck_assert_int_ge(pid, 0);
     if (pid == 0) {
         program_run(options);
     }

@@ -5,6 +5,7 @@ httpd runs in the foreground, as leader of a session and process group of its ow
 the fixture `server`, which also closes it; close() returns what is wrong, and takes everything away.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ from .waiting import wait_until
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
+KEYS_TIMEOUT_S = 30.0
 IDLE_TIMEOUT_S = 0.3
 FORGETS_S = 0.01
 IDLE_CHILDREN_TIMEOUT_S = 2.0
@@ -191,6 +193,23 @@ class Httpd(Client):
             self.keys.write(self.root.keys_file)
         else:
             write_atomically(self.root.keys_file, text)
+
+    def load_keys(self, text=None):
+        """Puts them there, and returns when every child has them in force: each looks for itself."""
+        with self.keys_loaded():
+            self.save_keys(text)
+
+    @contextlib.contextmanager
+    def keys_loaded(self):
+        """Behind the block, which changes the keys file once, every child has it in force."""
+        mark = self.log.mark()
+        yield
+
+        def is_everywhere():
+            told = set(re.findall(r"\[pid (\d+)[^]]*\] AQ00203", self.log.text(mark)))
+            return told.issuperset(map(str, self.child_pids()))
+
+        assert wait_until(is_everywhere, KEYS_TIMEOUT_S), "some child has not read the keys file"
 
     # ---- processes -------------------------------------------------------------------------------
 

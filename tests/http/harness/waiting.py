@@ -21,8 +21,3 @@ def eventually(condition, timeout_s=30.0, what="the condition"):
     value = wait_until(condition, timeout_s, interval_s=0.02)
     assert value, f"{what} did not come true within {timeout_s} s"
     return value
-
-
-def keys_file_is_read():
-    """Waits for the second within which every child has read a changed keys file; each looks for itself."""
-    time.sleep(1.1)

@@ -144,8 +144,7 @@ static void killed_upload(void)
     char byte;
 
     ck_assert_int_eq(pipe(begun), 0);
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
+    pid_t child = fixture_fork();
     if (child == 0) {
         if (aq_spool_body_begin(fixture_spool, fixture_pool, NULL, 500000, &file) == APR_SUCCESS &&
             write(begun[1], "x", 1) == 1) {

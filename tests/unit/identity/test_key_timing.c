@@ -52,8 +52,7 @@ static unsigned instructions_of(compare_fn *compare, const void *kept, const voi
     if (!IS_COUNTED) {
         return CANNOT_COUNT;
     }
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
+    pid_t child = fixture_fork();
     if (child == 0) {
         compare_in_child(compare, kept, presented);
     }

@@ -87,8 +87,7 @@ START_TEST(a_forked_child_begins_with_nothing_and_another_name)
 
     (void)begin(1);
     aq_redis_members_owner(members, ours);
-    const pid_t child = fork();
-    ck_assert_int_ge(child, 0);
+    const pid_t child = fixture_fork();
     if (child == 0) {
         const int is_empty = listed() == 0;
         aq_redis_members_owner(members, theirs);

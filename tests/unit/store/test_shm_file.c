@@ -132,8 +132,7 @@ START_TEST(size_stays_while_children_use_the_file)
     store = shm_file_open(p, SIZE_SMALL, NOON);
     shm_file_take(store, 1, NOON);
     ck_assert_int_eq(pipe(ends), 0);
-    child = fork();
-    ck_assert_int_ge(child, 0);
+    child = fixture_fork();
     if (child == 0) {
         (void)close(ends[1]);
         (void)!read(ends[0], &byte, 1);

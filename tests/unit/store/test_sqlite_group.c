@@ -128,8 +128,7 @@ static pid_t lock_elsewhere(void)
     char byte;
 
     ck_assert_int_eq(pipe(ready), 0);
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
+    pid_t child = fixture_fork();
     if (child == 0) {
         if (aq_file_open(apr_pstrcat(fixture_pool, path, ".lock", NULL), O_RDWR, 0, &fd) == APR_SUCCESS &&
             aq_file_lock(fd, -1) == APR_SUCCESS && write(ready[1], "x", 1) == 1) {

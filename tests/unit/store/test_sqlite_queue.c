@@ -180,8 +180,7 @@ static pid_t holder_start(void (*take)(void), int *ready)
     char byte;
 
     ck_assert_int_eq(pipe(ends), 0);
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
+    pid_t child = fixture_fork();
     if (child == 0) {
         take();
         *ready = write(ends[1], "x", 1) == 1;
@@ -407,8 +406,7 @@ START_TEST(a_forked_child_that_ends_does_no_harm)
     aq_queue_t *q = queue_open(path);
     const char *id = queue_submit(q, "acme", 1);
 
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
+    pid_t child = fixture_fork();
     if (child == 0) {
         aq_queue_close(q);
         _exit(0);

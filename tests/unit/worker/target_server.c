@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit/worker/target_server.h"
 
+#include "unit/fixture.h"
+
 #include <arpa/inet.h>
-#include <check.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -210,8 +211,7 @@ target_server_t *target_server_start(void)
     ck_assert_int_eq(listen(listener, 64), 0);
     ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
     shared->port = ntohs(address.sin_port);
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
+    pid_t child = fixture_fork();
     if (child == 0) {
         run(listener);
     }

@@ -298,8 +298,7 @@ START_TEST(f41_a_program_does_not_outlive_its_killed_worker)
     script(
         "trap '' TERM; (echo $(exec sh -c 'echo $PPID') >$HERE/child; sleep 60) & echo $$ >$HERE/pid; touch $HERE/up;"
         " while :; do sleep 1; done");
-    pid_t worker = fork();
-    ck_assert_int_ge(worker, 0);
+    pid_t worker = fixture_fork();
     if (worker == 0) {
         (void)run(100);
         _exit(0);

@@ -169,8 +169,7 @@ static pid_t other_start(const char *queue_file, char name[64])
     int ends[2];
 
     ck_assert_int_eq(pipe(ends), 0);
-    pid_t child = fork();
-    ck_assert_int_ge(child, 0);
+    pid_t child = fixture_fork();
     if (child == 0) {
         if (aq_presence_begin(&other, fixture_pool, queue_file, 7) == APR_SUCCESS &&
             write(ends[1], other.name, 64) == 64) {
@@ -225,8 +224,7 @@ START_TEST(a_scan_does_not_free_ones_own_lock)
     ck_assert_int_eq(aq_presence_begin(&ours, fixture_pool, queue_file, 7), APR_SUCCESS);
     dead_verdict = 1;
     (void)scan(&ours, ours.name);
-    pid_t other = fork();
-    ck_assert_int_ge(other, 0);
+    pid_t other = fixture_fork();
     if (other == 0) {
         aq_presence_t theirs = ours;
         apr_cpystrn(theirs.name, "another", sizeof theirs.name);

@@ -156,8 +156,7 @@ START_TEST(a_worker_follows_its_parent)
     pid_t pids[2] = {0, 0};
 
     ck_assert_int_eq(pipe(ends), 0);
-    pid_t parent = fork();
-    ck_assert_int_ge(parent, 0);
+    pid_t parent = fixture_fork();
     if (parent == 0) {
         world.options.parent_pid = getpid();
         worker_start();

@@ -75,8 +75,7 @@ void world_setup(void)
 
 void worker_start(void)
 {
-    world.worker = fork();
-    ck_assert_int_ge(world.worker, 0);
+    world.worker = fixture_fork();
     if (world.worker == 0) {
         apr_pool_t *pool;
         int code = 1;
