@@ -16,7 +16,7 @@ Continued = collections.namedtuple("Continued", "got_100 response")
 class Session:
     """One kept-alive connection; `connects` tells how often it had to be opened."""
 
-    def __init__(self, port, timeout_s=15.0, check=None):
+    def __init__(self, port, timeout_s=60.0, check=None):
         self.connects, self._check = 0, check
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
         self._open, self._connection.connect = self._connection.connect, self._count_connect
@@ -78,10 +78,10 @@ class Client:
     port = 0
     check_response = None  # called with method, path, fields and the Response of each request
 
-    def session(self, timeout_s=15.0):
+    def session(self, timeout_s=60.0):
         return Session(self.port, timeout_s, self.check_response)
 
-    def request(self, method, path, timeout_s=15.0, **how):
+    def request(self, method, path, timeout_s=60.0, **how):
         with self.session(timeout_s) as session:
             return session.request(method, path, **how)
 
@@ -109,7 +109,7 @@ class Client:
             runs = [pool.submit(run_one_connection) for _ in range(concurrency)]
             return [response for run in runs for response in run.result()]
 
-    def raw(self, timeout_s=15.0):
+    def raw(self, timeout_s=60.0):
         """A connection on which the test decides about every byte."""
         return RawConnection(self.port, timeout_s)
 

@@ -22,12 +22,13 @@ from .ports import connection_is_open, port_is_free
 from .serverroot import ServerRoot, allowed_lines
 from .waiting import wait_until
 
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
 KEYS_TIMEOUT_S = 30.0
+KEYS_IN_FORCE, KEYS_REFUSED = "AQ00203", "AQ00202"
 IDLE_TIMEOUT_S = 0.3
 FORGETS_S = 0.01
-IDLE_CHILDREN_TIMEOUT_S = 2.0
+IDLE_CHILDREN_TIMEOUT_S = 10.0
 PORT_ATTEMPTS = 5
 PORT_TAKEN = re.compile(r"AH00072|Address already in use")
 RESUMED = r"resuming normal operations"
@@ -50,7 +51,7 @@ class Httpd(Client):
     end_s: how long children, CGI daemon and worker may outlive the parent of a stopped server.
     """
 
-    end_s = 5.0
+    end_s = 30.0
 
     def __init__(self, spec):
         self.spec, self.root, self.keys = spec, ServerRoot(spec), spec.keys
@@ -194,19 +195,20 @@ class Httpd(Client):
         else:
             write_atomically(self.root.keys_file, text)
 
-    def load_keys(self, text=None):
-        """Puts them there, and returns when every child has them in force: each looks for itself."""
-        with self.keys_loaded():
+    def load_keys(self, text=None, said=KEYS_IN_FORCE):
+        """Puts them there, and returns when every child has them in force: each looks for itself. said: as keys_loaded()."""
+        with self.keys_loaded(said):
             self.save_keys(text)
 
     @contextlib.contextmanager
-    def keys_loaded(self):
-        """Behind the block, which changes the keys file once, every child has it in force."""
+    def keys_loaded(self, said=KEYS_IN_FORCE):
+        """Behind the block, which changes the keys file once, every child has it in force, or, with KEYS_REFUSED as what
+        it has `said`, has refused it."""
         mark = self.log.mark()
         yield
 
         def is_everywhere():
-            told = set(re.findall(r"\[pid (\d+)[^]]*\] AQ00203", self.log.text(mark)))
+            told = set(re.findall(rf"\[pid (\d+)[^]]*\] (?:\([^)]*\)[^:]*: )?{said}", self.log.text(mark)))
             return told.issuperset(map(str, self.child_pids()))
 
         assert wait_until(is_everywhere, KEYS_TIMEOUT_S), "some child has not read the keys file"
@@ -305,7 +307,7 @@ class Httpd(Client):
         os.kill(self.pid, signal.SIGWINCH)
         wait_until(lambda: not self.child_pids(), IDLE_CHILDREN_TIMEOUT_S)
 
-    def _reload(self, number, wait_for_old=True, timeout_s=20.0):
+    def _reload(self, number, wait_for_old=True, timeout_s=60.0):
         """Signals the parent and waits until it serves again and, unless told not to, until the
         children of before have ended (those that still answer a request take their time)."""
         before, mark = set(self.child_pids()), self.log.mark()

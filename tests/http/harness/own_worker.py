@@ -33,7 +33,7 @@ class OwnWorker:
 
     def kill(self):
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def suspend(self):
         os.kill(self.pid, signal.SIGSTOP)
@@ -43,4 +43,4 @@ class OwnWorker:
 
     def stop(self):
         self._process.terminate()
-        assert self._process.wait(15) == 0
+        assert self._process.wait(60) == 0

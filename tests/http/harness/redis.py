@@ -16,7 +16,7 @@ from .ports import PortLease
 from .waiting import eventually
 
 TOOLS = ("/usr/bin/redis-check-rdb", "/usr/bin/valkey-check-rdb")
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 # What a server on this one says at its start, and when it fails.
 NOT_PERSISTED = r"AQ00425"
 FAILED = r"AQ00420"
@@ -92,7 +92,7 @@ class Redis:
         """Ends it at once."""
         self._process.send_signal(signal.SIGCONT)
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def stop(self):
         self._process.send_signal(signal.SIGSTOP)
@@ -111,7 +111,7 @@ class Redis:
             self._tls_lease.release()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def say(self, *words, auth=None, timeout_s=10):
+    def say(self, *words, auth=None, timeout_s=30):
         """Says one command and returns its answer."""
         with socket.create_connection(("127.0.0.1", self.port), timeout_s) as connection, \
                 connection.makefile("rwb") as stream:
@@ -134,7 +134,7 @@ class Redis:
 
     def say_all(self, *commands):
         """Says several over one connection and returns the last one's answer."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as connection, connection.makefile("rwb") as stream:
+        with socket.create_connection(("127.0.0.1", self.port), 30) as connection, connection.makefile("rwb") as stream:
             if self.password:
                 _ask(stream, ("AUTH", self.password))
             return [_ask(stream, words) for words in commands][-1]

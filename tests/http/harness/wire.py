@@ -83,7 +83,7 @@ def pairs_of(headers, key=None):
 class RawConnection:
     """A TCP connection. Use it in a `with`."""
 
-    def __init__(self, port, timeout_s=15.0, host="127.0.0.1"):
+    def __init__(self, port, timeout_s=60.0, host="127.0.0.1"):
         self.socket = socket.create_connection((host, port), timeout_s)
         self._stream = self.socket.makefile("rb")
 
@@ -137,7 +137,7 @@ class RawConnection:
         message.begin()
         return collect(message)
 
-    def closed_by_peer(self, timeout_s=5.0):
+    def closed_by_peer(self, timeout_s=30.0):
         """True if the peer closes, having sent nothing more, within the time."""
         self.socket.settimeout(timeout_s)
         try:
