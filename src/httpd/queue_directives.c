@@ -41,7 +41,7 @@ static const char *queue_in_sqlite(cmd_parms *cmd, const char *text, const char 
 
     config->queue_redis = NULL;
     if (option && strncmp(option, TENANT_MAX, strlen(TENANT_MAX)) != 0) {
-        return aq_not_allowed(cmd, option, "sqlite[:FILE] [tenant-max=N]");
+        return aq_not_allowed(cmd, aq_redis_word_masked(cmd->pool, option), "sqlite[:FILE] [tenant-max=N]");
     }
     if (option) {
         int most = 0;
@@ -57,7 +57,9 @@ static const char *queue_in_sqlite(cmd_parms *cmd, const char *text, const char 
     }
     const char *file = strncmp(text, "sqlite:", 7) == 0 ? aq_path_read(cmd, text + 7) : NULL;
     if (!file) {
-        return aq_not_allowed(cmd, text, "sqlite, sqlite:FILE, redis://HOST[:PORT][/DB], rediss://..., unix:PATH");
+        return aq_not_allowed(cmd, aq_redis_word_masked(cmd->pool, text),
+                              "sqlite, sqlite:FILE, redis://HOST[:PORT][/DB], rediss://..., redis+sentinel://..., "
+                              "redis+cluster://..., unix:PATH");
     }
     config->queue_file = file;
     return NULL;
@@ -75,7 +77,7 @@ const char *aq_server_directive_queue(cmd_parms *cmd, void *unused, int count, c
         return queue_in_redis(cmd, count, words);
     }
     if (count < 1 || count > 2) {
-        return aq_not_allowed(cmd, count > 0 ? words[count - 1] : "",
+        return aq_not_allowed(cmd, count > 0 ? aq_redis_word_masked(cmd->pool, words[count - 1]) : "",
                               "sqlite[:FILE] [tenant-max=N], or the address of a Redis");
     }
     return queue_in_sqlite(cmd, words[0], count > 1 ? words[1] : NULL);
@@ -92,6 +94,13 @@ static const char *percent_parse(const cmd_parms *cmd, const char *text, int *pe
     }
     *percent = (int)value;
     return NULL;
+}
+
+/* 1 where an option stands in the place of the folder, which was forgotten. */
+static int is_spool_option(const char *word)
+{
+    return strcmp(word, "shared") == 0 || strncmp(word, "max=", 4) == 0 || strncmp(word, KEEP, strlen(KEEP)) == 0 ||
+           strncmp(word, TENANT_MAX, strlen(TENANT_MAX)) == 0;
 }
 
 /* One of the options of APIQuotaSpool. */
@@ -125,9 +134,9 @@ const char *aq_server_directive_spool(cmd_parms *cmd, void *unused, int count, c
     if (count < 1 || count > 5) {
         return aq_not_allowed(cmd, count > 0 ? words[count - 1] : "", SPOOL_FORM);
     }
-    config->spool_dir = aq_path_read(cmd, words[0]);
+    config->spool_dir = is_spool_option(words[0]) ? NULL : aq_path_read(cmd, words[0]);
     if (!config->spool_dir) {
-        return aq_not_allowed(cmd, words[0], "the path of a folder");
+        return aq_not_allowed(cmd, words[0], "the path of a folder, and then its options: " SPOOL_FORM);
     }
     for (int i = 1; !error && i < count; i++) {
         error = spool_option_read(cmd, config, words[i]);

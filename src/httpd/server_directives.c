@@ -65,7 +65,8 @@ static const char *redis_set(cmd_parms *cmd, int count, char *const words[])
             others[kept++] = words[i];
         }
     }
-    if (!error && aq_redis_address_parse(cmd->pool, others, kept, &server->redis, &error) != APR_SUCCESS) {
+    if (!error &&
+        aq_redis_address_parse_beside(cmd->pool, others, kept, ", size=", &server->redis, &error) != APR_SUCCESS) {
         error = apr_pstrcat(cmd->pool, "APIQuotaStore: ", error, NULL);
     }
     return error;
@@ -91,7 +92,7 @@ const char *aq_server_directive_store(cmd_parms *cmd, void *unused, int count, c
         error = server_path_set(cmd, words[0] + 4, &server->store_file);
     } else if (strcmp(words[0], "shm") != 0) {
         error = aq_not_allowed(
-            cmd, words[0],
+            cmd, aq_redis_word_masked(cmd->pool, words[0]),
             "shm, shm:FILE, redis://HOST[:PORT][/DB], rediss://..., redis+sentinel://..., redis+cluster://..., "
             "unix:PATH");
     }

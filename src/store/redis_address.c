@@ -15,6 +15,9 @@
 #include <unistd.h>
 
 #define PASSWORD_MAX 512
+#define OPTIONS                                                                                                        \
+    "budget=, mode=, user=, db=, password-file=, password-env=, sentinel-user=, sentinel-password-file=, "             \
+    "sentinel-password-env=, ca=, cert=, key=, sni="
 
 int aq_redis_address_is(const char *word)
 {
@@ -74,8 +77,30 @@ static const char *option_set(apr_pool_t *p, const char *word, aq_redis_address_
     if (strncmp(word, "db=", 3) == 0) {
         return aq_redis_url_db_parse(word + 3, address);
     }
-    return "budget=, mode=, user=, db=, password-file=, password-env=, sentinel-user=, sentinel-password-file=, "
-           "sentinel-password-env=, ca=, cert=, key=, sni=";
+    return OPTIONS;
+}
+
+const char *aq_redis_word_masked(apr_pool_t *p, const char *word)
+{
+    const size_t name = strcspn(word, "=:/@");
+    const char *at = strrchr(word, '@');
+
+    if (word[name] == '=') {
+        return apr_pstrcat(p, apr_pstrmemdup(p, word, name), "=...", NULL);
+    }
+    return at != NULL ? apr_pstrcat(p, "...", at, NULL) : word;
+}
+
+/* What is wrong with an option. A value that is none is told, but not a word that is no option: it may be a password. */
+static const char *option_refuse(apr_pool_t *p, const char *word, const char *allowed, const char *own)
+{
+    if (strcmp(allowed, OPTIONS) != 0) {
+        return apr_psprintf(p, "\"%s\" is not allowed here; allowed: %s", word, allowed);
+    }
+    if (strchr(word, '=') == NULL) {
+        return apr_psprintf(p, "a word without \"=\" is not allowed behind the address; allowed: %s%s", OPTIONS, own);
+    }
+    return apr_psprintf(p, "\"%s\" is not allowed here; allowed: %s%s", aq_redis_word_masked(p, word), OPTIONS, own);
 }
 
 static const char *passwords_check(const aq_redis_address_t *address)
@@ -135,6 +160,12 @@ static const char *whole_check(const aq_redis_address_t *address)
 apr_status_t aq_redis_address_parse(apr_pool_t *p, const char *const *words, int count, aq_redis_address_t **address,
                                     const char **error)
 {
+    return aq_redis_address_parse_beside(p, words, count, "", address, error);
+}
+
+apr_status_t aq_redis_address_parse_beside(apr_pool_t *p, const char *const *words, int count, const char *own,
+                                           aq_redis_address_t **address, const char **error)
+{
     aq_redis_address_t *parsed = apr_pcalloc(p, sizeof(*parsed));
     const char *wrong;
 
@@ -145,7 +176,7 @@ apr_status_t aq_redis_address_parse(apr_pool_t *p, const char *const *words, int
     for (int i = 1; wrong == NULL && i < count; i++) {
         const char *allowed = option_set(p, words[i], parsed);
 
-        wrong = allowed != NULL ? apr_psprintf(p, "\"%s\" is not allowed here; allowed: %s", words[i], allowed) : NULL;
+        wrong = allowed != NULL ? option_refuse(p, words[i], allowed, own) : NULL;
     }
     wrong = wrong != NULL ? wrong : whole_check(parsed);
     if (wrong != NULL) {

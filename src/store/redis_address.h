@@ -73,6 +73,19 @@ apr_status_t aq_redis_address_parse(apr_pool_t *p, const char *const *words, int
                                     const char **error);
 
 /*
+ * The same for a directive with options beside, which it took out of `words`: `own` is the end of the list of what is
+ * allowed, such as ", size=".
+ */
+apr_status_t aq_redis_address_parse_beside(apr_pool_t *p, const char *const *words, int count, const char *own,
+                                           aq_redis_address_t **address, const char **error);
+
+/*
+ * A word that is not understood, as a message may show it, in `p`: of NAME=VALUE the name alone, of what has an "@" the part
+ * from there on. So an address whose scheme is mistyped, and password=..., tell no password.
+ */
+const char *aq_redis_word_masked(apr_pool_t *p, const char *word);
+
+/*
  * The words that say the address again, but for a password that stands in it: for files that others may read. An array of
  * const char * in `p`.
  */

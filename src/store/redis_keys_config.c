@@ -58,12 +58,15 @@ apr_status_t aq_redis_keys_config_parse(apr_pool_t *p, const char *const *words,
                            : apr_psprintf(p,
                                           "%s: allowed behind redis: fresh=, stale=; other options stand behind "
                                           "APIQuotaStore, or behind an address given here",
-                                          others[1]);
+                                          aq_redis_word_masked(p, others[1]));
     } else if (!*error && (kept == 0 || !aq_redis_address_is(others[0]))) {
         *error = apr_psprintf(p, "%s: allowed: redis, or the address of a Redis as APIQuotaStore takes it",
-                              kept ? others[0] : "nothing");
+                              kept ? aq_redis_word_masked(p, others[0]) : "nothing");
     } else if (!*error) {
-        (void)aq_redis_address_parse(p, others, kept, &parsed->address, error);
+        (void)aq_redis_address_parse_beside(p, others, kept, ", fresh=, stale=", &parsed->address, error);
+        if (!*error && parsed->address->mode == AQ_REDIS_LEASED) {
+            *error = "mode=leased is for counters, behind APIQuotaStore";
+        }
     }
     *config = *error ? NULL : parsed;
     return *error ? APR_EGENERAL : APR_SUCCESS;

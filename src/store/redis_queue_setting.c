@@ -84,7 +84,11 @@ apr_status_t aq_redis_queue_setting_parse(apr_pool_t *p, const char *const *word
         }
     }
     if (*error == NULL) {
-        (void)aq_redis_address_parse(p, others, kept, &parsed->address, error);
+        (void)aq_redis_address_parse_beside(p, others, kept, ", " DURABILITY ", " TENANT_MAX ", " HOME,
+                                            &parsed->address, error);
+    }
+    if (*error == NULL && parsed->address->mode == AQ_REDIS_LEASED) {
+        *error = "mode=leased is for counters, behind APIQuotaStore";
     }
     if (*error == NULL && parsed->address->password != NULL) {
         *error =

@@ -50,16 +50,15 @@ WRONG_IN_SERVER = [
     ("APIQuotaQueue", "mysql://127.0.0.1", "sqlite, sqlite:FILE, redis://HOST"),
     ("APIQuotaQueue", "redis://127.0.0.1 durability=often", "always, everysec or none"),
     ("APIQuotaQueue", "redis://127.0.0.1 tenant-max=0", "from 1 to"),
-    ("APIQuotaQueue", "redis://127.0.0.1 most=5", "password-file="),
     ("APIQuotaQueue", "sqlite:", "sqlite, sqlite:FILE"),
     ("APIQuotaSpool", "spool size=1g", "DIR [max=SIZE] [tenant-max=SIZE] [keep=PERCENT%]"),
+    ("APIQuotaSpool", "max=50g", "the path of a folder, and then its options: DIR [max=SIZE]"),
     ("APIQuotaSpool", "spool keep=0%", "1% to 100%"),
     ("APIQuotaSpool", "spool keep=90", "1% to 100%"),
     ("APIQuotaSpool", "spool max=1g tenant-max=1m keep=80% shared keep=90%", "DIR [max=SIZE]"),
     ("APIQuotaSpool", "spool max=1x", "as in 50m"),
     ("APIQuotaSpool", "spool max=1m tenant-max=0", "as in 50m"),
     ("APIQuotaQueue", "sqlite tenant-max=0", "from 1 to"),
-    ("APIQuotaQueue", "sqlite most=5", "sqlite[:FILE] [tenant-max=N]"),
     ("APIQuotaWorker", "maybe", "On, Off"),
     ("APIQuotaWorker", "on threads=0", "from 1 to 256"),
     ("APIQuotaWorker", "on threads=257", "from 1 to 256"),
@@ -103,6 +102,20 @@ def test_f29_wrong_value_in_the_server_is_a_configuration_error(refusing, direct
 def test_password_of_a_target_is_not_shown(refusing):
     said = refusing(batches.conf("http://user:opensesame@127.0.0.1/"))
     assert "APIQuotaBatchTarget" in said and "opensesame" not in said
+
+
+@pytest.mark.parametrize("line, named, allowed", [
+    ("APIQuotaStore redis://127.0.0.1 password=opensesame", "password=...", "password-file="),
+    ("APIQuotaStore redis://127.0.0.1 opensesame", "behind the address", "password-file="),
+    ("APIQuotaStore redis:/:opensesame@127.0.0.1", "...@127.0.0.1", "redis://HOST"),
+    ("APIQuotaKeyStore redis://127.0.0.1 password=opensesame", "password=...", "stale="),
+    ("APIQuotaQueue redis://127.0.0.1 password=opensesame", "password=...", "durability="),
+    ("APIQuotaQueue redis:/:opensesame@127.0.0.1", "...@127.0.0.1", "redis://HOST"),
+    ("APIQuotaQueue sqlite password=opensesame", "password=...", "sqlite[:FILE] [tenant-max=N]"),
+])
+def test_password_in_the_wrong_place_of_an_address_is_not_shown(refusing, line, named, allowed):
+    said = refusing(line + "\n")
+    assert line.split()[0] in said and named in said and allowed in said and "opensesame" not in said, said
 
 
 SERVER_LINES = ["APIQuotaQueue sqlite", "APIQuotaSpool spool", "APIQuotaWorker on", "APIQuotaWorkerProgram x",

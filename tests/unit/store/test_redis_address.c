@@ -69,6 +69,9 @@ START_TEST(address_that_cannot_be_is_refused_without_its_password)
         {"redis+cluster://:secret@h", "db=1"},
         {"redis+cluster://:secret@h", "sentinel-password-env=X"},
         {"redis+cluster://", NULL},
+        {"redis://h", "password=secret"},
+        {"redis://h", "secret"},
+        {"redis://h", "passwd=not@secret"},
     };
 
     for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -79,6 +82,22 @@ START_TEST(address_that_cannot_be_is_refused_without_its_password)
         ck_assert_ptr_nonnull(error);
         ck_assert_ptr_null(strstr(error, "secret"));
     }
+}
+END_TEST
+
+START_TEST(option_that_is_none_is_named_without_its_value)
+{
+    const char *const words[] = {"redis://h", "password=secret"};
+    aq_redis_address_t *address;
+    const char *error;
+
+    ck_assert_int_ne(aq_redis_address_parse_beside(fixture_pool, words, 2, ", size=", &address, &error), APR_SUCCESS);
+    ck_assert_ptr_nonnull(strstr(error, "\"password=...\" is not allowed here; allowed: budget=, "));
+    ck_assert_ptr_nonnull(strstr(error, "password-file="));
+    ck_assert_ptr_nonnull(strstr(error, "sni=, size="));
+    ck_assert_str_eq(aq_redis_word_masked(fixture_pool, "redis:/:secret@h:1/0"), "...@h:1/0");
+    ck_assert_str_eq(aq_redis_word_masked(fixture_pool, "redis:/:se=cret@h"), "...@h");
+    ck_assert_str_eq(aq_redis_word_masked(fixture_pool, "sqlight"), "sqlight");
 }
 END_TEST
 
@@ -169,6 +188,7 @@ static void add(TCase *tests)
 {
     tcase_add_test(tests, address_is_read_with_all_that_it_says);
     tcase_add_test(tests, address_that_cannot_be_is_refused_without_its_password);
+    tcase_add_test(tests, option_that_is_none_is_named_without_its_value);
     tcase_add_test(tests, sentinels_and_their_master_are_read);
     tcase_add_test(tests, nodes_of_a_cluster_are_read);
 #ifndef AQ_HAVE_REDIS_TLS

@@ -467,6 +467,9 @@ static const struct {
     {{"redis", "fresh=61s"}, "is no duration", 0, 0, 0},
     {{"redis", "stale=0s"}, "stale=0s: is no duration", 0, 0, 0},
     {{"redis://h", "colour=red"}, "allowed: budget=", 0, 0, 0},
+    {{"redis://h", "colour=red"}, "sni=, fresh=, stale=", 0, 0, 0},
+    {{"redis://h", "mode=leased"}, "mode=leased is for counters", 0, 0, 0},
+    {{"redis:/:sesame@h"}, "...@h: allowed: redis, or the address", 0, 0, 0},
     {{"keys.json"}, "keys.json: allowed: redis, or the address", 0, 0, 0},
     {{NULL}, "nothing: allowed", 0, 0, 0},
 };

@@ -234,6 +234,8 @@ static const char *const BAD[][2] = {
     {"tenant-max=x", "tenant-max="},
     {"tenant-max=-1", "tenant-max="},
     {"size=1m", "password-file="},
+    {"size=1m", "sni=, durability=, tenant-max=, home="},
+    {"mode=leased", "mode=leased is for counters"},
     {"budget=1h", "budget"},
     {"home=", "home="},
     {"home=10.0.0.1/apiquota-home", "http://10.0.0.1:8081/apiquota-home"},
