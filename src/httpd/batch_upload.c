@@ -54,8 +54,9 @@ static int refuse_tenant(const upload_t *upload, int is_bytes);
 
 static int refuse_too_many_items(const upload_t *upload)
 {
-    return refuse(upload->r, HTTP_REQUEST_ENTITY_TOO_LARGE, "too-many-items",
-                  apr_psprintf(upload->r->pool, "The body may have %" APR_INT64_T_FMT " lines.", upload->max_items));
+    return refuse(
+        upload->r, HTTP_REQUEST_ENTITY_TOO_LARGE, "too-many-items",
+        apr_psprintf(upload->r->pool, "The body may have at most %" APR_INT64_T_FMT " lines.", upload->max_items));
 }
 
 /* Lines are to be sent one by one: the body must say that it has some. */

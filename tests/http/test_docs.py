@@ -48,6 +48,15 @@ def names_of(text):
     return set(re.findall(r"\bAPIQuota\w*", text))
 
 
+def test_each_code_of_a_refusal_is_told_to_operators():
+    """Whoever is shown a problem document finds its `code` in the documents."""
+    told = (guides.DOCS / "operations.md").read_text() + (guides.DOCS / "batches.md").read_text()
+    sources = "".join(file.read_text() for file in sorted((paths.REPOSITORY / "src" / "httpd").glob("*.c")))
+    codes = set(re.findall(r'(?:\.code = |refuse\w*\(\s*[\w>-]+, (?:HTTP_\w+,\s*)?)"([a-z]+(?:-[a-z]+)+)"', sources))
+    assert len(codes) > 30 and {"store-failure", "result-elsewhere", "tenant-unknown", "spool-full"} <= codes, codes
+    assert not {code for code in codes if not re.search(f'[`"]{code}[`"]', told)}
+
+
 def test_rows_of_tables_have_as_many_cells_as_their_headings():
     """A bar that is not escaped begins a cell, in code as well (GitHub Flavored Markdown, 4.10)."""
     documents = [*paths.REPOSITORY.glob("*.md"), *guides.DOCS.rglob("*.md"), *(paths.REPOSITORY / "tests").rglob("*.md")]
