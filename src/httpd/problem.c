@@ -76,6 +76,12 @@ static const char *quota_detail(request_rec *r, const aq_charge_t *charge)
     if (limit->message) {
         return aq_error_body_message(r, HTTP_TOO_MANY_REQUESTS, limit->message);
     }
+    if (wait_s < 0 && charge->cost > limit->capacity && !is_concurrent) {
+        return apr_psprintf(p,
+                            "The request counts as %" APR_UINT64_T_FMT ", and the limit \"%s\" of %" APR_UINT64_T_FMT
+                            " never has room for that; waiting does not help.",
+                            (apr_uint64_t)charge->cost, limit->name, limit->capacity);
+    }
     if (wait_s < 0) {
         return apr_psprintf(p, "The limit \"%s\" of %" APR_UINT64_T_FMT " is used up; waiting does not help.",
                             limit->name, limit->capacity);

@@ -54,6 +54,8 @@ def test_cost_above_the_limit_can_never_be_paid(server, keys, key):
     web = server(confs.plan("basic", "year 5/366d headers=primary") + confs.location("/v1", "APIQuotaCost 6"), keys=keys)
     answer = web.get("/v1/item.json", key=key)
     assert answer.status == 429 and "Retry-After" not in answer.headers
+    assert answer.json()["detail"] == ('The request counts as 6, and the limit "year" of 5 never has room for that; '
+                                       "waiting does not help.")
 
 
 # ---- by expression ---------------------------------------------------------------------------------
