@@ -16,7 +16,7 @@
 #define KILLS 120
 #define STOPS 40
 /* Far more than a charge needs, far less than a hang. */
-#define HANG_S 20
+#define HANG_S 50
 
 typedef struct {
     aq_counter_store_t *store;

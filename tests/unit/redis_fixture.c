@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define OPTIONS_MAX 24
-#define START_S 20
+#define START_S 40
 
 /* Debian's redis-tools holds the server under the name of one of its tools; its own name is what makes it a server. */
 static const char *program_find(void)

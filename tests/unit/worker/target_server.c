@@ -124,6 +124,15 @@ static void slow(const exchange_t *exchange, long ms)
     ok(exchange);
 }
 
+static void held(const exchange_t *exchange)
+{
+    note(exchange, 0);
+    while (!atomic_load(&shared->go_on)) {
+        nap(5);
+    }
+    ok(exchange);
+}
+
 static void trickle(int fd)
 {
     static const char head[] = "HTTP/1.1 200 Said\r\nContent-Length: 100000\r\n\r\n";
@@ -152,6 +161,8 @@ static void serve(const exchange_t *exchange, const char *path)
         answer(exchange->fd, atoi(path + 8), "Content-Type: text/plain\r\n", "no\n", 3);
     } else if (strncmp(path, "/slow/", 6) == 0) {
         slow(exchange, atol(path + 6));
+    } else if (strcmp(path, "/held") == 0) {
+        held(exchange);
     } else if (strcmp(path, "/flaky") == 0 && shared->requests == 1) {
         answer(exchange->fd, 503, "", "", 0);
     } else if (strcmp(path, "/headers") == 0) {

@@ -7,6 +7,7 @@
  *   /status/N      N, with a short body
  *   /flaky         503 the first time, then as /ok
  *   /slow/MS       waits, then as /ok
+ *   /held          waits until the test sets go_on, then as /ok
  *   /headers       200 with headers of every kind
  *   /redirect      302 to /ok
  *   /reset         reads the request and closes
@@ -27,6 +28,7 @@ typedef struct {
     _Atomic int requests; /* begun */
     _Atomic int effects;  /* a request whose Idempotency-Key was new */
     _Atomic int keys;
+    _Atomic int go_on;
     char key[TARGET_KEYS_MAX][64];
     char head[4096]; /* of the last request */
     size_t body_bytes;

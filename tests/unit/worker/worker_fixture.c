@@ -48,7 +48,7 @@ aq_batch_location_t *world_location(const char *path)
 
 void world_setup(void)
 {
-    static const char *const paths[] = {"/ok",       "/status/422", "/flaky",   "/slow/400",   "/slow/1500", "/headers",
+    static const char *const paths[] = {"/ok",       "/status/422", "/flaky",   "/slow/400",   "/held",      "/headers",
                                         "/redirect", "/reset",      "/trickle", "/big/100000", "/status/503"};
     char *folder = apr_pstrdup(fixture_pool, fixture_path("state-XXXXXX"));
     const char *error;
@@ -60,7 +60,7 @@ void world_setup(void)
                                        .threads = 3,
                                        .locations = apr_hash_make(fixture_pool)};
     world.options = (aq_worker_options_t){.config_file = apr_pstrcat(fixture_pool, folder, "/runtime.json", NULL),
-                                          .lease_ms = 1200,
+                                          .lease_ms = 30000,
                                           .stop_wait_ms = 500,
                                           .result_max_bytes = 50000};
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
@@ -150,6 +150,16 @@ aq_batch_t *world_wait_for(const char *id, aq_batch_status_t status)
     ck_assert_msg(batch->status == status, "%s is %s (%s: %s), not %s", id, aq_batch_status_name(batch->status),
                   batch->error_code, batch->error_detail, aq_batch_status_name(status));
     return batch;
+}
+
+void world_wait_for_effects(int count)
+{
+    aq_time_ms_t until_ms = aq_clock_boot_ms() + PATIENCE_MS;
+
+    while (world.server->effects < count && aq_clock_boot_ms() < until_ms) {
+        world_nap(5);
+    }
+    ck_assert_int_eq(world.server->effects, count);
 }
 
 void world_wait_for_requests(int count)

@@ -10,7 +10,7 @@
 #include "worker/worker.h"
 
 #define WORLD_BODY "id,name\n1,one\n" /* of each batch that is submitted */
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 40000
 
 typedef struct {
     target_server_t *server;
@@ -42,9 +42,10 @@ const char *world_submit(const char *path);
 void unrepeatable(aq_batch_t *batch);
 void one_attempt(aq_batch_t *batch);
 
-/* Waits, bounded, until the batch has this status; until the backend had so many requests. */
+/* Waits, bounded, until the batch has this status; until the backend had so many requests; so many effects, and no more. */
 aq_batch_t *world_wait_for(const char *id, aq_batch_status_t status);
 void world_wait_for_requests(int count);
+void world_wait_for_effects(int count);
 void world_nap(long ms);
 
 #endif
