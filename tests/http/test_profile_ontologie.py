@@ -25,6 +25,7 @@ MARCH = calendar.timegm((2026, 3, 1, 0, 0, 0))
 LISTED = 52
 SIZES = {"nodes": 1, "imports": 50, "attachments": 10, "documents": 100, "webhooks": 1}
 TIMES = {"nodes": 30, "imports": 300, "agents/conversations": 300, "sync": 600, "workflows/executions": 3600}
+LEFT_S = 5
 PROXY_LINES = "AH01102|AH00898|AH01110|AH10404|AH01106|AH01095"
 FORBIDDEN_LINE = "AH01631"
 ASYNC = {"Prefer": "respond-async"}
@@ -243,13 +244,15 @@ def test_row_T9_operation_ends_in_its_time(server, operation, seconds):
         web.expect_log(PROXY_LINES)
         answers = []
         asking = threading.Thread(target=lambda: answers.append(web.get(f"/v1/{operation}/silent", key=web.keys["editor"])))
+        began = time.monotonic()
         asking.start()
         eventually(lambda: slow.connections == 1)
-        web.clock.advance(seconds - 3)
+        web.clock.advance(seconds - LEFT_S)
         asking.join(1)
-        assert asking.is_alive() and not answers
-        web.clock.advance(3)
-        asking.join(3)
+        # The clock goes on by itself, and on a busy machine for longer than was left.
+        assert asking.is_alive() or time.monotonic() - began > LEFT_S
+        web.clock.advance(LEFT_S)
+        asking.join(60)
         checks.assert_problem(answers[0], 504, code="request-timeout")
     finally:
         slow.close()
@@ -260,7 +263,7 @@ class SilentBackend:
 
     def __init__(self):
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(20)
+        self._listener.settimeout(60)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def wait_called(self):
@@ -290,7 +293,7 @@ def test_row_T9_import_taken_as_a_batch_ends_in_its_time(server):
         web.clock.advance(27)
         # Polls that come faster than ten a second are refused.
         batch = eventually(lambda: (now := web.get(answer.headers["Location"], key=key)).status == 200
-                           and now.json()["finished_at"] and now.json(), timeout_s=15)
+                           and now.json()["finished_at"] and now.json(), timeout_s=60)
     assert batch["status"] == "failed" and batch["error"]["code"] == "target-timeout"
     worker.stop()
     silent.close()

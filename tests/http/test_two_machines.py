@@ -16,7 +16,9 @@ ITEM = "/v1/item.json"
 LIMIT = 300
 SAID = (redis_server.NOT_PERSISTED, redis_server.FAILED)
 # A second is promised, and held by the unit tests, whose clock is set; a busy machine takes what it takes.
-SOON_S = 30
+SOON_S = 60
+# So long that a busy machine keeps it: a link that is cut costs one request as much.
+BUDGET = "budget=3s"
 Machines = collections.namedtuple("Machines", "net redis keys webs")
 
 
@@ -105,7 +107,7 @@ def test_f39_two_machines_with_networks_of_their_own_admit_exactly_the_limit(mac
 @pytest.mark.parametrize("how", ["link", "answers"])
 def test_f33_machine_that_is_cut_off_goes_on_alone_and_is_back_soon_after(machines, how):
     """Nothing of it fails, the other notices nothing, and what it counts goes on from where Redis last stood."""
-    both = machines(100000, "budget=300ms")
+    both = machines(100000, BUDGET)
     key = key_made(both)
     for _ in range(5):
         assert [ask(both, number, key).status for number in range(2)] == [200, 200]
@@ -127,7 +129,7 @@ def test_f33_machine_that_is_cut_off_goes_on_alone_and_is_back_soon_after(machin
 
 
 def test_f32_machine_that_was_cut_off_from_its_start_uses_redis_once_healed(machines):
-    both = machines(100000, "budget=300ms")
+    both = machines(100000, BUDGET)
     key = key_made(both)
     assert ask(both, 0, key).status == 200
     both.net.cut(0, "link")
