@@ -60,7 +60,7 @@ def first_attempts(web, urls):
     def all_tried():
         rows[:] = webhooks.log(web)
         return len(rows) == len(named) and all(row["last_error"] or row["status"] != "pending" for row in rows)
-    wait_until(all_tried, 40, interval_s=0.3)
+    wait_until(all_tried, 120, interval_s=0.3)
     return {named[row["tenant"]]: (row["status"], row["last_error"]) for row in rows}
 
 
@@ -85,7 +85,9 @@ def test_f68_a_redirect_there_is_not_followed(running, keys, receiver):
         web = running(allow=webhooks.ALLOW)
         said = first_attempts(web, urls)
         assert said == {url: ("pending", f"the receiver answered {url[-3:]}") for url in urls[0].values()}
-        assert len(receiver.seen()) == 5 and inner.seen() == []
+        # A slow machine may have sent some of them again by now.
+        assert {seen.path for seen in receiver.seen()} == {url.removeprefix(receiver.url) for url in said}
+        assert inner.seen() == []
     finally:
         inner.close()
 

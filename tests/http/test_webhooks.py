@@ -97,18 +97,19 @@ def test_a_tenant_without_a_webhook_is_told_nothing_and_the_log_says_so(running,
 
 def test_a_message_that_is_refused_comes_again_with_the_same_id_when_the_receiver_asked(running, key, receiver):
     web = running()
-    times = []
+    began = time.monotonic()
     receiver.script(webhooks.PATH, status=503, headers={"Retry-After": "7"}, times=1)
     batches.wait_over(web, key, batches.submit(web, key))
     webhooks.wait_seen(receiver, 1)
-    times.append(time.monotonic())
-    (row,) = webhooks.wait_state(web, "pending")
-    assert (row["attempts"], row["last_status"], row["last_error"]) == (1, 503, "the receiver answered 503")
+    # What became of it is written down when the answer has come.
+    (row,) = eventually(lambda: [row for row in webhooks.log(web) if row["attempts"] and row["last_status"]])
+    assert (row["status"], row["attempts"], row["last_status"], row["last_error"]) == (
+        "pending", 1, 503, "the receiver answered 503")
     wait = datetime.datetime.fromisoformat(row["next_attempt_at"]) - datetime.datetime.fromisoformat(
         row["last_attempt_at"])
     assert 7 <= wait.total_seconds() < 8
-    first, second = webhooks.wait_seen(receiver, 2, timeout_s=15)
-    assert time.monotonic() - times[0] >= 6.5
+    first, second = webhooks.wait_seen(receiver, 2, timeout_s=60)
+    assert time.monotonic() - began >= 7
     assert first.headers["webhook-id"] == second.headers["webhook-id"] and first.body == second.body
     assert int(second.headers["webhook-timestamp"]) >= int(first.headers["webhook-timestamp"]) + 6
     assert webhooks.verified(second, SECRET)
@@ -171,47 +172,48 @@ def test_a_bad_webhook_is_refused_alone(server, keys, backend, receiver):
 
 # ---- crashes and slow receivers --------------------------------------------------------------------------------------
 
-def test_a_message_whose_worker_is_killed_amid_it_is_sent_again(running, keys, receiver):
-    keys.tenant("acme", webhook=webhooks.webhook(receiver, SECRET, path="/slow/2"))
-    key = keys.add("acme")
+def test_a_message_whose_worker_is_killed_amid_it_is_sent_again(running, key, receiver):
     web = running()
+    receiver.hold(webhooks.PATH)
     batches.wait_over(web, key, batches.submit(web, key))
-    webhooks.wait_seen(receiver, 1, path="/slow/2")
+    webhooks.wait_seen(receiver, 1)
     web.expect_log("AQ013|AQ00630")
     processes.send_signal(web.worker_pid(), 9)
-    first, second = webhooks.wait_seen(receiver, 2, path="/slow/2", timeout_s=20)
+    receiver.let_go()
+    first, second = webhooks.wait_seen(receiver, 2, timeout_s=60)
     assert first.headers["webhook-id"] == second.headers["webhook-id"] and first.body == second.body
     (row,) = webhooks.wait_state(web, "delivered")
     assert row["attempts"] == 2
 
 
 def test_a_slow_receiver_delays_neither_jobs_nor_other_receivers(running, keys, receiver):
-    keys.tenant("slow", webhook=webhooks.webhook(receiver, SECRET, path="/slow/12"))
+    """The slow one answers nothing until the others are done, if only within the fifteen seconds that it is given."""
+    keys.tenant("slow", webhook=webhooks.webhook(receiver, SECRET, path="/status/204"))
     keys.tenant("quick", webhook=webhooks.webhook(receiver, OTHER))
     slow, quick = keys.add("slow"), keys.add("quick")
     web = running()
+    receiver.hold("/status/204")
     for url in [batches.submit(web, slow) for _ in range(12)]:
         batches.wait_over(web, slow, url)
-    webhooks.wait_seen(receiver, 4, path="/slow/12")
-    began = time.monotonic()
+    webhooks.wait_seen(receiver, 4, path="/status/204")
     for url in [batches.submit(web, quick) for _ in range(5)]:
         batches.wait_over(web, quick, url)
     webhooks.wait_seen(receiver, 5)
     webhooks.wait_state(web, "delivered", 5)
-    assert time.monotonic() - began < 8
-    assert len(receiver.seen("/slow/12")) == 4, "one tenant has more than four on their way"
+    assert len(receiver.seen("/status/204")) == 4, "one tenant has more than four on their way"
 
 
-def test_a_stop_gives_messages_back_at_once(running, keys, receiver):
-    keys.tenant("acme", webhook=webhooks.webhook(receiver, SECRET, path="/slow/6"))
-    key = keys.add("acme")
+def test_a_stop_gives_messages_back_at_once(running, key, receiver):
+    """Not after the minute for which a worker that was killed has one."""
     web = running()
+    receiver.hold(webhooks.PATH)
     batches.wait_over(web, key, batches.submit(web, key))
-    webhooks.wait_seen(receiver, 1, path="/slow/6")
+    webhooks.wait_seen(receiver, 1)
     web.stop()
     web.start()
     (row,) = webhooks.log(web)
     assert row["status"] == "pending" and row["attempts"] <= 1
-    webhooks.wait_seen(receiver, 2, path="/slow/6", timeout_s=5)
+    webhooks.wait_seen(receiver, 2, timeout_s=40)
+    receiver.let_go()
     (row,) = webhooks.wait_state(web, "delivered")
     assert row["attempts"] == 1

@@ -10,6 +10,8 @@ What it does is told by the path's first segment below any prefix named in the R
     /truncate        ends in the middle of its body        /reset      a TCP reset, no answer
     /import          each line of the body into `store`, once by Idempotency-Key and line
     /count           the number of rows stored
+
+hold(path) makes the answers of a path wait, for the test to do something meanwhile.
 """
 
 import collections
@@ -40,7 +42,7 @@ class Backend:
 
     def __init__(self, database=":memory:", certificate=None):
         self.store = ImportStore(database)
-        self.requests, self.scripts = [], {}
+        self.requests, self.scripts, self._gates = [], {}, {}
         self._hold_after, self._held, self._go_on = None, threading.Event(), threading.Event()
         self._lease = PortLease()
         self._server = _Server(("127.0.0.1", self._lease.port), _Handler)
@@ -82,6 +84,21 @@ class Backend:
         return [r for r in list(self.requests)
                 if path in (None, r.path) and method in (None, r.method)]
 
+    def hold(self, path):
+        """Requests of `path` are recorded, and answered not before let_go()."""
+        self._gates[path] = threading.Event()
+
+    def let_go(self):
+        """Answers what was held, and holds nothing more."""
+        gates, self._gates = self._gates, {}
+        for gate in gates.values():
+            gate.set()
+
+    def wait_held_at(self, path):
+        gate = self._gates.get(path)
+        if gate:
+            gate.wait()
+
     def hold_import(self, after_lines=1000):
         """Makes the next imports stop after so many lines (thousands), until release()."""
         self._hold_after = after_lines
@@ -108,6 +125,7 @@ class Backend:
 
     def close(self):
         self.release()
+        self.let_go()
         self._server.closing.set()
         self._server.shutdown()
         self._thread.join()
@@ -169,6 +187,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for _ in self.body_pieces():
             pass
         record = self.record()
+        self.server.backend.wait_held_at(path)
         scripted = self.server.backend.next_script(path)
         if scripted:
             return self.answer(scripted.status, scripted.body, scripted.headers)
