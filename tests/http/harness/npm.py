@@ -16,6 +16,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -23,6 +24,10 @@ from . import paths
 
 FOLDER = paths.BUILD / "npm"
 INSTALL_TIMEOUT_S = 900
+ATTEMPTS, PAUSE_S = 4, 10
+# What npm says where the registry was not reached, or did not answer as it should; a package that is not there is no such thing.
+NETWORK = re.compile(r"npm (error|ERR!) (network|code (E(CONN|TIMEDOUT|AI_AGAIN|NOTFOUND|NETUNREACH|HOSTUNREACH|PIPE|5\d\d|429|INTEGRITY)"
+                     r"|ERR_SOCKET|UND_ERR|Z_BUF))")
 PINNED = re.compile(r"(@[a-z0-9-]+/)?[a-z0-9._-]+@\d+\.\d+\.\d+")
 # Nothing that a test runs asks the network for newer versions of itself, or tells anybody that it ran.
 QUIET = {"NO_UPDATE_NOTIFIER": "1", "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
@@ -34,11 +39,11 @@ class Packages:
 
     folder: pathlib.Path
 
-    def node(self, script, *arguments, text=None, timeout_s=60):
+    def node(self, script, *arguments, text=None, timeout_s=300):
         """Runs a script (process.argv from 1 on are `arguments`, `text` is its input); a CompletedProcess of text."""
         return self._run(["node", "-e", script, "--", *arguments], text, timeout_s)
 
-    def run(self, program, *arguments, text=None, timeout_s=120):
+    def run(self, program, *arguments, text=None, timeout_s=300):
         """Runs a program of the set; a CompletedProcess of text."""
         return self._run([self.folder / "node_modules" / ".bin" / program, *arguments], text, timeout_s)
 
@@ -66,9 +71,14 @@ def _fetch(folder, packages):
     shutil.rmtree(folder / "node_modules", ignore_errors=True)
     (folder / "package.json").write_text('{"private": true}\n')
     try:
-        done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact", *packages],
-                              cwd=folder, env={**os.environ, **QUIET}, capture_output=True, text=True,
-                              timeout=INSTALL_TIMEOUT_S, check=False)
+        for attempt in range(ATTEMPTS):
+            done = subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--save-exact",
+                                   "--fetch-retries=5", *packages],
+                                  cwd=folder, env={**os.environ, **QUIET}, capture_output=True, text=True,
+                                  timeout=INSTALL_TIMEOUT_S, check=False)
+            if done.returncode == 0 or attempt == ATTEMPTS - 1 or not NETWORK.search(done.stderr):
+                break
+            time.sleep(PAUSE_S)  # for a network to come back, of which nothing here tells
     except FileNotFoundError:
         pytest.fail("there is no npm: `make deps` installs it", pytrace=False)
     if done.returncode != 0:
