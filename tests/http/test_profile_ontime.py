@@ -7,6 +7,7 @@ import pytest
 
 from harness import checks, profiles, webhooks
 from harness.backend import Backend
+from harness.waiting import eventually
 
 FILE = "/v1/item.json"
 DAY_S = 86400
@@ -127,7 +128,8 @@ def test_row_N5_the_end_of_a_batch_is_pushed(server, backend):
         (seen,) = webhooks.wait_seen(receiver)
         message = webhooks.verified(seen, secret)
         assert (message["type"], message["data"]["id"]) == ("batch.succeeded", answer.json()["id"])
-        assert web.access_log() and not [line for line in web.access_log() if '"GET ' in line], "nobody had to poll"
+        eventually(web.access_log, what="a line of the upload")
+        assert not [line for line in web.access_log() if '"GET ' in line], "nobody had to poll"
         result = web.get(answer.headers["Location"] + "/result", key=web.keys["grow"])
         assert result.json() == {"received": 2, "imported": 2}
     finally:

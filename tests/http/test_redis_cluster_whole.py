@@ -67,12 +67,7 @@ class Asked:
         return url
 
     def _get(self, path):
-        """What is answered by a process that has found the queue again, as each does for itself."""
-        def answered():
-            answer = self._web.get(path, key=self._key)
-            assert answer.status in (200, 503), answer
-            return answer.json() if answer.status == 200 else None
-        return eventually(answered, FOLLOWED_S, what="the queue")
+        return batches.get_served(self._web, self._key, path, FOLLOWED_S)
 
     def _over(self, url):
         batch = self._get(url)

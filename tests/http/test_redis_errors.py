@@ -88,7 +88,7 @@ def failed_save(redis):
 @contextlib.contextmanager
 def slow_load(redis):
     """A restart of one that has much to load."""
-    redis.say("EVAL", "for i = 1, 4000 do redis.call('SET', 'other:' .. i, 'x') end", "0")
+    redis.say("EVAL", "for i = 1, 40000 do redis.call('SET', 'other:' .. i, 'x') end", "0")
     redis.say("SAVE")
     redis.kill()
     redis.start("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")

@@ -148,7 +148,7 @@ def calls(stats):
 
 @pytest.mark.parametrize("mode, store, is_leased", [("leased", "strict", False), ("strict", "leased", True)])
 def test_a_limit_may_say_otherwise_than_the_store(machine, redis, key, mode, store, is_leased):
-    plan = confs.plan("basic", f"hour 100000/hour headers=primary store={store}")
+    plan = confs.plan("basic", f"year 100000/366d headers=primary store={store}")
     web = machine(conf(redis, plan).replace("mode=leased", f"mode={mode}"))
     before = redis.say("INFO", "commandstats")
     assert busy(web, key, 960)[200] == 960
@@ -176,7 +176,7 @@ def test_free_answer_costs_nothing(machine, redis, key):
 
 
 def test_refusal_by_a_strict_limit_costs_the_leased_ones_nothing(machine, redis, key):
-    plan = confs.plan("basic", f"day {LIMIT}/day headers=primary", "few 20/hour headers=none")
+    plan = confs.plan("basic", f"day {LIMIT}/day headers=primary", "few 20/366d headers=none")
     web = machine(conf(redis, plan))
     counts = busy(web, key, 320)
     assert counts == collections.Counter({200: 20, 429: 300})

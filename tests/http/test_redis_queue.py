@@ -88,6 +88,12 @@ def ask_until_taken(web, key, body, name):
     return eventually(taken, 30, what="a 202")
 
 
+def over(web, key, url):
+    """The batch once it is over."""
+    batch = batches.get_served(web, key, url)
+    return batch if batch["status"] in batches.OVER else None
+
+
 @pytest.mark.mpm_all
 def test_a_batch_from_upload_to_result(machine, key, backend):
     web = machine()
@@ -167,10 +173,10 @@ def test_f41_a_killed_worker_and_a_restarted_redis_lose_nothing(machine, worker_
         worker.kill()
         worker.start()
     for url, lines in urls:
-        batch = batches.wait_over(web, key, url, timeout_s=60)
+        batch = eventually(lambda url=url: over(web, key, url), 60, what="the end of a batch")
         assert batch["status"] == "succeeded", batch
         assert backend.store.lines(batch["id"]) == lines
-    assert web.get(batches.STATUS_PATH, key=key).json()["pagination"]["total"] == len(urls)
+    assert batches.get_served(web, key, batches.STATUS_PATH)["pagination"]["total"] == len(urls)
     counts = ctl(web, "batch", "list")
     assert {row["status"] for row in counts["batches"]} == {"succeeded"}
 

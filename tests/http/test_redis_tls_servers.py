@@ -10,16 +10,16 @@ import tempfile
 
 import pytest
 
-from harness import batches, paths, redis as redis_server
+from harness import batches, confs, paths, redis as redis_server
 from harness.cluster import Cluster
 from harness.counted import SAID, calls, conf, remaining
-from harness.sentinel import MASTER_NAME, PASSWORD, SENTINEL_PASSWORD, Sentinels
+from harness.sentinel import PASSWORD, SENTINEL_PASSWORD, Sentinels
 from harness.tls import Authority, needs_tls
 from harness.waiting import eventually
 
 pytestmark = needs_tls
 LIMIT = 100000
-FOLLOWED_S = 60
+FOLLOWED_S = 180
 
 
 @pytest.fixture(name="folder", scope="module")
@@ -121,7 +121,7 @@ def test_keys_and_queue_of_a_cluster_over_tls(cluster, server, keys, key, backen
     allow = (redis_server.NOT_PERSISTED, r"AQ00441")
     web = server(f"APIQuotaKeyStore {cluster.url} budget=5s {mine}\n"
                  f"APIQuotaQueue {cluster.url} budget=10s durability=none {mine}\n" + batches.conf(backend.url + "/import"),
-                 allow=allow)
+                 allow=allow, mpm_conf=confs.ONE_CHILD)
 
     def ctl(*words):
         ran = subprocess.run([paths.CTL, "--state-dir", web.root.state, "--json", *words], capture_output=True, text=True,
@@ -142,7 +142,7 @@ def test_sentinels_and_their_master_are_asked_over_tls_also_after_a_failover(sen
     heir = sentinels.replica()
     wanted = int(sentinels.master.info("replication")["master_repl_offset"])
     eventually(lambda: int(heir.info("replication")["slave_repl_offset"]) >= wanted, FOLLOWED_S, what="replication")
-    sentinels.sentinels[0].say("SENTINEL", "FAILOVER", MASTER_NAME)
+    sentinels.fail_over()
 
     def counts():
         web.get("/v1/item.json", key=key)

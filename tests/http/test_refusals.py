@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from harness import checks, confs, quota
+from harness.waiting import eventually
 from harness.wire import request_bytes
 
 NOON = 1893499200  # 2030-01-01T12:00:00Z
@@ -137,14 +138,16 @@ def test_retry_after_is_enough_and_one_second_less_is_not(limited, rate, spacing
 
 
 def test_curl_that_retries_succeeds_by_obeying_retry_after(limited, tmp_path):
-    web, key = limited("few 2/5s headers=primary")
+    web, key = limited("few 2/8s headers=primary")
     spend(web, key, 2)
     ran = subprocess.run(
         ["curl", "-sS", "--retry", "2", "-o", str(tmp_path / "body"), "-w", "%{http_code}", "-H",
          f"Authorization: Bearer {key}", f"http://127.0.0.1:{web.port}/v1/item.json"],
-        capture_output=True, text=True, timeout=30, check=False)
+        capture_output=True, text=True, timeout=120, check=False)
     assert ran.returncode == 0 and ran.stdout == "200", ran
-    assert [line.split()[4] for line in web.access_log()] == ["200", "200", "429", "200"]
+    eventually(lambda: len(web.access_log()) == 4, what="the log of each")
+    # Two processes may write their lines in another order than they answered in.
+    assert sorted(line.split()[4] for line in web.access_log()) == ["200", "200", "200", "429"]
 
 
 # ---- X-RateLimit-Reset -----------------------------------------------------------------------------
@@ -201,7 +204,7 @@ def test_f73_refused_upload_is_answered_before_its_body_is_read_and_closed(refus
     web, cases = refusing
     for what, path, key, status in cases:
         fields = [("Content-Length", 200 * MEGABYTE)] + ([("Authorization", f"Bearer {key}")] if key else [])
-        with web.raw(timeout_s=5) as connection:
+        with web.raw() as connection:
             connection.send(request_bytes("POST", path, fields, b"beginning"))
             answer = connection.read_response("POST")
             checks.assert_problem(answer, status)
@@ -213,7 +216,7 @@ def test_f73_refused_chunked_upload_is_answered_before_its_body_is_read(refusing
     web, cases = refusing
     for what, path, key, status in cases[:4]:
         fields = [("Transfer-Encoding", "chunked")] + ([("Authorization", f"Bearer {key}")] if key else [])
-        with web.raw(timeout_s=5) as connection:
+        with web.raw() as connection:
             connection.send(request_bytes("POST", path, fields, b"5\r\nhello\r\n"))
             checks.assert_problem(connection.read_response("POST"), status)
             assert connection.closed_by_peer(), what

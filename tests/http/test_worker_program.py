@@ -16,7 +16,7 @@ LOG_LINE = re.compile(r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d\.\d{6} \d{4}\] \[apiqu
 
 
 def run(*options):
-    return subprocess.run([paths.WORKER, *options], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([paths.WORKER, *options], capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ def test_a_signal_stops_it_and_leaves_nothing_behind(state, number):
     worker = subprocess.Popen([paths.WORKER, "--state-dir", str(state)], stderr=subprocess.PIPE, text=True)
     try:
         assert "AQ00600" in worker.stderr.readline()
-        assert wait_until(lambda: list(state.glob("queue.db.worker-*")), 5.0)
+        assert wait_until(lambda: list(state.glob("queue.db.worker-*")), 60.0)
         worker.send_signal(number)
-        assert worker.wait(timeout=20) == 0
+        assert worker.wait(timeout=60) == 0
         rest = worker.stderr.read().splitlines()
         assert all(LOG_LINE.fullmatch(line) for line in rest)
         assert not list(state.glob("queue.db.worker-*"))
@@ -101,9 +101,9 @@ def test_log_level_leaves_out_what_matters_less(state):
     worker = subprocess.Popen([paths.WORKER, "--state-dir", str(state), "--log-level", "error"], stderr=subprocess.PIPE,
                               text=True)
     try:
-        assert wait_until(lambda: list(state.glob("queue.db.worker-*")), 10.0)
+        assert wait_until(lambda: list(state.glob("queue.db.worker-*")), 60.0)
         worker.send_signal(signal.SIGTERM)
-        _, said = worker.communicate(timeout=20)
+        _, said = worker.communicate(timeout=60)
         assert worker.returncode == 0 and said == ""
     finally:
         worker.kill()

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 
 from . import confs
-from .waiting import wait_until
+from .waiting import eventually, wait_until
 
 STATUS_PATH = "/v1/batches"
 PLAN = confs.plan("basic", "minute 1000000/minute headers=primary")
@@ -53,6 +53,15 @@ def wait_status(web, key, url, status, timeout_s=30.0):
     return batch
 
 
+def get_served(web, key, path, timeout_s=60.0):
+    """What is answered with 200 by a process that has found the queue again, as each does for itself."""
+    def served():
+        answer = web.get(path, key=key)
+        assert answer.status in (200, 503), answer
+        return answer.json() if answer.status == 200 else None
+    return eventually(served, timeout_s, what="the queue")
+
+
 def folder(web):
     return web.root.state / "batches"
 
@@ -67,10 +76,7 @@ def rows_of(database):
     if not database.is_file():
         return []
     with tempfile.TemporaryDirectory(prefix="apiquota-queue-") as copy:
-        for suffix in ("", "-wal"):
-            source = database.with_name(database.name + suffix)
-            if source.exists():
-                shutil.copyfile(source, os.path.join(copy, "queue.db" + suffix))
+        assert wait_until(lambda: _copied(database, copy), 30), "the queue never rests"
         connection = sqlite3.connect(os.path.join(copy, "queue.db"))
         connection.row_factory = sqlite3.Row
         try:
@@ -79,6 +85,25 @@ def rows_of(database):
             return [dict(row) for table in tables for row in connection.execute(f"SELECT * FROM {table}")]
         finally:
             connection.close()
+
+
+def _copied(database, copy):
+    """Copies a queue with its log; True where neither changed meanwhile, so that the two belong together."""
+    files = [database, database.with_name(database.name + "-wal")]
+
+    def state():
+        found = [file.stat() if file.exists() else None for file in files]
+        return [(one.st_ino, one.st_size, one.st_mtime_ns) if one else None for one in found]
+    try:
+        before = state()
+        for file, known in zip(files, before):
+            target = pathlib.Path(copy) / file.name.replace(database.name, "queue.db")
+            target.unlink(missing_ok=True)
+            if known:
+                shutil.copyfile(file, target)
+        return state() == before
+    except FileNotFoundError:
+        return False  # SQLite has just removed its log
 
 
 def left(web, spool=None):
