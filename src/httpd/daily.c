@@ -22,6 +22,11 @@ int aq_daily_plans_extend(const aq_server_config_t *server, apr_pool_t *pconf, a
     if (!is_on(server)) {
         return 1;
     }
+    if (server->redis) {
+        AQ_LOG(AQ_LOG_CRIT, 1682, 0,
+               "APIQuotaDailyUse: counters in Redis are not read by day; allowed: Off, or On with APIQuotaStore shm");
+        return 0;
+    }
     names = aq_names_sorted(ptemp, server->plans);
     for (int i = 0; i < names->nelts; i++) {
         aq_plan_t *plan = apr_hash_get(server->plans, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);

@@ -14,6 +14,8 @@ APLOG_USE_MODULE(apiquota);
 static void sink(void *unused, aq_log_level_t level, unsigned number, apr_status_t status, const char *text)
 {
     (void)unused;
+    /* It has no words but "internal error", and what is wrong stands in ours. */
+    status = status == APR_EGENERAL ? APR_SUCCESS : status;
     ap_log_error(APLOG_MARK, (int)level, status, ap_server_conf, "AQ%05u: %s", number, text);
 }
 

@@ -66,7 +66,9 @@ static int redis_open(aq_server_config_t *server, apr_pool_t *pconf)
     apr_status_t rv;
 
     if (options.is_leased && server->redis->topology == AQ_REDIS_CLUSTER) {
-        AQ_LOG(AQ_LOG_CRIT, 1622, APR_SUCCESS, "store=leased of a limit is not for redis+cluster://");
+        AQ_LOG(AQ_LOG_CRIT, 1622, APR_SUCCESS,
+               "APIQuotaLimit: store=leased is not for the redis+cluster:// of APIQuotaStore; allowed: store=strict, "
+               "or none");
         return 0;
     }
     rv = aq_redis_address_complete(pconf, server->redis, &error);

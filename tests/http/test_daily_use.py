@@ -27,6 +27,12 @@ def today():
     return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
 
+def test_counters_in_redis_are_refused_since_nothing_would_be_kept(server, keys):
+    web = server(keys=keys, start=False)
+    status, said = web.configtest("APIQuotaStore redis://127.0.0.1:1\nAPIQuotaDailyUse On\n" + PLAN + confs.location("/v1"))
+    assert status != 0 and "AQ01682" in said and "APIQuotaStore shm" in said, said
+
+
 def counted(server, keys):
     """A server that has charged acme three times, and beta once; a 304 was free."""
     one, two, beta = keys.add("acme"), keys.add("acme"), keys.add("beta")
