@@ -8,7 +8,7 @@
 
 #include "httpd/config.h"
 
-/* Adds the limit to the plans, where that is on. 0 where a plan has no room for it, which is logged. */
+/* Adds the limit to the plans, where that is on. 0 where one has no room for it or counters are in Redis, which is logged. */
 int aq_daily_plans_extend(const aq_server_config_t *server, apr_pool_t *pconf, apr_pool_t *ptemp);
 
 /* Keeps what was used so far, where that is on; a failure is logged. For httpd's parent, when plans are identified. */
