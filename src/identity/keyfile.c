@@ -15,6 +15,7 @@
  */
 #include "identity/key_set.h"
 
+#include "base/aq_clock.h"
 #include "base/aq_file.h"
 #include "base/aq_log.h"
 
@@ -182,6 +183,21 @@ static void refusals_log(const aq_keys_t *keys, const aq_keys_report_t *report)
     }
 }
 
+/* Says what was taken, once it is in force: who reads the line may rely on it. `version`: of the file, or NULL. */
+static void taken_log(const aq_keys_t *keys, const char *path, const aq_file_version_t *version)
+{
+    const uint64_t place = place_of(atomic_load_explicit(&keys->current, memory_order_relaxed));
+    const aq_keys_report_t *report = &keys->places[place]->report;
+    char written[AQ_RFC3339_SIZE] = "";
+
+    refusals_log(keys, report);
+    if (version) {
+        aq_clock_rfc3339_write(written, version->modified.tv_sec * AQ_MS_PER_S + version->modified.tv_nsec / 1000000);
+    }
+    AQ_LOG(AQ_LOG_INFO, 203, APR_SUCCESS, "%s%s%s: %u keys of %u tenants in force, %u entries refused", path,
+           version ? " of " : "", written, report->keys, report->tenants, report->refused);
+}
+
 /* The report in the caller's pool: the set may go before it. */
 static void report_copy(apr_pool_t *p, const aq_keys_report_t *from, aq_keys_report_t *to)
 {
@@ -203,12 +219,9 @@ static apr_status_t set_take(aq_keys_t *keys, json_t *file, uint64_t place, cons
         *error = apr_pstrcat(p, path, ": ", *error, NULL);
         return rv;
     }
-    refusals_log(keys, &set->report);
     if (report) {
         report_copy(p, &set->report, report);
     }
-    AQ_LOG(AQ_LOG_INFO, 203, APR_SUCCESS, "%s: %u keys of %u tenants in force, %u entries refused", path,
-           set->report.keys, set->report.tenants, set->report.refused);
     current_set(keys, set, place, now_ms);
     return APR_SUCCESS;
 }
@@ -242,7 +255,11 @@ apr_status_t aq_keys_load_document(aq_keys_t *keys, json_t *document, apr_pool_t
     if (report) {
         *report = (aq_keys_report_t){.refusals = apr_array_make(p, 0, sizeof(const char *))};
     }
-    return place ? set_take(keys, document, place, keys->path, p, now_ms, report, error) : APR_EBUSY;
+    apr_status_t rv = place ? set_take(keys, document, place, keys->path, p, now_ms, report, error) : APR_EBUSY;
+    if (rv == APR_SUCCESS) {
+        taken_log(keys, keys->path, NULL);
+    }
+    return rv;
 }
 
 apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, aq_keys_report_t *report,
@@ -257,6 +274,9 @@ apr_status_t aq_keys_load(aq_keys_t *keys, apr_pool_t *p, aq_time_ms_t now_ms, a
     keys->is_uncertain = aq_file_version_is_young(&keys->tried, now_ms);
     apr_status_t rv = set_load(keys, keys->path, p, now_ms, report, error);
     atomic_store_explicit(&keys->is_failing, rv != APR_SUCCESS, memory_order_relaxed);
+    if (rv == APR_SUCCESS) {
+        taken_log(keys, keys->path, &keys->tried);
+    }
     return rv;
 }
 
@@ -264,7 +284,11 @@ apr_status_t aq_keys_load_copy(aq_keys_t *keys, const char *path, apr_pool_t *p,
                                const char **error)
 {
     *error = NULL;
-    return set_load(keys, path, p, now_ms, NULL, error);
+    apr_status_t rv = set_load(keys, path, p, now_ms, NULL, error);
+    if (rv == APR_SUCCESS) {
+        taken_log(keys, path, NULL);
+    }
+    return rv;
 }
 
 apr_status_t aq_keys_refresh(aq_keys_t *keys, apr_pool_t *ptemp, aq_time_ms_t now_ms, int *is_changed)

@@ -6,6 +6,7 @@ the fixture `server`, which also closes it; close() returns what is wrong, and t
 """
 
 import contextlib
+import datetime
 import os
 import re
 import signal
@@ -202,14 +203,17 @@ class Httpd(Client):
 
     @contextlib.contextmanager
     def keys_loaded(self, said=KEYS_IN_FORCE):
-        """Behind the block, which changes the keys file once, every child has it in force, or, with KEYS_REFUSED as what
-        it has `said`, has refused it."""
+        """Behind the block, which changes the keys file, every child has this version in force, or, with KEYS_REFUSED as
+        what it has `said`, has refused one."""
         mark = self.log.mark()
         yield
+        second, ms = divmod(self.root.keys_file.stat().st_mtime_ns // 1000000, 1000)
+        written = datetime.datetime.fromtimestamp(second, datetime.timezone.utc).strftime(rf"%FT%T\.{ms:03}Z")
+        version = f".* of {written}: " if said == KEYS_IN_FORCE else ""
+        line = re.compile(rf"\[pid (\d+)[^]]*\] (?:\([^)]*\)[^:]*: )?{said}{version}")
 
         def is_everywhere():
-            told = set(re.findall(rf"\[pid (\d+)[^]]*\] (?:\([^)]*\)[^:]*: )?{said}", self.log.text(mark)))
-            return told.issuperset(map(str, self.child_pids()))
+            return set(line.findall(self.log.text(mark))).issuperset(map(str, self.child_pids()))
 
         assert wait_until(is_everywhere, KEYS_TIMEOUT_S), "some child has not read the keys file"
 

@@ -23,7 +23,7 @@ import threading
 
 from . import guides, paths
 from .faketime import library
-from .waiting import eventually, wait_until
+from .waiting import wait_until
 from .wire import Response
 
 # A change is in force within a second, which whoever types has let pass.
@@ -245,10 +245,8 @@ class Reader:
     def _wait_for_keys(self):
         """Until each child has read the keys file after its last change; it is touched, so that each must."""
         if self._keys_changed and self.web.running():
-            mark = self.web.log.mark()
-            os.utime(self.web.root.keys_file)
-            eventually(lambda: all(self.web.log.matching(rf"pid {pid}:.*AQ00203", mark) for pid in self.web.child_pids()), 60,
-                       what="that each child reads the keys file")
+            with self.web.keys_loaded():
+                os.utime(self.web.root.keys_file)
         self._keys_changed = False
 
     def compare(self, status, rest):

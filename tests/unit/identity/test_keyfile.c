@@ -5,6 +5,7 @@
 #include "unit/identity/keys_fixture.h"
 
 #include <apr_strings.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -332,6 +333,51 @@ START_TEST(a_file_that_was_just_changed_is_read_again)
 }
 END_TEST
 
+static struct {
+    aq_keys_t *keys;
+    int said, is_failing;
+    aq_identified_t found;
+    char text[256];
+} seen;
+
+/* Looks at the keys when the line about them comes. */
+static void look(void *data, aq_log_level_t level, unsigned number, apr_status_t status, const char *text)
+{
+    (void)data;
+    (void)level;
+    (void)status;
+    if (number == 203) {
+        seen.said++;
+        seen.is_failing = aq_keys_is_failing(seen.keys);
+        seen.found = keys_find(seen.keys, 2);
+        apr_cpystrn(seen.text, text, sizeof(seen.text));
+    }
+}
+
+START_TEST(what_the_log_says_is_in_force_is_so_already)
+{
+    const char *path = fixture_path("said.json");
+    const struct timespec times[2] = {{.tv_sec = 1795749322, .tv_nsec = 123456789},
+                                      {.tv_sec = 1795749322, .tv_nsec = 123456789}};
+    int is_changed;
+
+    seen.keys = keys_loaded("said.json", FILE_OF(ACME, KEY("1", "")));
+    keys_write(path, "{");
+    ck_assert_int_ne(aq_keys_refresh(seen.keys, fixture_pool, KEYS_NOW_MS + 1, &is_changed), APR_SUCCESS);
+    ck_assert_int_eq(aq_keys_is_failing(seen.keys), 1);
+    keys_write(path, FILE_OF(ACME, KEY("1", "") "," KEY("2", "")));
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+    aq_log_sink_set(look, NULL);
+    ck_assert_int_eq(aq_keys_refresh(seen.keys, fixture_pool, KEYS_NOW_MS + 2, &is_changed), APR_SUCCESS);
+    aq_log_sink_set(NULL, NULL);
+    ck_assert_int_eq(seen.said, 1);
+    ck_assert_int_eq(seen.is_failing, 0);
+    ck_assert_int_eq(seen.found, AQ_IDENTIFIED);
+    ck_assert_ptr_nonnull(
+        strstr(seen.text, "said.json of 2026-11-27T03:15:22.123Z: 2 keys of 1 tenants in force, 0 entries refused"));
+}
+END_TEST
+
 START_TEST(a_copy_is_loaded_in_place_of_an_unreadable_file)
 {
     const char *copy = fixture_path("copy.json"), *error;
@@ -361,6 +407,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_hundred_megabytes_are_refused_unread);
     tcase_add_test(tests, refresh_reads_a_changed_file_once);
     tcase_add_test(tests, a_file_that_was_just_changed_is_read_again);
+    tcase_add_test(tests, what_the_log_says_is_in_force_is_so_already);
     tcase_add_test(tests, a_copy_is_loaded_in_place_of_an_unreadable_file);
 }
 
