@@ -198,6 +198,8 @@ def test_batches_spool_and_worker(server, keys, backend):
     samples = scrape(web)
     assert samples.of("apiquota_batches") == 0 and samples.of("apiquota_queue_age_seconds") == 0
     assert batches.wait_over(web, key, batches.submit(web, key, b"x" * 1000))["status"] == "succeeded"
+    # The worker counts an end when it is written down, which clients may see before.
+    eventually(lambda: scrape(web).of("apiquota_batches_ended_total") > 0)
     samples = scrape(web)
     assert samples.of("apiquota_batches", state="succeeded") == 1
     assert samples.of("apiquota_spool_bytes") >= 1000

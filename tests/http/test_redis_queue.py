@@ -116,6 +116,8 @@ def test_metrics_tell_of_the_queue_and_of_this_machines_worker(durable, server, 
     web = server(f"APIQuotaQueue {durable.url} budget=10s\n" + conf, keys=keys, allow=AWAY)
     batches.wait_over(web, key, batches.submit(web, key), timeout_s=30)
     eventually(lambda: exposition.scrape(web).of("apiquota_worker_up") == 1, 30, what="the worker's sign of life")
+    # It counts an end when it is written down, which clients may see before.
+    eventually(lambda: exposition.scrape(web).of("apiquota_batches_ended_total") > 0, 30, what="the end to be counted")
     samples = exposition.scrape(web)
     assert samples.of("apiquota_batches", state="succeeded") == 1
     assert samples.of("apiquota_batches_ended_total", status="succeeded") == 1
