@@ -85,10 +85,16 @@ class LogGuard:
         for log in self._logs:
             log.take_new_lines()
 
-    def verdict(self):
-        """What is wrong with the lines since the last verdict, as a list of sentences."""
-        lines = [line for log in self._logs for line in log.take_new_lines()]
-        bad = [line for line in lines if self._is_unexpected(line)]
+    def verdict(self, wait_s=0):
+        """What is wrong with the lines since the last verdict, as a list of sentences. Lines that have to come are waited for
+        so long: of a server that runs on, they may come after the answer that they tell of."""
+        bad = []
+
+        def is_complete():
+            lines = [line for log in self._logs for line in log.take_new_lines()]
+            bad.extend(line for line in lines if self._is_unexpected(line))
+            return all(e.seen for e in self._expected if e.must)
+        wait_until(is_complete, wait_s)
         problems = ["unexpected in the error log:\n  " + "\n  ".join(bad[:SHOWN_LINES])] if bad else []
         problems += [f"expected in the error log, and never seen: {e.pattern.pattern}"
                      for e in self._expected if e.must and not e.seen]

@@ -21,6 +21,7 @@ from .redis import Redis
 from .serverroot import MPM_CONF, Spec
 
 LOG_LINES_SHOWN = 60
+MUST_COME_S = 30.0
 LIVE_SERVERS = pytest.StashKey()
 
 
@@ -90,7 +91,7 @@ def shared_server(request, mpm):
 def log_guard(request):
     """Judges, after each test, the error log of every server that is still there."""
     yield
-    problems = [p for s in request.config.stash[LIVE_SERVERS] for p in s.verdict()]
+    problems = [p for s in request.config.stash[LIVE_SERVERS] for p in s.verdict(MUST_COME_S)]
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
 

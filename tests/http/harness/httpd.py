@@ -244,9 +244,9 @@ class Httpd(Client):
         """Allows error-log lines with the pattern in this test; with `must`, one has to come."""
         self.guard.expect(pattern, must)
 
-    def verdict(self):
-        """What the error log (and stderr) hold that nobody expected, since the last verdict."""
-        return self.guard.verdict()
+    def verdict(self, wait_s=0):
+        """What the error log (and stderr) hold that nobody expected, since the last verdict; see LogGuard."""
+        return self.guard.verdict(wait_s)
 
     def access_log(self):
         """Lines `EPOCH-SECONDS "REQUEST" STATUS BYTES-SENT END`, END being X where the client went away."""
