@@ -14,6 +14,7 @@ BAD_LEVELS = frozenset(("warn", "error", "crit", "alert", "emerg"))
 BAD_AT_ANY_LEVEL = re.compile(
     r"AH00052: child pid|Segmentation|ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:")
 SHOWN_LINES = 40
+LINE_TIMEOUT_S = 2.0
 
 
 class Expectation:
@@ -64,8 +65,15 @@ class ErrorLog:
 
     def take_new_lines(self):
         """The lines that came since the last call."""
-        start, self._judged = self._judged, self.mark()
-        return self.text(start, self._judged).splitlines()
+        start = self._judged
+
+        def whole_lines():
+            end = self.mark()
+            text = self.text(start, end)
+            return (end, text) if text[-1:] in ("", "\n") else None
+        # Somebody may be amid a line; or it is somebody's last one.
+        self._judged, text = wait_until(whole_lines, LINE_TIMEOUT_S) or (self.mark(), self.text(start))
+        return text.splitlines()
 
 
 class LogGuard:

@@ -29,7 +29,7 @@ def hey(port, path, requests, connections, key=None, timeout_s=600):
 
 def wrk(port, path, seconds, connections, key=None, timeout_s=600):
     """Runs wrk; returns (answers of 2xx and 3xx, other answers). Fails on a socket error."""
-    command = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s"]
+    command = ["wrk", "-t", "2", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "60s"]
     for name, value in pairs_of(None, key):
         command += ["-H", f"{name}: {value}"]
     said = _run([*command, f"http://127.0.0.1:{port}{path}"], timeout_s)

@@ -4,9 +4,24 @@
 import os
 import signal
 import subprocess
+import time
 
-from . import paths, processes
+from . import batches, paths, processes
 from .errorlog import ErrorLog
+from .waiting import eventually
+
+
+def suspend(web, pid):
+    """Stops a worker, every thread of it, while it does not hold the queue's write lock, which it would keep."""
+    lock = batches.folder(web) / "queue.db.lock"
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: processes.is_stopped(pid), what="the stop")
+        with open("/proc/locks", encoding="ascii") as locks:
+            if not lock.exists() or not any(f" {pid} " in line and f":{lock.stat().st_ino} " in line for line in locks):
+                return
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.01)  # not a wait: it is to let the lock go
 
 
 class OwnWorker:
@@ -36,7 +51,7 @@ class OwnWorker:
         self._process.wait(60)
 
     def suspend(self):
-        os.kill(self.pid, signal.SIGSTOP)
+        suspend(self._web, self.pid)
 
     def resume(self):
         os.kill(self.pid, signal.SIGCONT)

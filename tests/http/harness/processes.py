@@ -45,6 +45,21 @@ def is_alive(process):
     return process.state not in "ZX" or process.threads > 1
 
 
+def is_stopped(pid):
+    """Every thread of it stands still."""
+    try:
+        texts = [stat.read_text() for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False  # a thread has ended amid it
+    return {text.rpartition(")")[2].split()[0] for text in texts} == {"T"}
+
+
+def has_ended(pid):
+    """It is gone, or a zombie that somebody has yet to reap."""
+    process = read_process(pid)
+    return process is None or not is_alive(process)
+
+
 def all_processes():
     """Every process of the machine, zombies among them."""
     found = (read_process(entry) for entry in os.listdir("/proc") if entry.isdigit())

@@ -5,6 +5,7 @@
     otherwise  what answers[path] holds, byte by byte as it is; the connection is closed behind it
 """
 
+import contextlib
 import socket
 import threading
 
@@ -21,6 +22,7 @@ class RudeTarget:
         self.url = f"http://127.0.0.1:{self._lease.port}"
         self.answers, self.paths, self.flooded_bytes = {}, [], 0
         self._listener = socket.create_server(("127.0.0.1", self._lease.port), backlog=16)
+        self._connection = self._listener
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -33,6 +35,9 @@ class RudeTarget:
     def close(self):
         # A thread in accept() is woken by the shutdown, not by the close.
         self._listener.shutdown(socket.SHUT_RDWR)
+        # One that waits for the other side to close may wait for long: who asked may keep the connection for another request.
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
         self._lease.release()
@@ -43,6 +48,7 @@ class RudeTarget:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self._connection = connection
             with connection:
                 connection.settimeout(30)
                 try:
