@@ -73,6 +73,6 @@ def test_f41_body_of_an_upload_killed_before_its_row_is_swept_after_an_hour(serv
     os.utime(known, (time.time() - 7200,) * 2)
     web.write_conf(conf + "APIQuotaWorker on\n")
     web.graceful()  # its worker sweeps when it begins
-    eventually(lambda: not old.exists(), timeout_s=15, what="the sweep")
+    eventually(lambda: not old.exists(), what="the sweep")
     assert fresh.exists() and known.exists()
     assert batches.wait_over(web, key, url)["status"] == "succeeded"

@@ -3,6 +3,7 @@
 
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -26,7 +27,8 @@ def test_each_line_is_a_request_and_the_result_has_them_in_order(serve, key, tar
     assert sent["idempotency-key"] == f"{batch['id']}-7" and sent["apiquota-batch-id"] == batch["id"]
     assert sent["content-type"] == "application/json" and sent["apiquota-batch-line"] == "7"
     assert "authorization" not in sent
-    assert segments(web) == [] and batches.left(web).incoming == []
+    assert batches.left(web).incoming == []
+    eventually(lambda: segments(web) == [], what="the end of the segments")  # they go when the end is written down
 
 
 def test_result_tells_what_each_item_was_answered(serve, key, target):
@@ -72,11 +74,13 @@ def test_so_many_items_at_a_time(serve, key, target):
 
 def test_so_many_items_a_second(serve, key, target):
     web = serve("APIQuotaBatchItems parallel=8 rate=20/s")
+    began = time.monotonic()
     url = submit(web, key, ndjson(41))
     assert batches.wait_over(web, key, url)["progress"]["done"] == 41
     times = target.times
-    assert times[-1] - times[0] > 1.9
-    assert all(times[i + 22] - times[i] > 1.0 for i in range(len(times) - 22))
+    assert times[-1] - began > 1.9
+    # A target that stands still for a moment finds one of each connection when it goes on.
+    assert all(times[i + 22 + 8] - times[i] > 1.0 for i in range(len(times) - 22 - 8))
 
 
 def test_what_passes_by_is_tried_again_and_then_fails(serve, key, target):
@@ -127,11 +131,9 @@ def test_target_that_is_down_fails_the_items_and_not_the_batch(server, keys, key
 
 
 def test_target_that_is_down_costs_few_items_their_tries(serve, key, target):
-    target.behave = lambda request: Answer(503)
+    target.behave = lambda request: Answer(503) if target.requests <= 8 else items_backend.stored(request)
     web = serve("APIQuotaBatchItems parallel=4", "APIQuotaBatchAttempts 3")
     url = submit(web, key, ndjson(1000))
-    eventually(lambda: target.requests >= 8)
-    target.behave = items_backend.stored
     batch = batches.wait_over(web, key, url, timeout_s=90)
     assert batch["progress"] == {"done": 1000, "total": 1000, "failed": 0}
     assert target.requests < 1020
@@ -150,7 +152,7 @@ def test_item_with_unknown_outcome_is_never_sent_again_where_the_target_is_not_i
 
 def test_f50_target_that_hangs_is_that_items_time_out(serve, key, target):
     target.behave = lambda request: Answer(201, delay_s=60) if request.line == 2 else items_backend.stored(request)
-    web = serve("APIQuotaBatchItems timeout=300ms", "APIQuotaBatchAttempts 1")
+    web = serve("APIQuotaBatchItems timeout=3s", "APIQuotaBatchAttempts 1")
     url = submit(web, key, ndjson(5))
     assert batches.wait_over(web, key, url)["progress"] == {"done": 5, "total": 5, "failed": 1}
     assert result(web, key, url)[1]["error"]["code"] == "target-timeout"
@@ -186,16 +188,16 @@ def test_cancel_keeps_what_was_done(serve, key, target):
 
 def test_time_of_the_batch_bounds_all_of_its_items(serve, key, target):
     target.behave = lambda request: Answer(201, b"1", delay_s=0.1)
-    web = serve("APIQuotaBatchItems parallel=1", "APIQuotaBatchTimeout 1s")
+    web = serve("APIQuotaBatchItems parallel=1", "APIQuotaBatchTimeout 3s")
     url = submit(web, key, ndjson(1000))
     batch = batches.wait_over(web, key, url)
     assert batch["status"] == "failed" and batch["error"]["code"] == "batch-timeout" and batch["attempt"] == 1
-    assert 0 < len(result(web, key, url)) == batch["progress"]["done"] < 20
+    assert 0 < len(result(web, key, url)) == batch["progress"]["done"] < 60
 
 
 def test_retry_goes_on_behind_what_was_done(serve, key, target):
-    target.behave = lambda request: Answer(201, b"1", delay_s=0.1)
-    web = serve("APIQuotaBatchItems parallel=1", "APIQuotaBatchTimeout 1s")
+    target.behave = lambda request: Answer(201, b"1", delay_s=0.3)
+    web = serve("APIQuotaBatchItems parallel=1", "APIQuotaBatchTimeout 3s")
     url = submit(web, key, ndjson(12))
     batch = batches.wait_over(web, key, url)
     assert batch["status"] == "failed" and batch["progress"]["done"] < 12
@@ -205,7 +207,7 @@ def test_retry_goes_on_behind_what_was_done(serve, key, target):
     assert batch["status"] == "succeeded" and batch["progress"] == {"done": 12, "total": 12, "failed": 0}
     assert [line["line"] for line in result(web, key, url)] == list(range(1, 13))
     assert sum(count > 1 for count in target.sent.values()) <= 1, "only what was on its way is sent again"
-    assert segments(web) == []
+    eventually(lambda: segments(web) == [], what="the end of the segments")
 
 
 @pytest.mark.parametrize("sent, body, status, code", [

@@ -103,7 +103,7 @@ def nothing_is_left_over(web, worker):
     rows = batches.rows(web)
     wanted = (sorted(row["id"] for row in rows),
               sorted(f"{row['id']}.{row['result_token']}" for row in rows if row["result_token"]))
-    is_clean = wait_until(lambda: (batches.left(web).body, batches.left(web).result) == wanted, 15, interval_s=0.2)
+    is_clean = wait_until(lambda: (batches.left(web).body, batches.left(web).result) == wanted, 60, interval_s=0.2)
     assert is_clean, (batches.left(web), wanted)
     assert batches.left(web).incoming == []
     living = [file.name for file in batches.folder(web).glob("queue.db.worker-*")]
@@ -182,8 +182,9 @@ def test_f41_job_of_a_killed_worker_is_recovered_within_a_lease_and_a_scan(serve
     began = time.monotonic()
     second.start()
     # Without the file its first attempt is over when the lease is.
-    eventually(lambda: web.get(url, key=key).json()["attempt"] == 2, timeout_s=lease_s + SCAN_S + 10, what="recovery")
-    assert time.monotonic() - began < lease_s + SCAN_S + 3, "recovered too late"
+    eventually(lambda: web.get(url, key=key).json()["attempt"] == 2, timeout_s=lease_s + SCAN_S + 60, what="recovery")
+    # A busy machine takes some seconds more; a lease as httpd's worker has it would take thirty.
+    assert time.monotonic() - began < lease_s + SCAN_S + 20, "recovered too late"
     backend.release()
     assert batches.wait_over(web, key, url)["status"] == "succeeded"
     assert backend.store.count() == 3000

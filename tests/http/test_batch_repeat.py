@@ -32,7 +32,7 @@ def post(web, key, body=BODY, path="/v1/imports", **how):
 
 def begin(web, key, sent=b"order", length=len(BODY)):
     """A connection with an upload that has not got further than `sent`."""
-    connection = web.raw(timeout_s=20)
+    connection = web.raw(timeout_s=60)
     fields = [("Authorization", f"Bearer {key}"), ("Content-Length", length), *AGAIN.items()]
     connection.send(request_bytes("POST", "/v1/imports", fields, sent))
     return connection
@@ -99,7 +99,7 @@ def test_f41_upload_whose_process_was_killed_blocks_nobody(taking, key, mpm):
         assert post(web, key).status == 409
         for child in before | set(web.child_pids()):
             web.kill_child(child)
-        assert eventually(lambda: post(web, key, timeout_s=5).status == 202)
+        assert eventually(lambda: post(web, key).status == 202)
     # What the killed one left of its file goes at the next sweep: no lock holds it.
     assert len(batches.rows(web)) == 1 and len(batches.left(web).incoming) == 1
 

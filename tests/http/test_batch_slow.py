@@ -102,10 +102,10 @@ def test_f74_500_slow_uploads_are_cut_and_keep_no_room_of_the_spool(server, keys
 
 
 def test_f74_steady_upload_is_let_through_however_long_it_takes(server, keys, key, dead_backend):
-    web = server("RequestReadTimeout body=1,MinRate=500\n" + batches.conf(dead_backend.url), keys=keys, worker=False,
+    web = server("RequestReadTimeout body=3,MinRate=500\n" + batches.conf(dead_backend.url), keys=keys, worker=False,
                  modules=("reqtimeout",))
     body = b"x" * 4000
-    answer = web.slow_upload("/v1/imports", body, piece=200, pause_s=0.1, key=key)
+    answer = web.slow_upload("/v1/imports", body, piece=200, pause_s=0.2, key=key)
     assert answer.status == 202 and answer.json()["request"]["bytes"] == len(body)
     cut = web.slow_upload("/v1/imports", b"x" * 100, piece=1, pause_s=0.1, key=key)
     checks.assert_problem(cut, 408)

@@ -51,7 +51,7 @@ def running(server, keys, key):
     return make
 
 
-def run(web, key, timeout_s=20.0):
+def run(web, key, timeout_s=60.0):
     """A batch that is over, and the answer to its result."""
     url = batches.submit(web, key)
     batch = batches.wait_over(web, key, url, timeout_s)
@@ -72,13 +72,15 @@ def test_f50_target_that_hangs_or_trickles_is_ended_by_the_time_out(running, key
     assert batch["error"] == {"code": "target-timeout", "detail": "the target did not answer in time"}
     checks.assert_problem(result, 404, code="no-result")
     assert "target-timeout" in result.json()["detail"]
-    assert batches.left(web).result == [] and batches.left(web).incoming == []
+    assert batches.left(web).result == []
+    eventually(lambda: batches.left(web).incoming == [], what="the end of the file for the answer")
 
 
 def test_f50_target_that_hangs_is_tried_again_as_often_as_it_may(running, key, trickling):
     web = running(f"{trickling.url}/silent", "APIQuotaBatchTimeout 300ms", "APIQuotaBatchAttempts 2")
     batch, _ = run(web, key)
-    assert batch["attempt"] == 2 and batch["error"]["code"] == "target-timeout" and trickling.connections == 2
+    assert batch["attempt"] == 2 and batch["error"]["code"] == "target-timeout"
+    eventually(lambda: trickling.connections == 2, what="both connections")  # it counts those that it has taken
 
 
 def test_f50_answer_without_end_is_cut_at_the_bound_and_leaves_nothing(running, key, rude):

@@ -200,7 +200,7 @@ def test_worker_ends_when_httpds_parent_is_killed(running):
     web = running()
     pid = worker_of(web)
     web.kill9_parent()
-    assert wait_until(lambda: not processes.read_process(pid) or processes.read_process(pid).state == "Z", 10)
+    assert wait_until(lambda: not processes.read_process(pid) or processes.read_process(pid).state == "Z", 60)
     web.kill9_parent_and_orphans()
 
 
@@ -213,7 +213,7 @@ def test_program_that_ends_at_once_is_started_less_and_less_often(server, keys, 
     web.start()
     web.log.wait_for(r"status 3; it is started again in 4 s")
     said = [int(line.split(" in ")[1].split()[0]) for line in web.log.matching(ENDED)]
-    assert said == [1, 2, 4]
+    assert said[:3] == [1, 2, 4]
     web.stop()
 
 
