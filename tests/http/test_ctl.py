@@ -73,7 +73,7 @@ def test_key_is_printed_once_and_stored_nowhere(web):
 def test_keys_file_keeps_owner_mode_and_what_we_do_not_know(web):
     document = json.loads(web.root.keys_file.read_text())
     document["tenants"]["acme"]["webhook"] = {"url": "https://example.com", "secret": WEBHOOK_SECRET}
-    web.root.keys_file.write_text(json.dumps(document))
+    keys_of.write_atomically(web.root.keys_file, json.dumps(document))
     before = os.stat(web.root.keys_file)
     ctl(web, "key", "create", "--tenant", "acme")
     after = os.stat(web.root.keys_file)

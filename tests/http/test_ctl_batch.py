@@ -109,7 +109,7 @@ def test_show_tells_of_a_batch_and_follows_it(running, key, backend):
         assert "running, attempt 1 of 5" in following.stdout.readline()
         backend.release()
         assert "succeeded" in following.stdout.readline()
-        assert following.wait(10) == 0
+        assert following.wait(60) == 0
 
 
 def test_follow_ends_with_1_where_the_batch_did_not_succeed(running, key):
@@ -139,7 +139,7 @@ def test_follow_draws_a_bar_on_a_terminal(server, keys, key):
         go.touch()
         while not shown.endswith(b"\n"):
             shown += os.read(terminal, 4096)
-        assert following.wait(10) == 0
+        assert following.wait(60) == 0
     os.close(terminal)
     assert b"[###############               ] 50 %  1 of 2, 0 failed  running" in shown
     assert b"\r\x1b[K[##############################] 100 %  2 of 2, 1 failed  succeeded" in shown

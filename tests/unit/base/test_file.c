@@ -172,7 +172,7 @@ START_TEST(a_lock_is_free_once_its_holder_was_killed_though_its_child_lives)
     ck_assert_int_eq(aq_file_lock(fd, 0), APR_EBUSY);
     ck_assert_int_eq(aq_file_lock(fd, 20), APR_EBUSY);
     ck_assert_int_eq(kill(child, SIGKILL), 0);
-    ck_assert_int_eq(aq_file_lock(fd, 5000), APR_SUCCESS);
+    ck_assert_int_eq(aq_file_lock(fd, 50000), APR_SUCCESS);
     ck_assert_int_eq(kill(grandchild, 0), 0);
     ck_assert_int_eq(kill(grandchild, SIGKILL), 0);
     ck_assert_int_eq(waitpid(child, NULL, 0), child);
