@@ -94,13 +94,16 @@ const char *aq_redis_word_masked(apr_pool_t *p, const char *word)
 /* What is wrong with an option. A value that is none is told, but not a word that is no option: it may be a password. */
 static const char *option_refuse(apr_pool_t *p, const char *word, const char *allowed, const char *own)
 {
+    const size_t name = strspn(word, "abcdefghijklmnopqrstuvwxyz-");
+
     if (strcmp(allowed, OPTIONS) != 0) {
         return apr_psprintf(p, "\"%s\" is not allowed here; allowed: %s", word, allowed);
     }
-    if (strchr(word, '=') == NULL) {
-        return apr_psprintf(p, "a word without \"=\" is not allowed behind the address; allowed: %s%s", OPTIONS, own);
+    /* Passwords in base64 end with "=", too. */
+    if (name == 0 || word[name] != '=') {
+        return apr_psprintf(p, "a word behind the address is no option; allowed: %s%s", OPTIONS, own);
     }
-    return apr_psprintf(p, "\"%s\" is not allowed here; allowed: %s%s", aq_redis_word_masked(p, word), OPTIONS, own);
+    return apr_psprintf(p, "\"%.*s=...\" is not allowed here; allowed: %s%s", (int)name, word, OPTIONS, own);
 }
 
 static const char *passwords_check(const aq_redis_address_t *address)

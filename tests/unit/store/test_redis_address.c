@@ -72,6 +72,9 @@ START_TEST(address_that_cannot_be_is_refused_without_its_password)
         {"redis://h", "password=secret"},
         {"redis://h", "secret"},
         {"redis://h", "passwd=not@secret"},
+        {"redis://h", "0secret=="},
+        {"redis://h", "a/secret="},
+        {"redis://h", "secret:=@"},
     };
 
     for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
