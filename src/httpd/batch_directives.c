@@ -122,6 +122,7 @@ const char *aq_batch_directive_retention(cmd_parms *cmd, void *location, const c
     aq_location_batch_t *batch = &((aq_location_config_t *)location)->batch;
     const char *error = ap_check_cmd_context(cmd, LOCATION_ONLY);
 
+    batch->result_retention_ms = 0; /* that of an earlier line was for its own DURATION */
     if (error || (error = retention_parse(cmd, duration, &batch->retention_ms)) != NULL || !option) {
         return error;
     }

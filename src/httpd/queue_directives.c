@@ -39,7 +39,6 @@ static const char *queue_in_sqlite(cmd_parms *cmd, const char *text, const char 
     aq_server_config_t *config = aq_config_server(cmd->server);
     const char *error = NULL;
 
-    config->queue_redis = NULL;
     if (option && strncmp(option, TENANT_MAX, strlen(TENANT_MAX)) != 0) {
         return aq_not_allowed(cmd, aq_redis_word_masked(cmd->pool, option), "sqlite[:FILE] [tenant-max=N]");
     }
@@ -52,7 +51,6 @@ static const char *queue_in_sqlite(cmd_parms *cmd, const char *text, const char 
         return error;
     }
     if (strcmp(text, "sqlite") == 0) {
-        config->queue_file = NULL;
         return NULL;
     }
     const char *file = strncmp(text, "sqlite:", 7) == 0 ? aq_path_read(cmd, text + 7) : NULL;
@@ -68,11 +66,16 @@ static const char *queue_in_sqlite(cmd_parms *cmd, const char *text, const char 
 const char *aq_server_directive_queue(cmd_parms *cmd, void *unused, int count, char *const words[])
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    aq_server_config_t *config = aq_config_server(cmd->server);
 
     (void)unused;
     if (error) {
         return error;
     }
+    /* Of several lines the last one holds, whole; so it is with those below. */
+    config->queue_redis = NULL;
+    config->queue_file = NULL;
+    config->queue_tenant_max = AQ_UNSET;
     if (count > 0 && aq_redis_address_is(words[0])) {
         return queue_in_redis(cmd, count, words);
     }
@@ -138,6 +141,9 @@ const char *aq_server_directive_spool(cmd_parms *cmd, void *unused, int count, c
     if (!config->spool_dir) {
         return aq_not_allowed(cmd, words[0], "the path of a folder, and then its options: " SPOOL_FORM);
     }
+    config->spool_is_shared = 0;
+    config->spool_max_bytes = config->spool_tenant_max_bytes = AQ_UNSET;
+    config->spool_keep_percent = AQ_UNSET;
     for (int i = 1; !error && i < count; i++) {
         error = spool_option_read(cmd, config, words[i]);
     }
@@ -153,6 +159,7 @@ const char *aq_server_directive_worker(cmd_parms *cmd, void *unused, const char 
     if (error || (error = aq_flag_read(cmd, flag, &config->worker)) != NULL) {
         return error;
     }
+    config->worker_threads = AQ_UNSET;
     if (option && strncmp(option, "threads=", 8) != 0) {
         return aq_not_allowed(cmd, option, "on|off [threads=N]");
     }

@@ -81,10 +81,13 @@ const char *aq_server_directive_store(cmd_parms *cmd, void *unused, int count, c
     if (error) {
         return error;
     }
+    /* Of several lines the last one holds, whole. */
+    server->redis = NULL;
+    server->store_file = NULL;
+    server->store_size = AQ_UNSET;
     if (count > 0 && aq_redis_address_is(words[0])) {
         return redis_set(cmd, count, words);
     }
-    server->redis = NULL;
     if (count < 1 || count > 2) {
         return "APIQuotaStore needs one or two words: shm[:FILE] [size=64m], or the address of a Redis";
     }

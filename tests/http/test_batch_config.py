@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wrong configuration of batches: an error that names directive, value and what is allowed, at `configtest` already."""
 
+import json
+import os
+
 import pytest
 
 from harness import batches, confs
 
 TARGET = "http://127.0.0.1:9/import"
+DAY_MS = 24 * 3600 * 1000
 
 # (directive, value that is wrong, what the error must name beside both)
 WRONG_IN_LOCATION = [
@@ -211,3 +215,37 @@ def test_values_are_taken_in_either_form_of_units(server):
     lines = ("APIQuotaBatchTimeout 5m", "APIQuotaBatchMaxBody 1024", "APIQuotaBatchRetention 90")
     status, said = server(start=False).configtest(batches.conf(TARGET, *lines))
     assert status == 0, said
+
+
+def told(server, keys, lines):
+    """What httpd tells the worker with those lines, by a server that is gone again, in words that know no folder."""
+    web = server(lines + batches.conf(TARGET), keys=keys)
+    runtime = json.loads((web.root.state / "runtime.json").read_text().replace(str(web.root.path), ""))
+    web.stop()
+    return {name: runtime[name] for name in ("store", "queue", "spool", "worker")}, \
+        os.stat(web.root.path / runtime["store"]["path"].lstrip("/")).st_size
+
+
+@pytest.mark.parametrize("earlier,later", [
+    ("APIQuotaStore shm:state/own size=1m", "APIQuotaStore shm"),
+    ("APIQuotaQueue sqlite:state/own.db", "APIQuotaQueue sqlite"),
+    ("APIQuotaSpool state/one max=1g keep=10%", "APIQuotaSpool state/two"),
+    ("APIQuotaWorker On threads=9", "APIQuotaWorker On"),
+])
+def test_f28_of_two_lines_the_later_one_holds_whole(server, keys, earlier, later):
+    keys.add("acme")
+    assert told(server, keys, f"{earlier}\n{later}\n") == told(server, keys, f"{later}\n")
+
+
+def test_f28_retention_of_a_later_line_holds_whole(server, keys):
+    web = server(batches.conf(TARGET, "APIQuotaBatchRetention 7d results=6d", "APIQuotaBatchRetention 1d"), keys=keys)
+    (location,) = json.loads((web.root.state / "runtime.json").read_text())["worker"]["locations"].values()
+    assert (location["retention_ms"], location["result_retention_ms"]) == (DAY_MS, 0)
+
+
+def test_f28_bound_of_an_earlier_line_holds_no_tenant(server, keys, backend):
+    key = keys.add("acme")
+    web = server("APIQuotaQueue sqlite tenant-max=1\nAPIQuotaQueue sqlite\nAPIQuotaSpool state/spool tenant-max=10\n"
+                 "APIQuotaSpool state/spool\n" + batches.conf(f"{backend.url}/import"), keys=keys, worker=False)
+    for _ in range(2):
+        batches.submit(web, key, b"more than ten bytes\n")
