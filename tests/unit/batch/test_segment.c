@@ -381,7 +381,6 @@ END_TEST
 
 static void add_tests(TCase *tests)
 {
-    tcase_set_timeout(tests, 30);
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, what_is_noted_is_known_to_the_next_lease);
     tcase_add_test(tests, what_was_not_flushed_is_not_known);

@@ -333,7 +333,6 @@ END_TEST
 
 static void add_tests(TCase *tests)
 {
-    tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, NULL);
     tcase_add_test(tests, a_program_reads_the_body_and_writes_the_result);
     tcase_add_test(tests, a_program_inherits_its_four_descriptors_and_no_signal_mask);
