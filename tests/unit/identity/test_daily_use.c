@@ -36,6 +36,7 @@ static void begin(const char *test)
     plans = apr_hash_make(fixture_pool);
     apr_hash_set(plans, "basic", APR_HASH_KEY_STRING, plan);
     folder = fixture_path(test);
+    json_decref(key_file); /* that of an earlier begin in the same test */
     key_file = json_pack("{s:{s:{s:s}}}", "tenants", "acme", "plan", "basic");
 }
 

@@ -131,7 +131,9 @@ START_TEST(a_rotated_key_has_a_successor_that_counts_where_it_did)
     ck_assert_int_eq(principal->expires_at_ms, 0);
     ck_assert(aq_principal_has_scope(principal, "a"));
     ck_assert_mem_eq(&principal->subject[AQ_PER_KEY], &old->subject[AQ_PER_KEY], sizeof(aq_hash128_t));
-    ck_assert_str_eq(aq_json_string(json_array_get(json_object_get(load(path), "keys"), 1), "note"), "n");
+    json_t *file = load(path);
+    ck_assert_str_eq(aq_json_string(json_array_get(json_object_get(file, "keys"), 1), "note"), "n");
+    json_decref(file);
     principal = rotated(path, principal->key_id, KEYS_NOW_MS + 5000, AQ_IDENTIFIED, &old);
     ck_assert_mem_eq(&principal->subject[AQ_PER_KEY], &old->subject[AQ_PER_KEY], sizeof(aq_hash128_t));
     ck_assert_int_eq(old->expires_at_ms, KEYS_NOW_MS + 1000);
@@ -144,7 +146,9 @@ START_TEST(a_key_rotated_without_overlap_is_gone_at_once)
     const char *path = made("rotate-now.json");
 
     ck_assert_str_eq(rotated(path, "k_1", 0, AQ_KEY_UNKNOWN, &old)->tenant, "one");
-    ck_assert_uint_eq(json_array_size(json_object_get(load(path), "keys")), 1);
+    json_t *file = load(path);
+    ck_assert_uint_eq(json_array_size(json_object_get(file, "keys")), 1);
+    json_decref(file);
 }
 END_TEST
 
