@@ -65,14 +65,15 @@ class ErrorLog:
 
     def take_new_lines(self):
         """The lines that came since the last call."""
-        start = self._judged
+        start, text = self._judged, ""
 
-        def whole_lines():
-            end = self.mark()
-            text = self.text(start, end)
-            return (end, text) if text[-1:] in ("", "\n") else None
+        def is_whole():
+            nonlocal text
+            self._judged = self.mark()
+            text = self.text(start, self._judged)
+            return text[-1:] in ("", "\n")
         # Somebody may be amid a line; or it is somebody's last one.
-        self._judged, text = wait_until(whole_lines, LINE_TIMEOUT_S) or (self.mark(), self.text(start))
+        wait_until(is_whole, LINE_TIMEOUT_S)
         return text.splitlines()
 
 
